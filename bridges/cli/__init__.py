@@ -1,0 +1,1 @@
+"""Commands that touch images; each is one thin module."""

@@ -1,0 +1,36 @@
+"""HyperFace packing: spread identities over a recogniser's embedding hypersphere.
+
+Names are loaded on first use (PEP 562), so a process that only reads a file or runs a
+command of ``bridges`` never loads JAX.
+"""
+
+import importlib
+from typing import Any
+
+from hyperface_jax._version import __version__ as __version__
+
+_EXPORTS = {
+    "EmbeddingFile": "embedding_file",
+    "InputError": "commands",
+    "PackingConfig": "packing",
+    "PackingResult": "packing",
+    "check_embeddings": "embedding_file",
+    "check_model": "embedding_file",
+    "load_embeddings": "embedding_file",
+    "pack_embeddings": "packing",
+    "save_embeddings": "embedding_file",
+}
+
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

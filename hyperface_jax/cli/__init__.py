@@ -1,0 +1,1 @@
+"""Commands of the packing core; each is one thin module."""

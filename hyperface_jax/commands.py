@@ -1,0 +1,214 @@
+"""What every command shares: flags, refusals in one line, provenance, progress."""
+
+import datetime
+import errno
+import functools
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from typing import Any
+
+import tqdm
+from absl import flags
+
+from hyperface_jax._version import __version__
+
+_RECORDED_PACKAGES = (
+    "diffusers",
+    "jax",
+    "numpy",
+    "optax",
+    "pillow",
+    "torch",
+    "transformers",
+)
+
+
+class InputError(ValueError):
+    """Input a command refuses: the message names the thing, the place, the remedy."""
+
+
+def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
+    """Parses the command line into ``flag_values``, calls ``main``, exits.
+
+    Exit codes: 0 done; 1 the machine failed (disk full, no permission, out of
+    memory); 2 the input or a flag was refused; 130 interrupted. Whatever the reason,
+    it is one line on standard error, without a traceback; a traceback therefore
+    always means a defect of ours.
+
+    Args:
+      main: does the work; its module docstring is what ``--help`` prints first.
+      flag_values: the command's own flags, so that commands can share a process.
+    """
+    program = pathlib.Path(sys.argv[0]).name
+    if {"-h", "-help", "--help", "--helpfull"} & set(sys.argv[1:]):
+        _print_help(main, flag_values)
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        rest = flag_values(sys.argv)[1:]
+        if rest:
+            raise InputError(
+                f"unexpected argument {rest[0]!r}: every setting is a flag, "
+                "--name=value; see --help"
+            )
+        main()
+    except flags.Error as error:
+        _refuse(program, f"{_one_line(error)}; see --help", 2)
+    except InputError as error:
+        _refuse(program, _one_line(error), 2)
+    except KeyboardInterrupt:
+        _refuse(
+            program,
+            "interrupted; what is finished is kept. The same command goes on from there",
+            130,
+        )
+    except MemoryError as error:
+        _refuse(program, f"out of memory: {_one_line(error)}", 1)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            text = "the disk is full; free some space and run the same command again"
+        else:
+            text = _one_line(error)
+        _refuse(program, text, 1)
+    sys.exit(0)
+
+
+def progress(
+    iterable: Iterable[Any] | None = None,
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    initial: int = 0,
+) -> tqdm.tqdm:
+    """A progress bar with rate and time left; a line a minute when not on a terminal.
+
+    Args:
+      iterable: what to count, or None to count by hand with ``update``.
+      description: what is being done, in a word or two.
+      total: how many steps in all, when the iterable can't tell.
+      unit: what one step is: ``"image"``, ``"step"``.
+      initial: steps already done by an earlier run.
+    """
+    interactive = sys.stderr.isatty()
+    return tqdm.tqdm(
+        iterable,
+        desc=description,
+        total=total,
+        unit=f" {unit}",
+        initial=initial,
+        dynamic_ncols=interactive,
+        mininterval=0.2 if interactive else 30.0,
+        smoothing=0.1,
+    )
+
+
+def provenance(settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What made a file: version, commit, time, packages, hardware and settings.
+
+    Args:
+      settings: the settings of the run, JSON-ready; kept under ``"settings"``.
+
+    Returns:
+      A JSON-ready dictionary.
+    """
+    return {
+        "hyperface_jax": __version__,
+        "commit": _commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        "packages": _package_versions(),
+        "python": platform.python_version(),
+        "hardware": _hardware(),
+        "settings": settings or {},
+    }
+
+
+def settings_of(flag_values: flags.FlagValues) -> dict[str, Any]:
+    """The flags of a command by name, JSON-ready, for :func:`provenance`."""
+    return dict(sorted(flag_values.flag_values_dict().items()))
+
+
+def _print_help(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
+    document = sys.modules[main.__module__].__doc__ or ""
+    lines = [document.strip(), "", "Flags:"]
+    for name in sorted(flag_values):
+        flag = flag_values[name]
+        if name != flag.name or flag.help is None:
+            continue
+        if flag.default is None:
+            default = "no default"
+        else:
+            default = f"default {flag.default_as_str}"
+        lines += [f"  --{name}  ({default})", f"      {_one_line(flag.help)}"]
+    print("\n".join(lines))
+
+
+def _refuse(program: str, text: str, code: int) -> None:
+    print(f"{program}: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    del signal_number, frame
+    raise KeyboardInterrupt
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the checkout this package runs from, with a + when it is dirty."""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", os.fspath(root)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty else "")
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for name in _RECORDED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@functools.cache
+def _hardware() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
