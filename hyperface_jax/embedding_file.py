@@ -167,8 +167,8 @@ def check_embeddings(embeddings: np.ndarray, name: str) -> None:
         if len(rows):
             more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
             raise InputError(
-                f"{name}: row {rows[0]} {what}, its norm is {norms[rows[0]]:.6g}{more}; "
-                f"{remedy}"
+                f"{name}: row {rows[0]} {what}, its norm is {norms[rows[0]]:.6g}"
+                f"{more}; {remedy}"
             )
 
 
