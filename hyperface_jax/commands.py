@@ -65,7 +65,7 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     except KeyboardInterrupt:
         _refuse(
             program,
-            "interrupted; what is finished is kept, the same command goes on from there",
+            "interrupted; what is finished is kept; the same command continues",
             130,
         )
     except MemoryError as error:
