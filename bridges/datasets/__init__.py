@@ -1,0 +1,1 @@
+"""Image datasets and verification sets on the disk."""
