@@ -1,0 +1,55 @@
+# All set-up is automatic: a fresh clone needs Python 3.11 or newer, make and pip.
+#
+#   make demo    the whole chain on shipped weights, ending in runs/demo/report.html
+#   make test    lint and the whole test suite
+#   make lint    lint alone
+#   make setup   create .venv and install the pinned dependencies, once
+#   make clean   remove caches (not .venv, not runs/)
+#
+# Another interpreter: make PYTHON=python3.12 demo. Another folder: make RUN=runs/mine demo.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint setup clean
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(NEW_ENOUGH)' 2>/dev/null && { echo "$$name"; exit; }; done; \
+	echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN ?= runs/demo
+
+demo: $(STAMP)
+	@$(BIN)/hyperface-demo --output=$(RUN)
+
+test: lint
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+setup: $(STAMP)
+
+clean:
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+# The stamp is written last, so an interrupted installation is taken up again and a
+# finished one is not repeated until the requirements change.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { \
+		echo "hyperface_jax needs Python 3.11 or newer; $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo "Setting up $(VENV) (once; a few minutes, most of it downloading torch and jax)"
+# Debian's python3 comes without ensurepip: then the system's own pip fills the folder.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+			&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[test]'
+	@touch $@

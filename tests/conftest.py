@@ -1,0 +1,27 @@
+"""What all tests share: quiet threads, and a folder of embeddings to read."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+# Before torch or JAX load: tests run beside other work, and threads that spin while
+# they wait slow everything on the machine down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def unit_rows() -> np.ndarray:
+    """``[20, 8]`` float32 random unit rows, the same in every test."""
+    rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

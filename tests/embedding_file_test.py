@@ -1,0 +1,249 @@
+"""The embedding file: what is written is read, and everything else is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hyperface_jax import InputError, load_embeddings, save_embeddings
+from hyperface_jax.embedding_file import FORMAT_VERSION, KINDS, NORM_TOLERANCE
+
+MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
+OTHER_MODEL = {"name": "arcface", "sha256": "b" * 64}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "gallery.npz"
+
+
+def write(path, **arrays):
+    """Writes an ``.npz`` as another program would: without our checks."""
+    np.savez(path, **arrays)
+    return path
+
+
+def test_everything_written_is_read(path, unit_rows):
+    labels = np.arange(20) // 2
+    names = np.array([f"images/{row}.jpg" for row in range(20)])
+    save_embeddings(
+        path,
+        unit_rows,
+        kind="references",
+        labels=labels,
+        names=names,
+        model=MODEL,
+        packing={"objective": -0.9, "iterations": 3},
+        settings={"seed": 1},
+    )
+    read = load_embeddings(path, kind="references", model=MODEL)
+    np.testing.assert_array_equal(read.embeddings, unit_rows)
+    np.testing.assert_array_equal(read.labels, labels)
+    np.testing.assert_array_equal(read.names, names)
+    assert read.embeddings.dtype == np.float32 and read.labels.dtype == np.int64
+    assert read.metadata["format_version"] == FORMAT_VERSION
+    assert read.metadata["model"] == MODEL
+    assert read.metadata["packing"] == {"objective": -0.9, "iterations": 3}
+    assert read.metadata["created_with"]["settings"] == {"seed": 1}
+
+
+def test_labels_and_names_are_optional(path, unit_rows):
+    save_embeddings(path, unit_rows, kind="gallery")
+    read = load_embeddings(path)
+    assert read.labels is None and read.names is None
+    assert read.metadata["model"] is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_another_kind_is_refused(path, unit_rows, kind):
+    save_embeddings(path, unit_rows, kind=kind)
+    assert load_embeddings(path, kind=kind).metadata["kind"] == kind
+    other = next(name for name in KINDS if name != kind)
+    with pytest.raises(InputError, match=f"holds {kind}, expected {other}"):
+        load_embeddings(path, kind=other)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2"])
+def test_any_float_dtype_is_read_as_float32(path, unit_rows, dtype):
+    write(path, embeddings=unit_rows.astype(dtype))
+    read = load_embeddings(path).embeddings
+    assert read.dtype == np.float32 and read.flags.c_contiguous
+    np.testing.assert_allclose(read, unit_rows, atol=1e-3)
+
+
+def test_a_plain_npz_of_another_program_is_read(path, unit_rows):
+    assert load_embeddings(write(path, embeddings=unit_rows)).metadata == {}
+
+
+def with_row(unit_rows, row, value):
+    changed = unit_rows.copy()
+    changed[row] = value
+    return changed
+
+
+REFUSED = {
+    "missing key": (
+        lambda rows: {"vectors": rows},
+        r"no key 'embeddings' \(found vectors\)",
+    ),
+    "one row as a vector": (
+        lambda rows: {"embeddings": rows[0]},
+        r"shape \(8,\), expected \[n, d\]",
+    ),
+    "images": (
+        lambda rows: {"embeddings": rows.reshape(2, 10, 8)},
+        r"shape \(2, 10, 8\), expected \[n, d\]",
+    ),
+    "integers": (
+        lambda rows: {"embeddings": (rows * 100).astype(np.int32)},
+        "int32, expected float32; convert with",
+    ),
+    "complex numbers": (
+        lambda rows: {"embeddings": rows.astype(np.complex64)},
+        "complex64, expected float32",
+    ),
+    "no rows": (lambda rows: {"embeddings": rows[:0]}, "empty"),
+    "no columns": (lambda rows: {"embeddings": rows[:, :0]}, "empty"),
+    "NaN": (
+        lambda rows: {"embeddings": with_row(rows, 7, np.nan)},
+        "row 7 is not finite",
+    ),
+    "infinity": (
+        lambda rows: {"embeddings": with_row(rows, 3, np.inf)},
+        "row 3 is not finite",
+    ),
+    "a zero row": (
+        lambda rows: {"embeddings": with_row(rows, 5, 0)},
+        "row 5 is zero",
+    ),
+    "rows that are not unit": (
+        lambda rows: {"embeddings": rows * 2},
+        r"row 0 is not of unit length.*and 19 more.*divide each row by its norm",
+    ),
+    "too few labels": (
+        lambda rows: {"embeddings": rows, "labels": np.arange(19)},
+        r"labels is int64 \(19,\), expected integer \(20,\)",
+    ),
+    "labels that are not integers": (
+        lambda rows: {"embeddings": rows, "labels": np.arange(20.0)},
+        "labels is float64",
+    ),
+    "names that are not strings": (
+        lambda rows: {"embeddings": rows, "names": np.arange(20)},
+        "names is int64",
+    ),
+    "metadata that is not JSON": (
+        lambda rows: {"embeddings": rows, "metadata": np.asarray("{")},
+        "metadata is not JSON",
+    ),
+    "metadata that is no record": (
+        lambda rows: {"embeddings": rows, "metadata": np.asarray("[]")},
+        r"metadata is \[\], expected a JSON object",
+    ),
+    "a model that is no record": (
+        lambda rows: {"embeddings": rows, "metadata": np.asarray('{"model": "f"}')},
+        "model 'f' is not a JSON object",
+    ),
+    "a format version that is no number": (
+        lambda rows: {
+            "embeddings": rows,
+            "metadata": np.asarray(json.dumps({"format_version": "1"})),
+        },
+        "format_version '1' is not a whole number",
+    ),
+    "numbers beyond float32": (
+        lambda rows: {"embeddings": rows.astype(np.float64) * 1e300},
+        "row 0 is not finite",
+    ),
+    "a format of the future": (
+        lambda rows: {
+            "embeddings": rows,
+            "metadata": np.asarray(json.dumps({"format_version": 99})),
+        },
+        "format version 99.*update hyperface_jax",
+    ),
+    "pickled objects": (
+        lambda rows: {"embeddings": np.array([object()], dtype=object)},
+        "pickled objects, which are never loaded",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_unfit_content_is_refused(path, unit_rows, case):
+    arrays, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as refusal:
+        load_embeddings(write(path, **arrays(unit_rows)))
+    assert str(path) in str(refusal.value), "the message names the file"
+
+
+def test_no_such_file_is_refused(path):
+    with pytest.raises(InputError, match="no such file"):
+        load_embeddings(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        load_embeddings(tmp_path)
+
+
+def test_a_bare_npy_array_is_refused(tmp_path, unit_rows):
+    np.save(tmp_path / "gallery.npy", unit_rows)
+    with pytest.raises(InputError, match=r"bare \.npy"):
+        load_embeddings(tmp_path / "gallery.npy")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 400])
+def test_a_truncated_file_is_refused(path, unit_rows, size):
+    save_embeddings(path, unit_rows, kind="gallery")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"not a readable \.npz"):
+        load_embeddings(path)
+
+
+def test_a_damaged_file_is_never_misread(path, unit_rows):
+    # Every seventh byte inverted in turn: refused, or the byte carried no content.
+    np.savez_compressed(path, embeddings=np.tile(unit_rows, (4, 1)))
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            read = load_embeddings(path).embeddings
+        except (InputError, OSError):
+            continue
+        np.testing.assert_array_equal(read, np.tile(unit_rows, (4, 1)))
+
+
+def test_embeddings_of_another_recogniser_are_refused(path, unit_rows):
+    save_embeddings(path, unit_rows, kind="gallery", model=MODEL)
+    with pytest.raises(InputError, match="of model recogniser_f.*needed arcface"):
+        load_embeddings(path, model=OTHER_MODEL)
+
+
+def test_the_norm_tolerance_is_where_it_says(path, unit_rows):
+    inside, outside = 1 + 0.9 * NORM_TOLERANCE, 1 + 1.1 * NORM_TOLERANCE
+    load_embeddings(write(path, embeddings=unit_rows * np.float32(inside)))
+    with pytest.raises(InputError, match="unit length"):
+        load_embeddings(write(path, embeddings=unit_rows * np.float32(outside)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "probes"}, "'probes' is not one of gallery, references, queries"),
+        ({"kind": "gallery", "labels": np.arange(3)}, "labels has 3 entries"),
+        ({"kind": "gallery", "names": ["a"]}, "names has 1 entries"),
+    ],
+)
+def test_unfit_content_is_not_written(path, unit_rows, arguments, message):
+    with pytest.raises(InputError, match=message):
+        save_embeddings(path, unit_rows, **arguments)
+    assert not path.exists()
+
+
+def test_rows_that_are_not_unit_are_not_written(path, unit_rows):
+    with pytest.raises(InputError, match="unit length"):
+        save_embeddings(path, unit_rows * 3, kind="gallery")
+    assert list(path.parent.iterdir()) == []
