@@ -218,7 +218,7 @@ def test_a_damaged_file_is_never_misread(path, unit_rows):
 
 def test_embeddings_of_another_recogniser_are_refused(path, unit_rows):
     save_embeddings(path, unit_rows, kind="gallery", model=MODEL)
-    with pytest.raises(InputError, match="of model recogniser_f.*needed arcface"):
+    with pytest.raises(InputError, match=r"of model recogniser_f.*needed arcface"):
         load_embeddings(path, model=OTHER_MODEL)
 
 

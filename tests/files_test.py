@@ -63,7 +63,7 @@ def test_a_kill_leaves_the_old_content(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_content(tmp_path):
-    # A limit on the size of files makes the kernel refuse to write, as a full disk does.
+    # A limit on the size of files makes the kernel refuse to write, as a full disk.
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
     program = f"""
