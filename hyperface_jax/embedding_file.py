@@ -2,7 +2,9 @@
 
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,16 @@ KINDS = ("gallery", "references", "queries")
 # float32 rows normalised by any library are within a few 1e-7 of length 1; 1e-3 lets
 # rows pass that went through float16, and no row somebody forgot to normalise.
 NORM_TOLERANCE = 1e-3
+# What NumPy and zipfile raise at damaged bytes, by where the damage is.
+_UNREADABLE = (
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+)
 
 
 class EmbeddingFile(NamedTuple):
@@ -153,7 +165,8 @@ def check_embeddings(embeddings: np.ndarray, name: str) -> None:
         )
     if 0 in embeddings.shape:
         raise InputError(f"{name}: embeddings are empty, shape {embeddings.shape}")
-    norms = np.linalg.norm(embeddings.astype(np.float32, copy=False), axis=1)
+    with np.errstate(over="ignore"):  # a value beyond float32 is refused below
+        norms = np.linalg.norm(embeddings.astype(np.float32, copy=False), axis=1)
     for bad, what, remedy in (
         (~np.isfinite(norms), "is not finite", "find out which image gave it, drop it"),
         (norms == 0, "is zero", "drop it: a zero vector has no direction"),
@@ -194,17 +207,18 @@ def check_model(
 
 def _read_arrays(name: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(name, allow_pickle=False) as content:
-            if not hasattr(content, "files"):
-                raise InputError(f"{name}: a bare .npy array; expected an .npz file")
+        content = np.load(name, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            raise InputError(f"{name}: a bare .npy array; expected an .npz file")
+        with content:
             return {key: content[key] for key in content.files}
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{name}: is a folder, expected an .npz file") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except _UNREADABLE as error:
         raise InputError(
             f"{name}: not a readable .npz file ({error}); it is truncated, or of "
             "another format, or holds pickled objects, which are never loaded"
@@ -233,7 +247,13 @@ def _read_metadata(arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
         record = json.loads(str(arrays["metadata"]))
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: metadata is not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{name}: metadata is {record!r}, expected a JSON object")
     version = record.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int):
+        raise InputError(f"{name}: format_version {version!r} is not a whole number")
+    if not isinstance(record.get("model"), dict | None):
+        raise InputError(f"{name}: model {record['model']!r} is not a JSON object")
     if version > FORMAT_VERSION:
         raise InputError(
             f"{name}: format version {version}, this program reads up to "
