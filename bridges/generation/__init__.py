@@ -1,0 +1,1 @@
+"""Identity-conditioned image generation: a latent diffusion model over face images."""

@@ -1,0 +1,145 @@
+"""The face autoencoder: images to small latents and back, the space of the diffusion.
+
+A diffusers ``AutoencoderKL`` works on 4 × 4 pixel blocks (space to depth), where
+convolutions are cheap on a CPU. What it decodes is refined at half the resolution,
+which takes away the seams between blocks.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from torch.nn import functional
+
+from hyperface_jax import InputError
+
+_BLOCK = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """The shape of an autoencoder.
+
+    Attributes:
+      image_size: height and width of an image in pixels, a multiple of 8.
+      channels: channels at a quarter and at an eighth of the resolution.
+      latent_channels: channels of a latent; its height and width are
+        ``image_size / 8``.
+      refinement_channels: channels of the refinement at half the resolution.
+      norm_groups: groups of each GroupNorm.
+    """
+
+    image_size: int = 64
+    channels: tuple[int, ...] = (64, 128)
+    latent_channels: int = 16
+    refinement_channels: int = 24
+    norm_groups: int = 16
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if self.image_size % self.downsampling:
+            raise InputError(
+                f"image_size {self.image_size} is not a multiple of {self.downsampling}"
+            )
+
+    @property
+    def downsampling(self) -> int:
+        """How many pixels wide one latent position is."""
+        return _BLOCK * 2 ** (len(self.channels) - 1)
+
+    @property
+    def latent_size(self) -> int:
+        """Height and width of a latent."""
+        return self.image_size // self.downsampling
+
+
+class FaceAutoencoder(nn.Module):
+    """Encodes images ``[n, 3, s, s]`` in [-1, 1] to latents ``[n, c, s/8, s/8]``.
+
+    Latents handed out by :meth:`encode` and taken by :meth:`decode` are standardised:
+    zero mean and unit variance per channel over the training images, which is what a
+    diffusion model expects.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        stages = len(config.channels)
+        refined = config.refinement_channels
+        self.kl = AutoencoderKL(
+            in_channels=3 * _BLOCK**2,
+            out_channels=4 * refined,
+            down_block_types=("DownEncoderBlock2D",) * stages,
+            up_block_types=("UpDecoderBlock2D",) * stages,
+            block_out_channels=config.channels,
+            layers_per_block=1,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.norm_groups,
+            sample_size=config.image_size // _BLOCK,
+            mid_block_add_attention=False,
+        )
+        self.refinement = nn.Sequential(
+            nn.Conv2d(refined, 2 * refined, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(2 * refined, 12, 3, padding=1),
+        )
+        shape = (1, config.latent_channels, 1, 1)
+        self.register_buffer("latent_mean", torch.zeros(shape))
+        self.register_buffer("latent_std", torch.ones(shape))
+
+    def distribution(self, images: torch.Tensor) -> Any:
+        """The diagonal Gaussian of raw latents of ``images`` (diffusers' class)."""
+        blocks = functional.pixel_unshuffle(images, _BLOCK)
+        blocks = blocks.contiguous(memory_format=torch.channels_last)
+        return self.kl.encode(blocks).latent_dist
+
+    def decode_raw(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images of raw, not standardised latents; they may leave [-1, 1] a little."""
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        halves = functional.pixel_shuffle(self.kl.decode(latents).sample, 2)
+        return functional.pixel_shuffle(self.refinement(halves), 2)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Standardised latents of ``images``: the mode of their distribution."""
+        return (self.distribution(images).mode() - self.latent_mean) / self.latent_std
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images of standardised latents."""
+        return self.decode_raw(latents * self.latent_std + self.latent_mean)
+
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        """What may still be trained once a diffusion model lives in the latents."""
+        parts = (self.kl.decoder, self.kl.post_quant_conv, self.refinement)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def standardise(self, latents: torch.Tensor) -> None:
+        """Sets the scaling from raw ``latents`` ``[n, c, h, w]`` of training images."""
+        axes = (0, 2, 3)
+        self.latent_mean.copy_(latents.mean(axes, keepdim=True))
+        self.latent_std.copy_(latents.std(axes, keepdim=True))
+
+
+def to_unit_range(images: torch.Tensor) -> torch.Tensor:
+    """uint8 ``[n, 3, h, w]`` in 0…255 to float32 in [-1, 1]."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """Float ``[n, 3, h, w]`` in [-1, 1] to uint8 ``[n, h, w, 3]``."""
+    pixels = images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Peak signal-to-noise ratio in dB, per image, of images in [-1, 1]."""
+    error = (first.clamp(-1, 1) - second).square().mean((1, 2, 3))
+    return 10 * torch.log10(4 / error)
+
+
+def latent_dimensions(config: AutoencoderConfig) -> int:
+    """How many numbers a latent has."""
+    return config.latent_channels * math.prod((config.latent_size,) * 2)

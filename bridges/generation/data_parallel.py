@@ -1,0 +1,88 @@
+"""Synchronous data parallel training on the cores of one machine.
+
+Small networks use two cores better as two single-threaded processes that average
+their gradients than as one process with two threads, and a second busy program next to
+spinning OpenMP threads slows them several times.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import distributed
+
+
+class Workers:
+    """The processes of one training run, seen from one of them.
+
+    Attributes:
+      rank: which process this is, from 0; process 0 logs and writes.
+      count: how many there are.
+    """
+
+    def __init__(self, rank: int, count: int) -> None:
+        self.rank = rank
+        self.count = count
+
+    def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Replaces each gradient by its mean over the processes, in one message."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        pieces = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view(gradient.shape))
+
+    def agree(self, value: float) -> float:
+        """The value that process 0 holds; each process has to call it."""
+        if self.count == 1:
+            return value
+        message = torch.tensor(value, dtype=torch.float64)
+        distributed.broadcast(message, 0)
+        return message.item()
+
+
+def run_workers(
+    function: Callable[..., None], arguments: tuple[Any, ...], count: int
+) -> None:
+    """Calls ``function(workers, *arguments)`` in ``count`` single-threaded processes.
+
+    Args:
+      function: importable by name when ``count`` > 1.
+      arguments: picklable; tensors should be in shared memory.
+      count: one process runs here and starts no other.
+    """
+    if count == 1:
+        torch.set_num_threads(1)
+        function(Workers(0, 1), *arguments)
+        return
+    # Read by the OpenMP runtime of the children when it starts: idle threads sleep.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"file://{folder}/rendezvous"
+        torch.multiprocessing.spawn(
+            _enter, (count, address, function, arguments), nprocs=count
+        )
+
+
+def _enter(
+    rank: int,
+    count: int,
+    address: str,
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=address, rank=rank, world_size=count
+    )
+    try:
+        function(Workers(rank, count), *arguments)
+    finally:
+        distributed.destroy_process_group()

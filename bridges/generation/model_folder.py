@@ -1,0 +1,86 @@
+"""A model on the disk: ``config.json`` beside ``model.safetensors``."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from hyperface_jax import InputError, files
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+def save_model(
+    folder: str | os.PathLike[str],
+    module: torch.nn.Module,
+    description: dict[str, Any],
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes a model; the weights come last, so a folder that has them is complete.
+
+    Args:
+      folder: created when missing.
+      module: its state is written.
+      description: JSON-ready, at least ``kind``; becomes ``config.json``.
+      dtype: what floating weights are stored as.
+    """
+    folder = pathlib.Path(folder)
+    weights = {
+        name: value.detach().to(dtype).contiguous()
+        for name, value in module.state_dict().items()
+    }
+    files.write_json(folder / CONFIG, description)
+    files.write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
+
+
+def is_complete(folder: str | os.PathLike[str]) -> bool:
+    """Whether a finished model is in ``folder``."""
+    return (pathlib.Path(folder) / WEIGHTS).exists()
+
+
+def read_description(folder: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """Reads ``config.json`` of a finished model of one kind.
+
+    Raises:
+      InputError: no such model, an unfinished one, or one of another kind.
+    """
+    folder = pathlib.Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: no {name} in it; expected the folder of a finished {kind}"
+            )
+    try:
+        description = json.loads((folder / CONFIG).read_text())
+        found = description["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / CONFIG}: not a model description ({error!r})"
+        ) from None
+    if found != kind:
+        raise InputError(f"{folder}: holds the model kind {found!r}, expected {kind!r}")
+    return description
+
+
+def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> None:
+    """Loads the weights of ``folder`` into ``module``, as float32.
+
+    Raises:
+      InputError: a damaged file, or weights of another architecture.
+    """
+    path = pathlib.Path(folder) / WEIGHTS
+    try:
+        weights = safetensors.torch.load_file(path)
+        module.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: can't be loaded ({line}); the file is damaged or belongs to "
+            "another config.json"
+        ) from None

@@ -1,0 +1,180 @@
+"""A training loop bounded by time, which a killed run takes up where it was.
+
+Progress is the share of the time budget that is spent, and the learning rate is a
+function of progress, so the same command gives a finished model on any machine: a
+faster one takes more steps. Two runs are therefore not bit-equal.
+"""
+
+import contextlib
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from absl import logging
+
+from bridges.generation.data_parallel import Workers
+from hyperface_jax import InputError, files
+
+CHECKPOINT = "training.pt"
+SECONDS_PER_CHECKPOINT = 120.0
+SECONDS_PER_LOG = 30.0
+
+
+def cosine_schedule(progress: float, step: int, *, warmup: int) -> float:
+    """The share of the peak learning rate: linear warm-up, then half a cosine.
+
+    Args:
+      progress: the share of the time budget spent, in [0, 1].
+      step: steps taken so far.
+      warmup: steps until the peak.
+    """
+    return min(1.0, (step + 1) / warmup) * (
+        0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    )
+
+
+def train_for(
+    seconds: float,
+    update: Callable[[float, int], Mapping[str, float]],
+    state: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, Any],
+    images_per_step: int,
+    workers: Workers,
+    evaluate: Callable[[], Mapping[str, float]] | None = None,
+    evaluate_every: float = 120.0,
+) -> dict[str, Any]:
+    """Calls ``update`` until the budget is spent, with checkpoints and a log.
+
+    Args:
+      seconds: the budget, counting what an earlier, killed run spent.
+      update: ``update(progress, step)`` takes one optimiser step and returns the terms
+        of the loss.
+      state: objects with ``state_dict`` and ``load_state_dict`` to keep.
+      folder: where the checkpoint lives; a checkpoint found there is continued.
+      settings: what the run depends on; a checkpoint of other settings is refused.
+      images_per_step: over all processes, for the log.
+      workers: the processes of the run.
+      evaluate: figures on held-out data for the log; called in process 0 alone.
+      evaluate_every: seconds between evaluations.
+
+    Returns:
+      ``steps``, ``images``, ``seconds``, ``milliseconds_per_image``.
+    """
+    path = pathlib.Path(folder) / CHECKPOINT
+    spent, step = _load(path, state, settings)
+    log = _Log(step, spent, images_per_step)
+    resumed_at = time.monotonic() - spent
+    saved = evaluated = spent
+    while True:
+        spent = workers.agree(time.monotonic() - resumed_at)
+        if spent >= seconds:
+            break
+        terms = update(spent / seconds, step)
+        step += 1
+        if workers.rank != 0:
+            continue
+        log.add(terms)
+        if evaluate is not None and spent - evaluated > evaluate_every:
+            log.figures = dict(evaluate())
+            evaluated = spent
+        if spent - log.since > SECONDS_PER_LOG:
+            log.write(step, spent, seconds)
+        if spent - saved > SECONDS_PER_CHECKPOINT:
+            _save(path, state, settings, spent, step)
+            saved = spent
+    return {
+        "steps": step,
+        "images": step * images_per_step,
+        "seconds": round(spent, 1),
+        "milliseconds_per_image": round(
+            1e3 * spent / max(1, step * images_per_step), 2
+        ),
+    }
+
+
+class _Log:
+    """Means over the steps since the last line."""
+
+    def __init__(self, step: int, spent: float, images_per_step: int) -> None:
+        self.since = spent
+        self.figures: dict[str, float] = {}
+        self._step = step
+        self._images_per_step = images_per_step
+        self._sums: dict[str, float] = {}
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+
+    def write(self, step: int, spent: float, seconds: float) -> None:
+        steps = step - self._step
+        rate = 1e3 * (spent - self.since) / (steps * self._images_per_step)
+        terms = {name: total / steps for name, total in self._sums.items()}
+        figures = " ".join(
+            f"{name} {value:.4g}" for name, value in {**terms, **self.figures}.items()
+        )
+        logging.info(
+            "%.1f of %.1f min, step %d, %.2f ms/img, %s",
+            spent / 60,
+            seconds / 60,
+            step,
+            rate,
+            figures,
+        )
+        self.since, self._step, self._sums = spent, step, {}
+
+
+def _save(
+    path: pathlib.Path,
+    state: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    spent: float,
+    step: int,
+) -> None:
+    content = {
+        "settings": dict(settings),
+        "spent": spent,
+        "step": step,
+        "state": {name: part.state_dict() for name, part in state.items()},
+    }
+    with files.atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _load(
+    path: pathlib.Path, state: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[float, int]:
+    if not path.exists():
+        return 0.0, 0
+    content = torch.load(path, weights_only=True)
+    for key in sorted({*settings, *content["settings"]}):
+        was, now = content["settings"].get(key), settings.get(key)
+        if was != now:
+            raise InputError(
+                f"{path}: a run with {key} = {was!r} was interrupted here, this one "
+                f"has {now!r}; choose another --output, or remove the file"
+            )
+    for name, part in state.items():
+        part.load_state_dict(content["state"][name])
+    logging.info("continuing %s at step %d", path, content["step"])
+    return float(content["spent"]), int(content["step"])
+
+
+@contextlib.contextmanager
+def evaluating(*modules: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients; each module's mode is restored after."""
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)

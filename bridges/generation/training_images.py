@@ -1,0 +1,66 @@
+"""Training images in memory, and identities held out to measure on."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from bridges.datasets.image_dataset import ImageDataset
+from hyperface_jax import InputError
+
+HELD_OUT_SHARE = 0.02
+
+
+class TrainingImages(NamedTuple):
+    """Images sorted by identity, in memory that processes share.
+
+    Attributes:
+      images: ``[n, 3, s, s]`` uint8.
+      labels: ``[n]`` int64 in 0 … k-1, ascending.
+      held_out: ``[m, 3, s, s]`` uint8, of identities that are in no training image.
+      held_out_labels: ``[m]`` int64, from k on, ascending.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    held_out: torch.Tensor
+    held_out_labels: torch.Tensor
+
+
+def load_training_images(
+    folder: str | os.PathLike[str], size: int, *, max_held_out: int = 400
+) -> TrainingImages:
+    """Loads a dataset folder; its last 2 % identities (at least one) are held out.
+
+    Args:
+      folder: an image dataset with identities.
+      size: side in pixels to resample to.
+      max_held_out: how many images of the held-out identities to keep.
+
+    Raises:
+      InputError: fewer than two identities, or images that can't be read.
+    """
+    dataset = ImageDataset(folder)
+    identities = len(dataset.identities)
+    if not dataset.labelled or identities < 2:
+        raise InputError(
+            f"{folder}: {identities} labelled identities; training needs at least two, "
+            "in a dataset folder or a folder per identity"
+        )
+    first_held_out = identities - max(1, round(HELD_OUT_SHARE * identities))
+    order = np.argsort(dataset.labels, kind="stable")
+    labels = dataset.labels[order]
+    train = order[labels < first_held_out]
+    held_out = order[labels >= first_held_out][:max_held_out]
+    return TrainingImages(
+        _shared(dataset.load(size, train, progress=True)),
+        torch.from_numpy(dataset.labels[train]).share_memory_(),
+        _shared(dataset.load(size, held_out)),
+        torch.from_numpy(dataset.labels[held_out]).share_memory_(),
+    )
+
+
+def _shared(images: np.ndarray) -> torch.Tensor:
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return torch.from_numpy(planes).share_memory_()
