@@ -1,0 +1,149 @@
+"""Trains a face recogniser from scratch on a folder of labelled images.
+
+The folder is a dataset made by hyperface-render or hyperface-generate, or has one
+folder of images per identity. Interrupted, the same command goes on. Example:
+
+    hyperface-train --dataset=dataset --output=checkpoint
+    hyperface-train --dataset=dataset --recipe=paper --output=checkpoint
+
+The output folder holds model.safetensors, config.json and training.json, and is what
+hyperface-verify and hyperface-embed take.
+"""
+
+import dataclasses
+
+from absl import flags
+
+from bridges.recognition.augmentation import AUGMENTATIONS
+from bridges.recognition.config import (
+    OPTIMIZERS,
+    RECIPES,
+    SCHEDULES,
+    TrainingConfig,
+)
+from bridges.recognition.iresnet import ARCHITECTURES
+from bridges.recognition.margins import HEADS
+from bridges.recognition.training import train_recogniser
+from hyperface_jax import InputError
+from hyperface_jax.commands import run_command
+
+FLAGS = flags.FlagValues()
+
+_DEFAULT = TrainingConfig()
+_CHOICES = {
+    "backbone": tuple(ARCHITECTURES),
+    "head": tuple(HEADS),
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augmentation": tuple(AUGMENTATIONS),
+}
+_HELP = {
+    "backbone": "the network",
+    "image_size": "side in pixels, a multiple of 16",
+    "embedding_size": "length of an embedding",
+    "head": "the margin loss",
+    "margin": "margin of the head",
+    "scale": "scale of the head, the inverse temperature of its softmax",
+    "concentration": "AdaFace's h",
+    "warm_start": "start AdaFace's norm statistics from the first batches",
+    "margin_warmup": "fraction of the training over which the margin grows from 0",
+    "epochs": "passes over the images; may be fractional",
+    "batch_size": "images a step",
+    "optimizer": "the optimiser",
+    "learning_rate": "highest learning rate",
+    "weight_decay": "weight decay; norms and biases are exempt",
+    "schedule": "course of the learning rate",
+    "warmup": "fraction of the training over which the learning rate grows from 0",
+    "milestones": "fractions of the training at which multi_step divides by 10",
+    "gradient_clip": "largest norm of the gradient; 0 never clips",
+    "augmentation": "how strongly images are varied",
+    "seed": "seed of weights, order and augmentation",
+}
+
+flags.DEFINE_list(
+    "dataset", None, "dataset folder, or several, with commas", flag_values=FLAGS
+)
+flags.DEFINE_string("output", None, "folder for the recogniser", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "recipe",
+    "small",
+    list(RECIPES),
+    "settings to start from: small trains in minutes on a CPU, paper is HyperFace's; "
+    "every other flag given overrides it",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "checkpoint_minutes", 3.0, "how often to save the state", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "num_threads",
+    None,
+    "threads to compute with, by default all cores",
+    flag_values=FLAGS,
+)
+
+
+def _define(name: str) -> None:
+    default, text = getattr(_DEFAULT, name), _HELP[name]
+    if name in _CHOICES:
+        flags.DEFINE_enum(name, default, list(_CHOICES[name]), text, flag_values=FLAGS)
+    elif isinstance(default, tuple):
+        flags.DEFINE_list(
+            name, [f"{value:.4f}" for value in default], text, flag_values=FLAGS
+        )
+    else:
+        define = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+        }[type(default)]
+        define(name, default, text, flag_values=FLAGS)
+
+
+for _field in dataclasses.fields(TrainingConfig):
+    _define(_field.name)
+
+
+def config_from_flags() -> TrainingConfig:
+    """The recipe, with every flag that was given put in its place."""
+    given = {
+        field.name: FLAGS[field.name].value
+        for field in dataclasses.fields(TrainingConfig)
+        if FLAGS[field.name].present
+    }
+    if "milestones" in given:
+        try:
+            given["milestones"] = tuple(float(text) for text in given["milestones"])
+        except ValueError:
+            raise InputError(
+                f"--milestones={','.join(given['milestones'])} are not numbers"
+            ) from None
+    return dataclasses.replace(RECIPES[FLAGS.recipe], **given)
+
+
+def main() -> None:
+    if not FLAGS.dataset:
+        raise InputError("--dataset is needed: the folder of images to train on")
+    if not FLAGS.output:
+        raise InputError("--output is needed: the folder for the recogniser")
+    record = train_recogniser(
+        FLAGS.dataset,
+        FLAGS.output,
+        config_from_flags(),
+        checkpoint_minutes=FLAGS.checkpoint_minutes,
+        num_threads=FLAGS.num_threads,
+    )
+    last = record["history"][-1]
+    print(
+        f"{FLAGS.output}: trained on {record['data']['images']} images of "
+        f"{record['data']['identities']} identities in {record['seconds'] / 60:.1f} "
+        f"minutes; last epoch: loss {last['loss']:.3f}, accuracy {last['accuracy']:.3f}"
+    )
+
+
+def run() -> None:
+    run_command(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,113 @@
+"""Augmentation of face batches on the CPU: tensor operations on a whole batch."""
+
+import dataclasses
+
+import torch
+from torch.nn import functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How strongly a batch is varied.
+
+    Attributes:
+      flip: probability of a mirror image.
+      shift: largest displacement in pixels along each axis, the border repeated.
+      contrast: standard deviation of the factor on the grey values.
+      brightness: standard deviation of the offset; grey values span [-1, 1].
+      cast: standard deviation of an offset per colour.
+      noise: largest standard deviation of pixel noise.
+      low_resolution: probability that an image is reduced and enlarged again.
+    """
+
+    flip: float = 0.5
+    shift: int = 2
+    contrast: float = 0.2
+    brightness: float = 0.1
+    cast: float = 0.05
+    noise: float = 0.03
+    low_resolution: float = 0.0
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(0, 0, 0, 0, 0, 0, 0),
+    "standard": Augmentation(),
+    "strong": Augmentation(
+        shift=4, contrast=0.3, brightness=0.15, cast=0.08, low_resolution=0.2
+    ),
+}
+
+
+def augment(
+    images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> torch.Tensor:
+    """Varies a batch.
+
+    Args:
+      images: ``[n, 3, h, w]`` uint8 RGB.
+      augmentation: how strongly.
+      generator: the source of all randomness.
+
+    Returns:
+      ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
+    """
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def uniform(n: int) -> torch.Tensor:
+        return torch.rand(n, 1, 1, 1, generator=generator)
+
+    n = len(images)
+    x = _move(images, augmentation, generator)
+    x = scale_pixels(x)
+    if augmentation.low_resolution:
+        x = _lower_resolution(x, augmentation.low_resolution, generator)
+    x = x * (1 + augmentation.contrast * normal(n, 1, 1, 1))
+    x = x + augmentation.brightness * normal(n, 1, 1, 1)
+    x = x + augmentation.cast * normal(n, 3, 1, 1)
+    if augmentation.noise:
+        x = x + augmentation.noise * uniform(n) * normal(*x.shape)
+    # A little room beyond the range keeps some order among over-exposed pixels.
+    x = x.clamp(-1.2, 1.2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def scale_pixels(images: torch.Tensor) -> torch.Tensor:
+    """Maps uint8 grey values to float32 in [-1, 1]."""
+    return images.float().div(127.5).sub(1)
+
+
+def _move(
+    images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> torch.Tensor:
+    """Mirrors some images and shifts each, by gathering rows and columns."""
+    n, _, height, width = images.shape
+    limit = augmentation.shift
+    down, right = torch.randint(-limit, limit + 1, (2, n, 1), generator=generator)
+    flipped = torch.rand(n, 1, generator=generator) < augmentation.flip
+    rows = (torch.arange(height) + down).clamp(0, height - 1)
+    columns = (torch.arange(width) + right).clamp(0, width - 1)
+    columns = torch.where(flipped, width - 1 - columns, columns)
+    each = torch.arange(n)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _lower_resolution(
+    x: torch.Tensor, probability: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Reduces a random part of the batch to one random size and enlarges it again."""
+    size = x.shape[-1]
+    chosen = torch.rand(len(x), generator=generator) < probability
+    small = int(torch.randint(size // 4, size, (1,), generator=generator))
+    if not chosen.any():
+        return x
+    reduced = functional.interpolate(
+        x[chosen], size=(small, small), mode="bilinear", antialias=True
+    )
+    x = x.clone()
+    x[chosen] = functional.interpolate(
+        reduced, size=x.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return x

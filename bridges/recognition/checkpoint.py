@@ -1,0 +1,149 @@
+"""Files of a trained recogniser, and of a training that is still going on.
+
+::
+
+    model.safetensors       the backbone's weights and running statistics
+    config.json             what to build: backbone, image_size, embedding_size
+    training.json           settings, data, history, complete
+    progress.safetensors    while training: everything needed to go on
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+
+from hyperface_jax import InputError, files
+
+FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+TRAINING = "training.json"
+PROGRESS = "progress.safetensors"
+
+PathLike = str | os.PathLike[str]
+
+
+def save_weights(
+    folder: PathLike, network: torch.nn.Module, config: dict[str, Any]
+) -> None:
+    """Writes a recogniser: its weights and what to build them into.
+
+    Args:
+      folder: created when missing.
+      network: the backbone.
+      config: ``backbone``, ``image_size``, ``embedding_size``.
+    """
+    folder = pathlib.Path(folder)
+    content = save(_contiguous(network.state_dict()))
+    files.write_json(folder / CONFIG, {"format_version": FORMAT_VERSION, **config})
+    files.write_bytes(folder / WEIGHTS, content)
+
+
+def read_config(folder: PathLike) -> dict[str, Any]:
+    """Reads ``config.json`` of a recogniser.
+
+    Raises:
+      InputError: no recogniser there, an unfinished training, or not our JSON.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / CONFIG
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        if (folder / TRAINING).is_file():
+            raise InputError(
+                f"{folder}: the training is unfinished; run the same hyperface-train "
+                "command again, it goes on where it stopped"
+            )
+        raise InputError(
+            f"{folder}: no recogniser there; expected {CONFIG} and {WEIGHTS}, "
+            "as hyperface-train writes them"
+        )
+    config = read_json(path)
+    missing = {"backbone", "image_size", "embedding_size"} - set(config)
+    if missing:
+        raise InputError(f"{path}: no entry {sorted(missing)[0]!r}")
+    if config.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
+        raise InputError(
+            f"{path}: format version {config['format_version']}, this program reads up "
+            f"to {FORMAT_VERSION}; update hyperface_jax"
+        )
+    return config
+
+
+def load_weights(folder: PathLike, network: torch.nn.Module) -> None:
+    """Reads ``model.safetensors`` into ``network``.
+
+    Raises:
+      InputError: a damaged file, or weights of another network.
+    """
+    path = pathlib.Path(folder) / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}); copy or train it again") from None
+    except RuntimeError as error:
+        reason = str(error).splitlines()
+        raise InputError(
+            f"{path}: weights of another network than {CONFIG} says "
+            f"({' '.join(reason[1:2]).strip() or reason[0]})"
+        ) from None
+
+
+def save_progress(
+    folder: PathLike, tensors: dict[str, torch.Tensor], record: dict[str, Any]
+) -> None:
+    """Writes the state of a training, whole or not at all.
+
+    Args:
+      folder: the training's output.
+      tensors: model, head and optimiser state by name.
+      record: the step, and what is needed to know the state belongs to this training.
+    """
+    metadata = {"training": json.dumps(record)}
+    content = save(_contiguous(tensors), metadata)
+    files.write_bytes(pathlib.Path(folder) / PROGRESS, content)
+
+
+def load_progress(
+    folder: PathLike,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Reads the state of an interrupted training, or None when there is none.
+
+    Raises:
+      InputError: a damaged file.
+    """
+    path = pathlib.Path(folder) / PROGRESS
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, json.loads(file.metadata()["training"])
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}); remove it to train from the start"
+        ) from None
+
+
+def read_json(path: PathLike) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      InputError: not JSON, or no object.
+    """
+    try:
+        value = json.loads(pathlib.Path(path).read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds {type(value).__name__}, expected an object")
+    return value
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # safetensors stores plain row-major tensors; channels-last weights are copied.
+    return {key: value.detach().contiguous() for key, value in tensors.items()}

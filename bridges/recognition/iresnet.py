@@ -1,0 +1,165 @@
+"""Improved residual networks for face recognition (iResNet).
+
+The layout and the parameter names of ``iresnet18`` … ``iresnet100`` are those of
+insightface's ``arcface_torch``, so that its weights load as they are. A block is
+batch norm, convolution, batch norm, PReLU, convolution, batch norm (Duta et al.,
+"Improved residual networks", 2020; Deng et al., "ArcFace", 2019).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from hyperface_jax import InputError
+
+_TOTAL_STRIDE = 16
+
+
+class Architecture(NamedTuple):
+    """Shape of an iResNet.
+
+    Attributes:
+      widths: channels of the four stages.
+      depths: blocks of the four stages.
+      strides: of the four stages' first blocks; with the stem they multiply to 16.
+      stem_stride: stride of the first convolution.
+      light: reduce the resolution in the first convolution of a block instead of the
+        second, which halves the arithmetic of such blocks, and average before the
+        shortcut's 1 x 1 convolution instead of dropping three pixels of four.
+    """
+
+    widths: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    strides: tuple[int, int, int, int] = (2, 2, 2, 2)
+    stem_stride: int = 1
+    light: bool = False
+
+
+_WIDTHS = (64, 128, 256, 512)
+ARCHITECTURES = {
+    "iresnet_small": Architecture(
+        (32, 64, 96, 192), (0, 1, 2, 1), (1, 2, 2, 2), stem_stride=2, light=True
+    ),
+    "iresnet18": Architecture(_WIDTHS, (2, 2, 2, 2)),
+    "iresnet34": Architecture(_WIDTHS, (3, 4, 6, 3)),
+    "iresnet50": Architecture(_WIDTHS, (3, 4, 14, 3)),
+    "iresnet100": Architecture(_WIDTHS, (3, 13, 30, 3)),
+}
+
+
+def build_backbone(
+    name: str, *, image_size: int = 112, embedding_size: int = 512
+) -> "IResNet":
+    """Builds a backbone with fresh weights, drawn from torch's global generator.
+
+    Args:
+      name: a key of ``ARCHITECTURES``.
+      image_size: side of its input in pixels, a multiple of 16.
+      embedding_size: length of its output.
+
+    Raises:
+      InputError: an unknown name or an impossible size.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(
+            f"backbone {name!r} is unknown; choose one of {', '.join(ARCHITECTURES)}"
+        )
+    if image_size <= 0 or image_size % _TOTAL_STRIDE:
+        raise InputError(
+            f"image_size {image_size} is not a positive multiple of {_TOTAL_STRIDE}, "
+            "the factor by which a backbone reduces the resolution"
+        )
+    if embedding_size < 2:
+        raise InputError(f"embedding_size {embedding_size} is less than 2")
+    return IResNet(ARCHITECTURES[name], image_size, embedding_size)
+
+
+class Block(nn.Module):
+    """A pre-normalised residual block."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, light: bool
+    ) -> None:
+        super().__init__()
+        first, second = (stride, 1) if light else (1, stride)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = _convolution(in_channels, out_channels, 3, first)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.prelu = nn.PReLU(out_channels)
+        self.conv2 = _convolution(out_channels, out_channels, 3, second)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        if stride == 1 and in_channels == out_channels:
+            self.downsample = nn.Identity()
+        elif light:
+            self.downsample = nn.Sequential(
+                nn.AvgPool2d(stride),
+                _convolution(in_channels, out_channels, 1, 1),
+                nn.BatchNorm2d(out_channels),
+            )
+        else:
+            self.downsample = nn.Sequential(
+                _convolution(in_channels, out_channels, 1, stride),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        return self.bn3(self.conv2(out)) + self.downsample(x)
+
+
+class IResNet(nn.Module):
+    """Maps ``[n, 3, s, s]`` RGB in [-1, 1] to ``[n, embedding_size]``.
+
+    The output is not normalised: its length says how sure the network is of a face,
+    and AdaFace reads it. Divide each row by its norm for an embedding.
+    """
+
+    def __init__(
+        self, architecture: Architecture, image_size: int, embedding_size: int
+    ) -> None:
+        super().__init__()
+        channels = architecture.widths[0]
+        self.conv1 = _convolution(3, channels, 3, architecture.stem_stride)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.prelu = nn.PReLU(channels)
+        for stage in range(4):
+            width = architecture.widths[stage]
+            blocks = []
+            for i in range(architecture.depths[stage]):
+                stride = architecture.strides[stage] if i == 0 else 1
+                blocks.append(Block(channels, width, stride, light=architecture.light))
+                channels = width
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.fc = nn.Linear(
+            channels * (image_size // _TOTAL_STRIDE) ** 2, embedding_size
+        )
+        self.features = nn.BatchNorm1d(embedding_size)
+        # A free scale would make the margin loss's own scale meaningless.
+        self.features.weight.requires_grad = False
+        if not architecture.light:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.normal_(module.weight, 0.0, 0.1)
+
+    def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The stem's output and each non-empty stage's, finest first."""
+        maps = [self.prelu(self.bn1(self.conv1(x)))]
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            if len(layer):
+                maps.append(layer(maps[-1]))
+        return maps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.bn2(self.feature_maps(x)[-1])
+        return self.features(self.fc(torch.flatten(out, 1)))
+
+
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int
+) -> nn.Conv2d:
+    padding = kernel_size // 2
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, padding, bias=False
+    )

@@ -1,0 +1,334 @@
+"""Training of a face recogniser: a backbone under a margin head.
+
+Nothing random outlives a step, so a training that was interrupted
+and goes on gives the bits of one that was not, on the same machine and threads.
+"""
+
+import dataclasses
+import hashlib
+import math
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from bridges.datasets.image_dataset import ImageDataset
+from bridges.recognition import checkpoint
+from bridges.recognition.config import TrainingConfig
+from bridges.recognition.steps import (
+    TrainingState,
+    batch_indices,
+    init_training,
+    num_steps,
+    step_generator,
+    train_step,
+    trainable,
+)
+from hyperface_jax import InputError, files
+from hyperface_jax.commands import progress as progress_bar
+from hyperface_jax.commands import provenance
+
+PathLike = str | os.PathLike[str]
+
+
+class TrainingData(NamedTuple):
+    """Labelled images in memory.
+
+    Attributes:
+      images: ``[n, s, s, 3]`` uint8 RGB.
+      labels: ``[n]`` int64 in ``0 … k-1``.
+      num_identities: ``k``.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    num_identities: int
+
+
+@dataclasses.dataclass
+class TrainingCounts:
+    """How far a training is; JSON-ready, saved with every checkpoint.
+
+    Attributes:
+      step: steps done.
+      seconds: time spent, over all runs.
+      loss: sum over the steps of this epoch.
+      correct: sum over them of the fraction of images nearest to their own class.
+      history: per epoch: epoch, loss, accuracy, seconds.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0
+    correct: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+def train_recogniser(
+    dataset: PathLike | Sequence[PathLike],
+    output: PathLike,
+    config: TrainingConfig | None = None,
+    *,
+    checkpoint_minutes: float = 3.0,
+    num_threads: int | None = None,
+) -> dict[str, Any]:
+    """Trains a recogniser from scratch on labelled images.
+
+    All images are held in memory as uint8. Interrupted at any moment, the same call
+    goes on from the last checkpoint; called on a finished output it returns at once.
+
+    Args:
+      dataset: a dataset folder or a folder of one folder per identity; or several of
+        them, whose identities are taken to be different people.
+      output: folder for the recogniser: ``model.safetensors``, ``config.json``,
+        ``training.json``.
+      config: the settings, by default ``TrainingConfig()``.
+      checkpoint_minutes: how often to save the state.
+      num_threads: threads to compute with; None leaves torch's choice.
+
+    Returns:
+      What ``training.json`` holds: settings, data, history, provenance.
+
+    Raises:
+      InputError: data without identities, fewer than two identities, fewer images than
+        ``batch_size``, an output of other settings or data, or a loss that is not
+        finite.
+    """
+    config = config or TrainingConfig()
+    output = pathlib.Path(output)
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    folders = [dataset] if isinstance(dataset, str | os.PathLike) else list(dataset)
+    sets = [ImageDataset(folder) for folder in folders]
+    record = _claim(output, _describe(sets, config))
+    if record["complete"]:
+        return record
+    data = _load(sets, config.image_size)
+    state = init_training(config, data.num_identities)
+    counts = _resume(output, state, record)
+    _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
+    checkpoint.save_weights(
+        output,
+        state.backbone,
+        {
+            "backbone": config.backbone,
+            "image_size": config.image_size,
+            "embedding_size": config.embedding_size,
+        },
+    )
+    record |= {
+        "complete": True,
+        "history": counts.history,
+        "seconds": round(counts.seconds, 1),
+        "created_with": provenance(),
+    }
+    files.write_json(output / checkpoint.TRAINING, record)
+    (output / checkpoint.PROGRESS).unlink(missing_ok=True)
+    return record
+
+
+def _run(
+    state: TrainingState,
+    counts: TrainingCounts,
+    data: TrainingData,
+    config: TrainingConfig,
+    output: pathlib.Path,
+    checkpoint_seconds: float,
+    record: dict[str, Any],
+) -> None:
+    """Trains to the end, changing ``state`` and ``counts``."""
+    n, total = len(data.labels), num_steps(len(data.labels), config)
+    state.backbone.train()
+    state.head.train()
+    saved = last = time.monotonic()
+    with progress_bar(
+        description="training", total=total, unit="step", initial=counts.step
+    ) as bar:
+        while counts.step < total:
+            order = batch_indices(n, config.batch_size, config.seed, counts.step)
+            chosen = torch.from_numpy(order)
+            loss, correct = train_step(
+                state,
+                data.images[chosen].permute(0, 3, 1, 2),
+                data.labels[chosen],
+                config,
+                done=counts.step / total,
+                generator=step_generator(config.seed, counts.step),
+            )
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"{output}: the loss is {loss} at step {counts.step}; train again "
+                    "into another folder with a lower learning_rate"
+                )
+            now = time.monotonic()
+            _count(counts, loss, correct, now - last, n / config.batch_size, total)
+            last = now
+            bar.set_postfix(
+                loss=f"{loss:.2f}", accuracy=f"{correct:.3f}", refresh=False
+            )
+            bar.update()
+            if now - saved > checkpoint_seconds:
+                _save(output, state, counts, record)
+                saved = time.monotonic()
+
+
+def _count(
+    counts: TrainingCounts,
+    loss: float,
+    correct: float,
+    seconds: float,
+    steps_per_epoch: float,
+    total: int,
+) -> None:
+    """Adds a step to the counts, and at the end of an epoch a row to the history."""
+    epoch = int(counts.step / steps_per_epoch)
+    counts.step += 1
+    counts.seconds += seconds
+    counts.loss += loss
+    counts.correct += correct
+    if int(counts.step / steps_per_epoch) > epoch or counts.step == total:
+        before = counts.history[-1]["step"] if counts.history else 0
+        counts.history.append(
+            {
+                "epoch": epoch + 1,
+                "step": counts.step,
+                "loss": counts.loss / (counts.step - before),
+                "accuracy": counts.correct / (counts.step - before),
+                "seconds": round(counts.seconds, 1),
+            }
+        )
+        counts.loss = counts.correct = 0.0
+
+
+def _describe(sets: Sequence[ImageDataset], config: TrainingConfig) -> dict[str, Any]:
+    """What a training is made of, to tell it from another one."""
+    digest = hashlib.sha256()
+    for images in sets:
+        if not images.labelled:
+            raise InputError(
+                f"{images.folder}: nothing says who is on the images; expected a "
+                "dataset folder or one folder per identity"
+            )
+        for path, label in zip(images.paths, images.labels, strict=True):
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: no such image, though {images.folder} lists it"
+                )
+            name = path.relative_to(images.folder)
+            digest.update(f"{name} {label} {path.stat().st_size}\n".encode())
+    num_images = sum(len(images) for images in sets)
+    num_identities = sum(len(images.identities) for images in sets)
+    where = ", ".join(str(images.folder) for images in sets)
+    if num_identities < 2:
+        raise InputError(f"{where}: one identity only; there is nobody to tell it from")
+    if num_images < config.batch_size:
+        raise InputError(
+            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
+        )
+    return {
+        "format_version": checkpoint.FORMAT_VERSION,
+        "complete": False,
+        "settings": {
+            **dataclasses.asdict(config),
+            "milestones": list(config.milestones),
+        },
+        "data": {
+            "images": num_images,
+            "identities": num_identities,
+            "fingerprint": digest.hexdigest(),
+        },
+        "folders": [str(images.folder) for images in sets],
+    }
+
+
+def _claim(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Takes ``output`` for this training; returns its record, complete or not."""
+    path = output / checkpoint.TRAINING
+    if path.exists():
+        found = checkpoint.read_json(path)
+        for part in ("settings", "data"):
+            old, new = found.get(part, {}), record[part]
+            for key in sorted({*old, *new}):
+                if old.get(key) != new.get(key):
+                    raise InputError(
+                        f"{path}: of a training with {key} = {old.get(key)!r}, asked "
+                        f"for {new.get(key)!r}; give another folder or remove this one"
+                    )
+        return found
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file, expected a folder to write to")
+    present = [p.name for p in output.glob("*") if not p.name.startswith(".")]
+    if present:
+        raise InputError(
+            f"{output}: holds {sorted(present)[0]!r} but no {checkpoint.TRAINING}, so "
+            "it isn't a training of ours; give a new or empty folder"
+        )
+    files.write_json(path, record)
+    return record
+
+
+def _load(sets: Sequence[ImageDataset], size: int) -> TrainingData:
+    """Reads all images; identities of different folders get different labels."""
+    labels, first = [], 0
+    for images in sets:
+        labels.append(images.labels + first)
+        first += len(images.identities)
+    arrays = [images.load(size, progress=True) for images in sets]
+    images = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return TrainingData(
+        torch.from_numpy(images), torch.from_numpy(np.concatenate(labels)), first
+    )
+
+
+def _save(
+    output: pathlib.Path,
+    state: TrainingState,
+    counts: TrainingCounts,
+    record: dict[str, Any],
+) -> None:
+    tensors = {f"backbone.{k}": v for k, v in state.backbone.state_dict().items()}
+    tensors |= {f"head.{k}": v for k, v in state.head.state_dict().items()}
+    for name, parameter in trainable(state.backbone, state.head).items():
+        for key, value in state.optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    checkpoint.save_progress(
+        output,
+        tensors,
+        {"data": record["data"], "counts": dataclasses.asdict(counts)},
+    )
+
+
+def _resume(
+    output: pathlib.Path, state: TrainingState, record: dict[str, Any]
+) -> TrainingCounts:
+    """Fills ``state`` from the last checkpoint, if there is one."""
+    found = checkpoint.load_progress(output)
+    if found is None:
+        return TrainingCounts()
+    tensors, saved = found
+    if saved["data"] != record["data"]:
+        raise InputError(
+            f"{output / checkpoint.PROGRESS}: of a training on other images; "
+            "remove it to train from the start"
+        )
+    for prefix, module in (("backbone.", state.backbone), ("head.", state.head)):
+        module.load_state_dict(
+            {
+                key.removeprefix(prefix): value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+        )
+    for name, parameter in trainable(state.backbone, state.head).items():
+        prefix = f"optimizer.{name}."
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                # In the parameter's own memory layout, as the optimiser made it.
+                if value.shape == parameter.shape:
+                    value = torch.empty_like(parameter.detach()).copy_(value)
+                state.optimizer.state[parameter][key.removeprefix(prefix)] = value
+    return TrainingCounts(**saved["counts"])
