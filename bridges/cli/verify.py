@@ -1,0 +1,64 @@
+"""Measures a recogniser on verification sets: are two images of one person?
+
+Reports, for each set, the 10-fold accuracy with its standard deviation, the rate of
+true accepts at false-accept rates of 1e-2, 1e-3 and 1e-4, the equal error rate and the
+area under the ROC curve. Example:
+
+    hyperface-verify --checkpoint=checkpoint --benchmarks=verification
+        --output=metrics.json
+
+A set is a folder with images and pairs.csv, as hyperface-render makes them; a folder of
+sets stands for all of them.
+"""
+
+from absl import flags
+
+from bridges.evaluation.verification import verify_checkpoint
+from hyperface_jax import InputError
+from hyperface_jax.commands import run_command
+
+FLAGS = flags.FlagValues()
+
+flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "folder of a trained recogniser, or recogniser_f for the one that ships",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "benchmarks",
+    None,
+    "verification sets, or folders of them, with commas",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("output", None, "the JSON file to write", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "flip", True, "embed images together with their mirror image", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    if not FLAGS.checkpoint:
+        raise InputError("--checkpoint is needed: the recogniser to measure")
+    if not FLAGS.benchmarks:
+        raise InputError("--benchmarks is needed: the verification sets")
+    if not FLAGS.output:
+        raise InputError("--output is needed: the JSON file to write")
+    metrics = verify_checkpoint(
+        FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, flip=FLAGS.flip
+    )
+    for name, result in metrics["benchmarks"].items():
+        print(
+            f"{name:16s} accuracy {100 * result['accuracy']:.2f} ± "
+            f"{100 * result['accuracy_std']:.2f} %, EER {100 * result['eer']:.2f} %, "
+            f"AUC {result['auc']:.4f}, {result['num_pairs']} pairs"
+        )
+    print(f"{'mean':16s} accuracy {100 * metrics['mean_accuracy']:.2f} %")
+
+
+def run() -> None:
+    run_command(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()

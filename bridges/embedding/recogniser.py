@@ -1,0 +1,135 @@
+"""A trained recogniser: images in, unit embeddings out."""
+
+import os
+import pathlib
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bridges.recognition import checkpoint
+from bridges.recognition.augmentation import scale_pixels
+from bridges.recognition.iresnet import IResNet, build_backbone
+from hyperface_jax import InputError, files
+from hyperface_jax.commands import progress as progress_bar
+
+_PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / "pretrained"
+
+
+class Recogniser:
+    """A frozen network and what is needed to use it.
+
+    Attributes:
+      network: the backbone in evaluation mode, its parameters frozen; maps
+        ``[n, 3, s, s]`` RGB in [-1, 1] to ``[n, d]``, not normalised.
+      image_size: the side ``s`` of its input in pixels.
+      embedding_size: ``d``.
+      model: ``{"name", "sha256"}``: what embedding files remember.
+    """
+
+    def __init__(
+        self,
+        network: IResNet,
+        *,
+        image_size: int,
+        embedding_size: int,
+        model: dict[str, str],
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.network = self.network.to(memory_format=torch.channels_last)
+        self.image_size = image_size
+        self.embedding_size = embedding_size
+        self.model = model
+
+    def embed(
+        self,
+        images: np.ndarray,
+        *,
+        flip: bool = True,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Embeds images.
+
+        Args:
+          images: ``[n, h, w, 3]`` uint8 RGB, square; resampled when of another size.
+          flip: add the outputs of the image and its mirror image before normalising.
+          batch_size: images at once; bounds the memory.
+          progress: show a bar.
+
+        Returns:
+          ``[n, d]`` float32, unit rows.
+
+        Raises:
+          InputError: another shape or dtype.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise InputError(
+                f"images are {images.dtype} {images.shape}, expected uint8 "
+                "[n, height, width, 3]"
+            )
+        if images.shape[1] != images.shape[2]:
+            raise InputError(f"images of shape {images.shape} are not square")
+        embeddings = np.empty((len(images), self.embedding_size), np.float32)
+        starts = range(0, len(images), batch_size)
+        if progress:
+            starts = progress_bar(starts, description="embedding", unit="batch")
+        for start in starts:
+            batch = images[start : start + batch_size]
+            embeddings[start : start + batch_size] = self._embed_batch(batch, flip)
+        return embeddings
+
+    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Intermediate feature maps, finest first, for perceptual losses.
+
+        Args:
+          x: ``[n, 3, s, s]`` in [-1, 1]; gradients flow through to it.
+        """
+        return self.network.feature_maps(x)
+
+    @torch.inference_mode()
+    def _embed_batch(self, images: np.ndarray, flip: bool) -> np.ndarray:
+        x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        if x.shape[-1] != self.image_size:
+            x = functional.interpolate(
+                x, size=(self.image_size,) * 2, mode="bicubic", antialias=True
+            )
+        x = scale_pixels(x)
+        out = self.network(x)
+        if flip:
+            out = out + self.network(x.flip(3))
+        return functional.normalize(out, dim=1).numpy()
+
+
+def load_recogniser(
+    name_or_folder: str | os.PathLike[str] = "recogniser_f",
+) -> Recogniser:
+    """Loads a recogniser that ships, or one trained by ``train_recogniser``.
+
+    Args:
+      name_or_folder: ``"recogniser_f"``, or the folder of a checkpoint.
+
+    Raises:
+      InputError: nothing there, an unfinished training, or damaged files.
+    """
+    folder = pathlib.Path(name_or_folder)
+    shipped = _PRETRAINED / folder
+    if len(folder.parts) == 1 and (shipped / checkpoint.CONFIG).is_file():
+        folder = shipped
+    config = checkpoint.read_config(folder)
+    network = build_backbone(
+        config["backbone"],
+        image_size=config["image_size"],
+        embedding_size=config["embedding_size"],
+    )
+    checkpoint.load_weights(folder, network)
+    return Recogniser(
+        network,
+        image_size=config["image_size"],
+        embedding_size=config["embedding_size"],
+        model={
+            "name": folder.resolve().name,
+            "sha256": files.sha256_of(folder / checkpoint.WEIGHTS),
+        },
+    )

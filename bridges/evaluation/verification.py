@@ -1,0 +1,154 @@
+"""A recogniser measured on verification sets, into ``metrics.json``."""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bridges.datasets.images import read_images
+from bridges.datasets.verification_set import (
+    PAIRS,
+    VerificationSet,
+    load_verification_set,
+)
+from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.evaluation.verification_metrics import evaluate_verification
+from hyperface_jax import InputError, files
+from hyperface_jax.commands import progress as progress_bar
+from hyperface_jax.commands import provenance
+
+__all__ = ["evaluate_verification", "find_benchmarks", "verify_checkpoint"]
+
+PathLike = str | os.PathLike[str]
+
+FORMAT_VERSION = 1
+_CHUNK = 2048
+
+
+def verify_checkpoint(
+    checkpoint: PathLike,
+    benchmarks: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    flip: bool = True,
+) -> dict[str, Any]:
+    """Measures a recogniser on verification sets and writes the figures.
+
+    Args:
+      checkpoint: a folder of ``train_recogniser``, or ``"recogniser_f"``.
+      benchmarks: verification sets, or a folder that holds some.
+      output: the JSON file to write.
+      flip: embed images together with their mirror image.
+
+    Returns:
+      What was written: ``model``, ``benchmarks`` by name as
+      ``evaluate_verification`` returns them, ``mean_accuracy``, ``settings``,
+      ``created_with``.
+
+    Raises:
+      InputError: no recogniser or no verification set there, two sets of one name, an
+        unreadable image, or an output that belongs to other settings.
+    """
+    recogniser = load_recogniser(checkpoint)
+    folders = find_benchmarks(benchmarks)
+    sets = [load_verification_set(folder) for folder in folders]
+    names = [each.name for each in sets]
+    if len(set(names)) < len(names):
+        raise InputError(f"two verification sets have one name: {', '.join(names)}")
+    settings = {
+        "model": recogniser.model,
+        "flip": flip,
+        "benchmarks": {
+            each.name: _fingerprint(folder, each)
+            for folder, each in zip(folders, sets, strict=True)
+        },
+    }
+    found = _read_same(pathlib.Path(output), settings)
+    if found is not None:
+        return found
+    results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
+    metrics = {
+        "format_version": FORMAT_VERSION,
+        "model": recogniser.model,
+        "benchmarks": results,
+        "mean_accuracy": float(np.mean([r["accuracy"] for r in results.values()])),
+        "settings": settings,
+        "created_with": provenance(),
+    }
+    files.write_json(output, metrics)
+    return metrics
+
+
+def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path]:
+    """The verification sets among ``folders`` and directly inside them.
+
+    Raises:
+      InputError: none given, or a folder that neither is nor holds one.
+    """
+    if isinstance(folders, str | os.PathLike):
+        folders = [folders]
+    result = []
+    for folder in map(pathlib.Path, folders):
+        inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
+        if (folder / PAIRS).is_file() or not inside:
+            result.append(folder)
+        else:
+            result += inside
+    if not result:
+        raise InputError("no verification sets given")
+    return result
+
+
+def _evaluate(
+    recogniser: Recogniser, benchmark: VerificationSet, flip: bool
+) -> dict[str, Any]:
+    paths = benchmark.paths
+    embeddings = np.empty((len(paths), recogniser.embedding_size), np.float32)
+    with progress_bar(
+        description=f"verifying on {benchmark.name}", total=len(paths), unit="image"
+    ) as bar:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            images = read_images(chunk, recogniser.image_size)
+            embeddings[start : start + _CHUNK] = recogniser.embed(images, flip=flip)
+            bar.update(len(chunk))
+    first, second = benchmark.pairs.T
+    return evaluate_verification(
+        embeddings[first],
+        embeddings[second],
+        benchmark.same,
+        benchmark.fold,
+        benchmark.group,
+    )
+
+
+def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
+    """Changes with the pairs and, by their sizes, with the images."""
+    digest = hashlib.sha256((folder / PAIRS).read_bytes())
+    for path in benchmark.paths:
+        digest.update(f"{path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The metrics already there, if they answer the same question."""
+    if not output.exists():
+        return None
+    try:
+        found = json.loads(output.read_text())
+        old = found["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{output}: exists and holds no metrics of ours; give another file"
+        ) from None
+    if old != settings:
+        differing = [key for key in settings if old.get(key) != settings[key]]
+        raise InputError(
+            f"{output}: holds figures of other settings ({', '.join(differing)}); "
+            "give another file or remove this one"
+        )
+    return found
