@@ -1,0 +1,104 @@
+"""Figures of a packing, from the record that references carry with them."""
+
+from typing import Any
+
+import numpy as np
+
+from bridges.report import plots
+from bridges.report.run_folder import RunFolder
+from hyperface_jax import EmbeddingFile
+
+_BINS = 40
+# Rows of the matrix of cosines held at a time.
+_BLOCK = 1024
+
+
+def summary(references: EmbeddingFile) -> str:
+    """The packing in half a sentence: largest cosine and bound, as far as recorded."""
+    record = references.metadata.get("packing") or {}
+    if "max_cosine" not in record:
+        return "not packed"
+    text = f"largest cosine {record['max_cosine']:.3f}"
+    if "bound" in record:
+        text += f", proven bound {record['bound']:.3f}"
+    return text
+
+
+def figures_of(run: RunFolder) -> list[tuple[str, str]]:
+    """Convergence and histogram of the run's references, each ``(svg, caption)``.
+
+    Args:
+      run: with references; their packing record may lack any entry.
+    """
+    record = run.references.metadata.get("packing") or {}
+    if not record:
+        return []
+    bound = plots.Mark(record["bound"], "bound") if "bound" in record else None
+    figures = []
+    history = record.get("history") or {}
+    iterations = np.asarray(history.get("iteration", []))
+    for key, caption in (
+        ("objective", "Objective J over the iterations; smaller is better."),
+        ("max_cosine", "Largest cosine between two references over the iterations."),
+    ):
+        values = np.asarray(history.get(key, []))
+        if len(values) > 1:
+            at = iterations if len(iterations) else np.arange(len(values))
+            mark = bound if key == "max_cosine" else None
+            svg = plots.plot_convergence(at, values, label=caption, mark=mark)
+            figures.append((svg, caption))
+    figures.append(_histogram_figure(run, record, bound))
+    figures += _gallery_figure(run)
+    return figures
+
+
+def nearest_cosines(rows: np.ndarray) -> np.ndarray:
+    """``[n]``: the cosine of each of ``n >= 2`` unit rows to the nearest other one."""
+    nearest = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK] @ rows.T
+        own = np.arange(len(block))
+        block[own, start + own] = -np.inf
+        nearest[start : start + _BLOCK] = block.max(axis=1)
+    return nearest
+
+
+def _gallery_figure(run: RunFolder) -> list[tuple[str, str]]:
+    """How near the references stay to faces; nothing without a matching gallery."""
+    references = run.references.embeddings
+    if run.gallery is None or run.gallery.embeddings.shape[1] != references.shape[1]:
+        return []
+    nearest = (references @ run.gallery.embeddings.T).max(axis=1)
+    edges = np.linspace(min(0, nearest.min()), 1, _BINS + 1)
+    caption = "Cosine of each packed reference to the nearest gallery face."
+    svg = plots.plot_histogram(
+        plots.Histogram(edges, {"packed": np.histogram(nearest, edges)[0]}),
+        label=caption,
+        xlabel="cosine to the nearest gallery face",
+    )
+    return [(svg, caption)]
+
+
+def _histogram_figure(
+    run: RunFolder, record: dict[str, Any], bound: plots.Mark | None
+) -> tuple[str, str]:
+    recorded = record.get("nearest_cosine_histogram")
+    if recorded:
+        edges = np.asarray(recorded["edges"])
+        counts = {
+            name: np.asarray(recorded[name])
+            for name in ("before", "after")
+            if name in recorded
+        }
+    else:
+        nearest = nearest_cosines(run.references.embeddings)
+        edges = np.linspace(min(0, nearest.min()), nearest.max() + 0.01, _BINS + 1)
+        counts = {"after": np.histogram(nearest, edges)[0]}
+    caption = "Cosine of each reference to the nearest other, before and after packing."
+    svg = plots.plot_histogram(
+        plots.Histogram(edges, counts),
+        label=caption,
+        xlabel="cosine to the nearest other reference",
+        mark=bound,
+    )
+    return svg, caption

@@ -1,0 +1,70 @@
+"""The report: one HTML file with everything in it, to open, mail or archive."""
+
+import importlib.resources
+import os
+import pathlib
+
+from bridges.report import sections
+from bridges.report.run_folder import read_run_folder
+from hyperface_jax import files
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<footer>Every face on this page is synthetic. Made by hyperface_jax.</footer>
+</body>
+</html>
+"""
+
+
+def write_report(
+    run_folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> pathlib.Path:
+    """Writes the report of a run: one self-contained page.
+
+    Needs no network to read: styles, plots and pictures are inside. Sections whose
+    part of the run is missing say so.
+
+    Args:
+      run_folder: what :mod:`bridges.report.run_folder` describes.
+      output: the file to write; by default ``report.html`` in the run folder.
+
+    Returns:
+      The file written.
+
+    Raises:
+      InputError: no such folder, nothing of a run in it, or an unreadable image.
+    """
+    run = read_run_folder(run_folder)
+    output = pathlib.Path(output or run.folder / "report.html")
+    body = "\n".join(
+        section(run)
+        for section in (
+            sections.header,
+            sections.chain,
+            sections.packing,
+            sections.generated,
+            sections.gallery,
+            sections.accuracy,
+            sections.settings,
+        )
+    )
+    style = importlib.resources.files("bridges.report").joinpath("style.css")
+    page = _PAGE.format(
+        title=f"hyperface_jax · {run.folder.resolve().name}",
+        style=style.read_text(),
+        body=body,
+    )
+    files.write_text(output, page)
+    return output

@@ -1,0 +1,222 @@
+"""Plots of the report: SVG that takes its colours and font from the page.
+
+Matplotlib draws with stand-in colours, which are then replaced by CSS variables, so
+one drawing serves the light and the dark page. Text stays text, in the page's font.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Stand-in colours, each replaced by the CSS variable of this name.
+_INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
+SERIES = ("#0a0a01", "#0a0a02", "#0a0a03")
+_MARK = "#0b0b01"
+_VARIABLES = {
+    _INK: "--ink",
+    _MUTED: "--muted",
+    _GRID: "--rule",
+    SERIES[0]: "--series-1",
+    SERIES[1]: "--series-2",
+    SERIES[2]: "--series-3",
+    _MARK: "--mark",
+}
+_STYLE = {
+    "axes.edgecolor": _GRID,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": _MUTED,
+    "axes.labelsize": 9.5,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "font.size": 9.5,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hyperface",
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+# 374 points wide: at that width text keeps a readable size on a phone.
+_SIZE = (5.2, 3.1)
+
+
+class Histogram(NamedTuple):
+    """Counts over shared bins.
+
+    Attributes:
+      edges: ``[k + 1]``, ascending.
+      counts: name to ``[k]`` counts.
+    """
+
+    edges: np.ndarray
+    counts: Mapping[str, np.ndarray]
+
+
+class Mark(NamedTuple):
+    """A value worth a line across the plot, and what it is."""
+
+    value: float
+    label: str
+
+
+def plot_convergence(
+    iterations: np.ndarray, values: np.ndarray, *, label: str, mark: Mark | None = None
+) -> str:
+    """A quantity against the iteration.
+
+    Args:
+      iterations: ``[k]``, ascending.
+      values: ``[k]``.
+      label: what the quantity is.
+      mark: a level to draw dashed: a bound.
+
+    Returns:
+      An ``<svg>`` element.
+    """
+    with _drawing() as (figure, axes):
+        axes.plot(iterations, values, color=SERIES[0])
+        axes.plot(iterations[-1], values[-1], "o", color=SERIES[0], markersize=5)
+        axes.annotate(
+            f"{values[-1]:.4f}",
+            (iterations[-1], values[-1]),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="right",
+        )
+        if mark is not None:
+            axes.axhline(mark.value, color=_MARK, linestyle=(0, (4, 3)), linewidth=1.3)
+            axes.annotate(
+                f"{mark.label} {mark.value:.4f}",
+                (0.0, mark.value),
+                xycoords=("axes fraction", "data"),
+                xytext=(2, 4),
+                textcoords="offset points",
+                color=_MARK,
+            )
+        axes.set_xlabel("iteration")
+        axes.margins(x=0.02, y=0.15)
+    return _to_svg(figure, label)
+
+
+def plot_histogram(
+    histogram: Histogram, *, label: str, xlabel: str, mark: Mark | None = None
+) -> str:
+    """Overlaid histograms over shared bins, with a bound marked.
+
+    Args:
+      histogram: at most three sets of counts.
+      label: what is shown, for readers who do not see it.
+      xlabel: what the bins are of.
+      mark: a value to draw a line at.
+
+    Returns:
+      An ``<svg>`` element.
+    """
+    with _drawing() as (figure, axes):
+        for colour, (name, counts) in zip(
+            SERIES, histogram.counts.items(), strict=False
+        ):
+            axes.stairs(counts, histogram.edges, fill=True, color=colour, alpha=0.3)
+            axes.stairs(
+                counts, histogram.edges, color=colour, linewidth=1.6, label=name
+            )
+        if mark is not None:
+            axes.axvline(
+                mark.value,
+                color=_MARK,
+                linestyle=(0, (4, 3)),
+                linewidth=1.3,
+                label=f"{mark.label} {mark.value:.3f}",
+            )
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("references")
+        _legend_above(axes)
+    return _to_svg(figure, label)
+
+
+def plot_accuracies(
+    sets: Sequence[str], accuracies: Mapping[str, Sequence[tuple[float, float]]]
+) -> str:
+    """Accuracy on each set, a dot and a bar of one standard deviation per recogniser.
+
+    Args:
+      sets: names of the verification sets.
+      accuracies: recogniser to ``(mean, std)`` in [0, 1], one per set.
+
+    Returns:
+      An ``<svg>`` element.
+    """
+    size = (_SIZE[0], 0.9 + 0.42 * len(sets))
+    with _drawing(size) as (figure, axes):
+        positions = np.arange(len(sets))[::-1]
+        spread = 0.2 * (np.arange(len(accuracies)) - (len(accuracies) - 1) / 2)
+        for colour, offset, (name, rows) in zip(
+            SERIES, spread, accuracies.items(), strict=False
+        ):
+            mean, std = 100 * np.array(rows).T
+            axes.errorbar(
+                mean, positions - offset, xerr=std, fmt="o", color=colour,
+                markersize=5.5, elinewidth=1.4, label=name,
+            )  # fmt: skip
+        axes.set_yticks(positions, sets)
+        axes.tick_params(axis="y", labelcolor=_INK)
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_ylim(-0.6, len(sets) - 0.4)
+        axes.set_xlabel("accuracy in %, with the standard deviation over 10 folds")
+        _legend_above(axes)
+    return _to_svg(figure, "Verification accuracy by set")
+
+
+@contextlib.contextmanager
+def _drawing(
+    size: tuple[float, float] = _SIZE,
+) -> Iterator[tuple[Figure, Axes]]:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots()
+
+
+def _legend_above(axes: Axes) -> None:
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0,
+        handlelength=1.1, columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _to_svg(figure: Figure, label: str) -> str:
+    with matplotlib.rc_context(_STYLE):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Its rule for "*" would reach the whole page.
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    # The same ids in two drawings would collide on one page; nothing refers to these.
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,0 +1,110 @@
+"""The run folder: what a chain of stages left behind, read for the report.
+
+::
+
+    gallery/  gallery.npz  references.npz  dataset/  checkpoint/  verification/<name>/
+    metrics.json  run.json                     the run itself; run.json has its stages
+    compare/<name>/metrics.json                recognisers trained on other images
+
+Any part may be missing: it was not made yet, or the stages were run one by one.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bridges.datasets.image_dataset import ImageDataset
+from hyperface_jax import EmbeddingFile, InputError, load_embeddings
+
+# The recogniser trained on the run's own dataset, in tables and legends.
+OWN = "packed"
+
+
+class RunFolder(NamedTuple):
+    """The parts of a run; a part that is not there is None, and ``notes`` says why.
+
+    Attributes:
+      folder: the run folder.
+      gallery: the gallery embeddings.
+      gallery_images: the images they were made from.
+      references: the packed reference embeddings.
+      dataset: the generated images.
+      training: ``training.json`` of the checkpoint.
+      metrics: recogniser to ``metrics.json``, the run's own (``"packed"``) first.
+      stages: ``run.json``: the stages with their seconds and settings.
+      notes: part to the reason why it is missing.
+    """
+
+    folder: pathlib.Path
+    gallery: EmbeddingFile | None
+    gallery_images: ImageDataset | None
+    references: EmbeddingFile | None
+    dataset: ImageDataset | None
+    training: dict[str, Any] | None
+    metrics: dict[str, dict[str, Any]]
+    stages: dict[str, Any] | None
+    notes: dict[str, str]
+
+
+def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
+    """Reads the parts of a run that are there.
+
+    Args:
+      folder: the run folder.
+
+    Raises:
+      InputError: no such folder, or nothing of a run in it.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder; hyperface-demo --output={folder} makes a run"
+        )
+    notes: dict[str, str] = {}
+
+    def part(name: str, file: str, read: Callable[[pathlib.Path], Any]) -> Any:
+        try:
+            if not (folder / file).exists():
+                raise InputError(f"{file} is not there")
+            return read(folder / file)
+        except InputError as error:
+            notes[name] = str(error)
+            return None
+
+    run = RunFolder(
+        folder=folder,
+        gallery=part("gallery", "gallery.npz", load_embeddings),
+        gallery_images=part("gallery_images", "gallery", ImageDataset),
+        references=part("references", "references.npz", load_embeddings),
+        dataset=part("dataset", "dataset", ImageDataset),
+        training=part("training", "checkpoint/training.json", _read_json),
+        metrics=part("metrics", "metrics.json", lambda _: _read_metrics(folder)) or {},
+        stages=part("stages", "run.json", _read_json),
+        notes=notes,
+    )
+    if not any(run[1:-1]):
+        raise InputError(
+            f"{folder}: nothing of a run in it (gallery.npz, references.npz, dataset/, "
+            "metrics.json); give the folder that holds these"
+        )
+    return run
+
+
+def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    others = sorted(folder.glob("compare/*/metrics.json"))
+    return {
+        OWN: _read_json(folder / "metrics.json"),
+        **{path.parent.name: _read_json(path) for path in others},
+    }
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path.name} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path.name} holds no JSON object")
+    return value
