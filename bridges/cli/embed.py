@@ -1,0 +1,64 @@
+"""Embeds a folder of face images: a unit vector for each, in one file.
+
+The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
+of images per identity, or is just a folder of images. Example:
+
+    hyperface-embed --images=gallery --output=gallery.npz
+
+The result holds embeddings, labels and file names, and is what hyperface-pack and
+hyperface-search take.
+"""
+
+from absl import flags
+
+from bridges.embedding.gallery import embed_folder
+from hyperface_jax import InputError
+from hyperface_jax.commands import run_command
+
+FLAGS = flags.FlagValues()
+
+flags.DEFINE_string("images", None, "folder of face images", flag_values=FLAGS)
+flags.DEFINE_string("output", None, "the .npz file to write", flag_values=FLAGS)
+flags.DEFINE_string(
+    "model",
+    "recogniser_f",
+    "the recogniser that ships, or the folder of one trained by hyperface-train",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "flip", True, "embed each image together with its mirror image", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "kind",
+    "gallery",
+    ["gallery", "queries"],
+    "what the embeddings are for",
+    flag_values=FLAGS,
+)
+
+
+def main() -> None:
+    if not FLAGS.images:
+        raise InputError("--images is needed: the folder to embed")
+    if not FLAGS.output:
+        raise InputError("--output is needed: the .npz file to write")
+    result = embed_folder(
+        FLAGS.images,
+        FLAGS.output,
+        model=FLAGS.model,
+        flip=FLAGS.flip,
+        kind=FLAGS.kind,
+    )
+    rows, columns = result.embeddings.shape
+    print(
+        f"{FLAGS.output}: {rows} embeddings of {columns} numbers "
+        f"by {result.metadata['model']['name']}"
+    )
+
+
+def run() -> None:
+    run_command(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()
