@@ -17,6 +17,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save
 
+from bridges.datasets.dataset_format import read_json
 from hyperface_jax import InputError, files
 
 FORMAT_VERSION = 1
@@ -127,21 +128,6 @@ def load_progress(
         raise InputError(
             f"{path}: damaged ({error}); remove it to train from the start"
         ) from None
-
-
-def read_json(path: PathLike) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-      InputError: not JSON, or no object.
-    """
-    try:
-        value = json.loads(pathlib.Path(path).read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds {type(value).__name__}, expected an object")
-    return value
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from bridges.datasets.dataset_format import read_json
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
@@ -240,7 +241,7 @@ def _claim(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any]:
     """Takes ``output`` for this training; returns its record, complete or not."""
     path = output / checkpoint.TRAINING
     if path.exists():
-        found = checkpoint.read_json(path)
+        found = read_json(path)
         for part in ("settings", "data"):
             old, new = found.get(part, {}), record[part]
             for key in sorted({*old, *new}):

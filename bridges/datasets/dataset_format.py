@@ -1,0 +1,66 @@
+"""Files of an image dataset folder: their names, and how they are read and checked."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from hyperface_jax import InputError
+
+FORMAT_VERSION = 1
+DESCRIPTION = "dataset.json"
+METADATA = "metadata.jsonl"
+JOURNAL = "journal.jsonl"
+
+
+def to_json(value: Any) -> str:
+    """JSON on one line; NumPy values and paths become plain ones."""
+    return json.dumps(value, default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} has no JSON form")
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      InputError: not JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds {type(value).__name__}, expected an object")
+    return value
+
+
+def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads ``metadata.jsonl``: a record per image.
+
+    Raises:
+      InputError: missing, or a line that is no record with file name and identity.
+    """
+    try:
+        lines = path.read_text().rstrip("\n").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; the dataset was damaged") from None
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is not JSON ({error})") from None
+        for key in ("file_name", "identity"):
+            if not isinstance(record, dict) or key not in record:
+                raise InputError(f"{path}: line {number} has no {key!r}")
+        records.append(record)
+    return records

@@ -1,0 +1,213 @@
+"""Writing of an image dataset folder, image by image and resumable."""
+
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bridges.datasets.dataset_format import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    JOURNAL,
+    METADATA,
+    read_json,
+    read_metadata,
+    to_json,
+)
+from bridges.datasets.images import encode_jpeg
+from hyperface_jax import InputError, files
+from hyperface_jax.commands import provenance
+
+
+class ImageDatasetWriter:
+    """Creates a dataset folder, or goes on with one that was interrupted.
+
+    Kill it at any moment and construct it again with the same settings: ``done`` names
+    the images already there. Every image is journalled with its checksum after it is
+    written, so an image torn by a power cut is noticed and not counted as done.
+
+    Attributes:
+      folder: the dataset folder.
+      done: ``{(identity, index)}`` written so far, by this run or an earlier one.
+      complete: whether the dataset is finished, with the same settings.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        settings: Mapping[str, Any],
+        kind: str,
+    ) -> None:
+        """Opens the folder.
+
+        Args:
+          folder: created when missing.
+          settings: everything the images depend on, JSON-ready; a later run with other
+            settings is refused.
+          kind: ``"rendered"``, ``"generated"``, …; part of the settings in that sense.
+
+        Raises:
+          InputError: the folder holds something else, or was made with other
+            settings, or another process is writing to it.
+        """
+        self.folder = pathlib.Path(folder)
+        self._description = {
+            "format_version": FORMAT_VERSION,
+            "kind": kind,
+            "complete": False,
+            "settings": json.loads(to_json(settings)),
+        }
+        self._records: dict[tuple[int, int], dict[str, Any]] = {}
+        self._journal = -1
+        self.complete = False
+        self._open()
+
+    @property
+    def done(self) -> set[tuple[int, int]]:
+        return set(self._records)
+
+    def write(self, image: np.ndarray | bytes, record: Mapping[str, Any]) -> None:
+        """Adds one image.
+
+        Args:
+          image: ``[h, w, 3]`` uint8 RGB, or the bytes of a JPEG file.
+          record: at least ``identity``, ``index`` and ``seed``; JSON-ready or NumPy
+            values. ``file_name`` is added.
+        """
+        if self.complete:
+            raise InputError(f"{self.folder}: the dataset is complete already")
+        missing = [key for key in ("identity", "index", "seed") if key not in record]
+        if missing:
+            raise InputError(f"{self.folder}: the record lacks {', '.join(missing)}")
+        content = image if isinstance(image, bytes) else encode_jpeg(image)
+        identity, index = int(record["identity"]), int(record["index"])
+        name = f"images/{identity:06d}/{identity:06d}_{index:03d}.jpg"
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # No fsync per image: the journalled checksum tells torn files apart instead.
+        path.write_bytes(content)
+        full = {"file_name": name, **record}
+        line = to_json({"crc32": zlib.crc32(content), "record": full}) + "\n"
+        self._append(line.encode())
+        self._records[identity, index] = json.loads(to_json(full))
+
+    def finish(self, **extra: Any) -> None:
+        """Writes the sorted metadata and the final description; closes the folder.
+
+        Args:
+          **extra: further entries of ``dataset.json``: models, a licence note, ….
+        """
+        if self.complete:
+            return
+        records = [self._records[key] for key in sorted(self._records)]
+        os.sync()
+        text = "".join(to_json(record) + "\n" for record in records)
+        files.write_text(self.folder / METADATA, text)
+        description = {
+            **self._description,
+            "complete": True,
+            "counts": {
+                "identities": len({record["identity"] for record in records}),
+                "images": len(records),
+            },
+            **json.loads(to_json(extra)),
+            "created_with": provenance(),
+        }
+        files.write_json(self.folder / DESCRIPTION, description)
+        (self.folder / JOURNAL).unlink(missing_ok=True)
+        self.complete = True
+        self.close()
+
+    def close(self) -> None:
+        """Lets another process write; an unfinished dataset can be gone on with."""
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    def __enter__(self) -> "ImageDatasetWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _append(self, line: bytes) -> None:
+        written = os.write(self._journal, line)
+        if written != len(line):
+            os.ftruncate(self._journal, os.fstat(self._journal).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+
+    def _open(self) -> None:
+        path = self.folder / DESCRIPTION
+        if path.exists():
+            found = read_json(path)
+            _check_same_settings(path, found, self._description)
+            if found.get("complete"):
+                self.complete = True
+                for record in read_metadata(self.folder / METADATA):
+                    self._records[record["identity"], record["index"]] = record
+                return
+        else:
+            _check_vacant(self.folder)
+            files.write_json(path, self._description)
+        self._open_journal()
+
+    def _open_journal(self) -> None:
+        path = self.folder / JOURNAL
+        self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise InputError(
+                f"{self.folder}: another process is writing this dataset; "
+                "wait for it or give another folder"
+            ) from None
+        content = path.read_bytes()
+        # A kill can tear the last line: cut it off before appending others.
+        whole = content[: content.rfind(b"\n") + 1]
+        os.truncate(self._journal, len(whole))
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            record = entry["record"]
+            if _checksum(self.folder / record["file_name"]) == entry["crc32"]:
+                self._records[record["identity"], record["index"]] = record
+
+
+def _checksum(path: pathlib.Path) -> int | None:
+    try:
+        return zlib.crc32(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _check_vacant(folder: pathlib.Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file, expected a folder to write to")
+    present = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if present:
+        raise InputError(
+            f"{folder}: holds {present[0]!r} but no {DESCRIPTION}, so it isn't a "
+            "dataset of ours; give a new or empty folder"
+        )
+
+
+def _check_same_settings(
+    path: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    old = {"kind": found.get("kind"), **found.get("settings", {})}
+    new = {"kind": wanted["kind"], **wanted["settings"]}
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            raise InputError(
+                f"{path}: made with {key} = {old.get(key)!r}, asked for "
+                f"{new.get(key)!r}; give another folder or remove this one"
+            )
