@@ -11,13 +11,17 @@ from hyperface_jax._version import __version__ as __version__
 
 _EXPORTS = {
     "EmbeddingFile": "embedding_file",
+    "EmbeddingIndex": "search",
     "InputError": "commands",
     "PackingConfig": "packing",
     "PackingResult": "packing",
     "check_embeddings": "embedding_file",
     "check_model": "embedding_file",
     "load_embeddings": "embedding_file",
+    "max_cosine_bound": "bounds",
     "pack_embeddings": "packing",
+    "packing_objective": "objective",
+    "packing_record": "record",
     "save_embeddings": "embedding_file",
 }
 

@@ -1,0 +1,138 @@
+r"""The default solver: smoothed repulsion, annealed, with steps that need no tuning.
+
+The largest cosine of row i to another is smoothed at a temperature :math:`τ`, and the
+largest of those over i, for the reduction ``min``, at an outer temperature :math:`T`:
+
+.. math::
+   s_i = τ \log \sum_{j ≠ i} e^{x_i · x_j / τ}, \qquad
+   S = T \log \frac1n \sum_i e^{s_i / T}
+
+Both fall geometrically. At a high :math:`T`, :math:`S` is the mean of :math:`s_i`, so all
+rows move apart at once; when :math:`T` reaches :math:`τ`, it is the smoothed maximum
+over all pairs. (Starting there instead, two rows that begin close together would take
+all the force, and the others fall back on the gallery.) For ``mean_nearest``, :math:`T`
+stays infinite.
+
+Row i is moved along the tangent part of
+
+.. math:: t_i = \frac{α g_i - f_i}{α + w_i / τ}
+
+where :math:`g_i` is its nearest gallery row, :math:`f_i = \sum_j (w_{ij} + w_{ji}) x_j`
+the gradient of :math:`n S`, :math:`w_i = \sum_j (w_{ij} + w_{ji})` its weight. The
+denominator is the curvature along the row's own directions: :math:`α` from the pull's
+projection on the sphere, :math:`w_i / τ` from the exponentials. So each row takes a
+Newton-like step of its own and a step length of 1 suits every ``n``, ``d`` and ``α``, 0
+included; momentum does the rest.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
+from hyperface_jax.repulsion import repulsion
+
+_MOMENTUM = 0.9
+# Longest step of a row, in radians: a row that starts crowded must not jump across.
+_MAX_STEP = 0.3
+# Typical cosines between random rows are 1/sqrt(d); start smoothing at that scale and
+# end where the smoothing no longer shows in the objective.
+_INITIAL_TEMPERATURE = 0.7
+_FINAL_TEMPERATURE = 0.007
+# Cosines of rows that start crowded differ by about this from those of the others.
+_INITIAL_SPREAD = 0.5
+
+
+class State(NamedTuple):
+    """Where the descent is.
+
+    Attributes:
+      embeddings: ``[n, d]``, unit rows.
+      velocity: ``[n, d]``, tangent.
+      nearest: ``[n]``, the largest cosine of each row to another, one step ago.
+      log_count: ``[n]``, the logarithm of how many pairs share that maximum, so that
+        ``nearest + τ log_count`` is the smoothed maximum at any temperature near by.
+      known: the nearest gallery rows.
+    """
+
+    embeddings: jax.Array
+    velocity: jax.Array
+    nearest: jax.Array
+    log_count: jax.Array
+    known: tracking.NearestGallery
+
+
+def solver(config: Any) -> tuple[Any, Any]:
+    """Builds the two pure functions of the method.
+
+    Args:
+      config: a :class:`hyperface_jax.PackingConfig`.
+
+    Returns:
+      ``init(x, gallery) -> State`` and ``step(state, gallery, iteration) -> (State,
+      Terms)``, the terms being those before the step. ``step`` is compiled and
+      donates its state.
+    """
+    block_size, alpha = config.block_size, config.regularization_weight
+
+    def temperature(iteration: jax.Array | int, d: int) -> jax.Array:
+        scale = 1 / math.sqrt(d)
+        return schedule.geometric(
+            _INITIAL_TEMPERATURE * scale, _FINAL_TEMPERATURE * scale, config.iterations
+        )(iteration)
+
+    def outer_temperature(iteration: jax.Array | int, d: int) -> jax.Array:
+        if config.reduction == "mean_nearest":
+            return jnp.inf
+        end = _FINAL_TEMPERATURE / math.sqrt(d)
+        return schedule.geometric(_INITIAL_SPREAD, end, config.iterations)(iteration)
+
+    def forces(state: State, tau: jax.Array, spread: jax.Array) -> tuple:
+        """Force and weight of each row, the gradient of the spread times n."""
+        smoothed = state.nearest + tau * state.log_count
+        # n times the share of each row in the outer smoothed maximum, as a shift of the
+        # level at which its pairs weigh 1.
+        share = jax.nn.log_softmax(smoothed / spread) + math.log(len(smoothed))
+        found = repulsion(
+            state.embeddings, smoothed - tau * share, tau, block_size=block_size
+        )
+        row_weight = jnp.maximum(found.row_weight, 1e-30)
+        smoothed += tau * (jnp.log(row_weight) - share)
+        log_count = (smoothed - found.nearest) / tau
+        return found, state._replace(nearest=found.nearest, log_count=log_count)
+
+    def init(x: jax.Array, gallery: jax.Array) -> State:
+        known = tracking.start(x, gallery, block_size=block_size)
+        nearest, _ = similarity.nearest_other(x, block_size=block_size)
+        return State(x, jnp.zeros_like(x), nearest, jnp.zeros(len(x)), known)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(
+        state: State, gallery: jax.Array, iteration: jax.Array
+    ) -> tuple[State, objective.Terms]:
+        x = state.embeddings
+        tau = temperature(iteration, x.shape[1])
+        known = tracking.refresh(state.known, x, gallery, block_size=block_size)
+        spread = outer_temperature(iteration, x.shape[1])
+        found, state = forces(state, tau, spread)
+        pull = gallery[known.row]
+        direction = hypersphere.tangent(x, alpha * pull - found.force)
+        direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]
+        velocity = _MOMENTUM * state.velocity + config.step_size * direction
+        velocity = hypersphere.tangent(x, velocity)
+        length = jnp.linalg.norm(velocity, axis=1, keepdims=True)
+        velocity = velocity * jnp.minimum(1.0, _MAX_STEP / (length + 1e-12))
+        terms = objective.combine(
+            jnp.max(state.nearest),
+            jnp.mean(state.nearest),
+            jnp.mean(1 - jnp.sum(x * pull, axis=1)),
+            regularization_weight=alpha,
+            reduction=config.reduction,
+        )
+        moved = hypersphere.normalize_rows(x + velocity)
+        return state._replace(embeddings=moved, velocity=velocity, known=known), terms
+
+    return init, step

@@ -1,0 +1,64 @@
+"""Finds, for each query embedding, the nearest embeddings of another file, exactly.
+
+Example:
+  hyperface-search --index=gallery.npz --queries=references.npz --k=5 \\
+      --output=neighbours.npz
+
+Writes cosines [queries, k], falling, and rows [queries, k] of the index, with the
+names of both where the files have them.
+"""
+
+import json
+import os
+
+import numpy as np
+from absl import flags
+
+from hyperface_jax import files
+from hyperface_jax.commands import InputError, provenance, run_command, settings_of
+from hyperface_jax.embedding_file import load_embeddings
+from hyperface_jax.search import EmbeddingIndex
+
+FLAGS = flags.FlagValues()
+
+flags.DEFINE_string(
+    "index", None, "Embedding file to search in (.npz).", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "queries", None, "Embedding file of what to search for (.npz).", flag_values=FLAGS
+)
+flags.DEFINE_string("output", None, "File to write (.npz).", flag_values=FLAGS)
+flags.DEFINE_integer("k", 5, "How many neighbours a query.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "block_size", None, "Rows compared at once; by default 512.", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    for name in ("index", "queries", "output"):
+        if not FLAGS[name].value:
+            raise InputError(f"--{name} is required; see --help")
+    index = load_embeddings(FLAGS.index)
+    queries = load_embeddings(FLAGS.queries, model=index.metadata.get("model"))
+    searcher = EmbeddingIndex(index.embeddings, block_size=FLAGS.block_size)
+    cosines, rows = searcher.search(queries.embeddings, FLAGS.k)
+    arrays = {"cosines": cosines, "rows": rows}
+    if index.names is not None:
+        arrays["names"] = index.names[rows]
+    if queries.names is not None:
+        arrays["query_names"] = queries.names
+    record = {"created_with": provenance(settings_of(FLAGS))}
+    with files.atomic_path(FLAGS.output) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays, metadata=np.asarray(json.dumps(record)))
+    print(
+        f"{os.fspath(FLAGS.output)}: {len(rows)} queries in {len(searcher)} rows, mean "
+        f"cosine of the nearest {cosines[:, 0].mean():.4f}"
+    )
+
+
+def run() -> None:
+    run_command(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,160 @@
+r"""The packing objective: far from each other, near the gallery.
+
+For references :math:`x_1 … x_n` and a gallery :math:`g_1 … g_m`, unit rows, with the
+cosine distance :math:`d(x, y) = 1 - x · y`,
+
+.. math:: J = -\min_{i ≠ j} d(x_i, x_j) + α \frac1n \sum_i \min_k d(x_i, g_k)
+
+or, with the reduction ``mean_nearest``, the mean over i of the distance to the nearest
+other reference in place of the minimum. Smaller is better (Shahreza & Marcel, 2025).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperface_jax import hypersphere, similarity
+
+REDUCTIONS = ("min", "mean_nearest")
+
+
+class Terms(NamedTuple):
+    """The parts of the objective.
+
+    Attributes:
+      objective: ``J``.
+      max_cosine: the largest cosine between two references.
+      mean_nearest_cosine: the mean over references of the cosine to the nearest other.
+      regularization: the mean cosine distance to the nearest gallery row.
+    """
+
+    objective: Any
+    max_cosine: Any
+    mean_nearest_cosine: Any
+    regularization: Any
+
+
+def combine(
+    max_cosine: Any,
+    mean_nearest_cosine: Any,
+    regularization: Any,
+    *,
+    regularization_weight: float,
+    reduction: str,
+) -> Terms:
+    """The objective from its parts."""
+    spread = max_cosine if reduction == "min" else mean_nearest_cosine
+    objective = spread - 1 + regularization_weight * regularization
+    return Terms(objective, max_cosine, mean_nearest_cosine, regularization)
+
+
+def terms_of_pairs(
+    x: jax.Array,
+    gallery: jax.Array,
+    nearest_other: jax.Array,
+    nearest_gallery: jax.Array,
+    *,
+    regularization_weight: float,
+    reduction: str,
+) -> Terms:
+    """The objective when the nearest rows are known; differentiable in ``x``.
+
+    A minimum's gradient is the gradient of the pair that attains it, so once the pairs
+    are selected only their ``n`` products enter: the backward pass is a gather and a
+    scatter of rows, not another ``n × n`` product. Where two pairs tie exactly, this
+    is the gradient of one of them.
+
+    Args:
+      x: ``[n, d]``, rows of any length: directions are what is measured.
+      gallery: ``[m, d]``, unit rows.
+      nearest_other: ``[n]`` int32, rows of ``x``.
+      nearest_gallery: ``[n]`` int32, rows of ``gallery``.
+      regularization_weight: ``α``, at least 0.
+      reduction: ``"min"`` or ``"mean_nearest"``.
+    """
+    x = hypersphere.normalize_rows(x)
+    # A maximum shares its gradient between ties; both ends of the closest pair tie,
+    # and the pair is the same, so the gradient is too.
+    cosine = jnp.sum(x * x[nearest_other], axis=1)
+    distance = 1 - jnp.sum(x * gallery[nearest_gallery], axis=1)
+    return combine(
+        jnp.max(cosine),
+        jnp.mean(cosine),
+        jnp.mean(distance),
+        regularization_weight=regularization_weight,
+        reduction=reduction,
+    )
+
+
+def packing_objective(
+    x: jax.Array,
+    gallery: jax.Array,
+    *,
+    regularization_weight: float = 0.5,
+    reduction: str = "min",
+    block_size: int | None = None,
+) -> Terms:
+    """Evaluates the objective exactly, in blocks; differentiable in ``x``.
+
+    Args:
+      x: ``[n, d]``, rows of any length but zero, ``n >= 2``.
+      gallery: ``[m, d]``, unit rows.
+      regularization_weight: ``α``, at least 0.
+      reduction: ``"min"`` or ``"mean_nearest"``.
+      block_size: side of the tiles of cosines; None takes 512.
+
+    Returns:
+      The terms, scalars.
+    """
+    fixed = jax.lax.stop_gradient(hypersphere.normalize_rows(x))
+    return terms_of_pairs(
+        x,
+        gallery,
+        similarity.nearest_other(fixed, block_size=block_size)[1],
+        similarity.nearest(fixed, gallery, block_size=block_size).row,
+        regularization_weight=regularization_weight,
+        reduction=reduction,
+    )
+
+
+def measure(
+    x: np.ndarray,
+    gallery: np.ndarray | None,
+    *,
+    regularization_weight: float,
+    reduction: str,
+    block_size: int | None = None,
+) -> tuple[Terms, np.ndarray, np.ndarray]:
+    """Evaluates the objective for a report, from scratch, in double precision.
+
+    The nearest rows are found in float32; their cosines are then taken in float64.
+
+    Args:
+      x: ``[n, d]`` float32, unit rows.
+      gallery: ``[m, d]`` float32, unit rows, or None: the regulariser is then 0.
+      regularization_weight: ``α``.
+      reduction: ``"min"`` or ``"mean_nearest"``.
+      block_size: side of the tiles of cosines; None takes 512.
+
+    Returns:
+      The terms as floats, and the cosines of each row to the nearest other row and to
+      the nearest gallery row, ``[n]`` float64 each (the latter 1 without a gallery).
+    """
+    double = x.astype(np.float64)
+    double /= np.linalg.norm(double, axis=1, keepdims=True)
+    other = np.asarray(similarity.nearest_other(x, block_size=block_size)[1])
+    nearest_cosine = np.sum(double * double[other], axis=1)
+    gallery_cosine = np.ones(len(x))
+    if gallery is not None:
+        row = np.asarray(similarity.nearest(x, gallery, block_size=block_size).row)
+        gallery_cosine = np.sum(double * gallery[row].astype(np.float64), axis=1)
+    terms = combine(
+        float(nearest_cosine.max()),
+        float(nearest_cosine.mean()),
+        float(np.mean(1 - gallery_cosine)),
+        regularization_weight=regularization_weight,
+        reduction=reduction,
+    )
+    return terms, nearest_cosine, gallery_cosine

@@ -1,0 +1,114 @@
+r"""Smoothed repulsion between all pairs of rows, in blocks.
+
+The largest cosine of row i to another, smoothed at a temperature :math:`τ`, is
+:math:`s_i = τ \log \sum_{j ≠ i} e^{x_i · x_j / τ}`. Its gradient involves all pairs
+near the maximum instead of one, which is what makes descent fast. One pass over the
+tiles above the diagonal yields it for all rows: three matrix products for two tiles.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperface_jax import similarity
+
+# Weights are taken relative to the last known level, and capped at e^40: a pair that
+# has come much closer since is pushed apart hard, not by infinity.
+_MAX_EXPONENT = 40.0
+
+
+class Repulsion(NamedTuple):
+    """Forces between rows.
+
+    Attributes:
+      force: ``[n, d]``, ``Σ_j (w_ij + w_ji) x_j``, with ``w_ij = exp((x_i · x_j -
+        level_i) / τ)``.
+      weight: ``[n]``, ``Σ_j (w_ij + w_ji)``.
+      row_weight: ``[n]``, ``Σ_j w_ij``: the smoothed maximum of row i is ``level_i + τ
+        log row_weight_i``.
+      nearest: ``[n]``, the exact largest cosine of each row to another.
+    """
+
+    force: jax.Array
+    weight: jax.Array
+    row_weight: jax.Array
+    nearest: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("block_size",))
+def repulsion(
+    x: jax.Array,
+    level: jax.Array,
+    temperature: jax.Array,
+    *,
+    block_size: int | None = None,
+) -> Repulsion:
+    """Computes forces, weights and nearest cosines in one pass.
+
+    Args:
+      x: ``[n, d]``, unit rows.
+      level: ``[n]``, the cosine at which a pair weighs 1, for each row; or a scalar,
+        the same for all, which takes half the exponentials.
+      temperature: ``τ`` > 0, in units of cosine.
+      block_size: side of the tiles of cosines; None takes 512.
+    """
+    n, d = x.shape
+    size = similarity.fit_block_size(block_size, n)
+    blocks = similarity.to_blocks(x, size)
+    count = len(blocks)
+    shared = jnp.ndim(level) == 0
+    levels = similarity.to_blocks(jnp.broadcast_to(level, (n,)), size)
+    within = jnp.arange(size)
+
+    def visit(total: Repulsion, tile: jax.Array) -> tuple[Repulsion, None]:
+        i, j = tile
+        c = similarity.cosines(blocks[i], blocks[j])
+        first = (i * size + within)[:, None]
+        second = (j * size + within)[None, :]
+        valid = (first != second) & (first < n) & (second < n)
+        c = jnp.where(valid, c, similarity.MASKED)
+        of_first = _weights(c, levels[i][:, None], temperature)
+        of_second = of_first
+        if not shared:
+            of_second = _weights(c, levels[j][None, :], temperature)
+        both = of_first + of_second
+        # A diagonal tile holds both orders of its pairs already.
+        once = jnp.where(i == j, 0.0, 1.0)
+        total = _add(total, i, c, of_first, both, blocks[j], 1.0)
+        return _add(total, j, c.T, of_second.T, both.T, blocks[i], once), None
+
+    start = Repulsion(
+        jnp.zeros((count, size, d)),
+        jnp.zeros((count, size)),
+        jnp.zeros((count, size)),
+        jnp.full((count, size), similarity.MASKED),
+    )
+    tiles = jnp.asarray(np.stack(np.triu_indices(count), axis=1))
+    total, _ = jax.lax.scan(visit, start, tiles)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], total)
+
+
+def _weights(c: jax.Array, level: jax.Array, temperature: jax.Array) -> jax.Array:
+    weights = jnp.exp(jnp.minimum((c - level) / temperature, _MAX_EXPONENT))
+    return jnp.where(c > similarity.MASKED, weights, 0.0)
+
+
+def _add(
+    total: Repulsion,
+    block: jax.Array,
+    c: jax.Array,
+    row_weights: jax.Array,
+    weights: jax.Array,
+    others: jax.Array,
+    scale: float | jax.Array,
+) -> Repulsion:
+    force = jnp.matmul(weights, others, precision=jax.lax.Precision.HIGHEST)
+    return Repulsion(
+        total.force.at[block].add(scale * force),
+        total.weight.at[block].add(scale * jnp.sum(weights, axis=1)),
+        total.row_weight.at[block].add(scale * jnp.sum(row_weights, axis=1)),
+        total.nearest.at[block].max(jnp.max(c, axis=1)),
+    )

@@ -1,0 +1,38 @@
+"""Learning-rate and temperature schedules: functions from a step to a value."""
+
+import optax
+
+
+def staircase_decay(
+    init_value: float, *, decay_rate: float = 0.75, transition_steps: int = 5000
+) -> optax.Schedule:
+    r"""The decay of Algorithm 1: times ``decay_rate`` every ``transition_steps``.
+
+    .. math:: \lambda_t = \lambda_0 \, r^{\lfloor t / T \rfloor}
+
+    A geometric staircase: the paper calls it a power decay, but it is neither
+    polynomial in ``t`` nor continuous.
+
+    Args:
+      init_value: :math:`\lambda_0`, the value of the first steps.
+      decay_rate: :math:`r`, in (0, 1].
+      transition_steps: :math:`T`, at least 1.
+    """
+    return optax.exponential_decay(
+        init_value, transition_steps, decay_rate, staircase=True
+    )
+
+
+def geometric(init_value: float, end_value: float, num_steps: int) -> optax.Schedule:
+    r"""Falls by a constant factor a step, from ``init_value`` to ``end_value``.
+
+    .. math:: \tau_t = \tau_0 (\tau_1 / \tau_0)^{t / (N - 1)}
+
+    constant at :math:`\tau_1` after the last of the ``num_steps`` :math:`N` steps.
+    """
+    return optax.exponential_decay(
+        init_value,
+        max(1, num_steps - 1),
+        end_value / init_value,
+        end_value=end_value,
+    )

@@ -1,0 +1,83 @@
+"""The nearest gallery rows of moving points, searched again only when needed.
+
+A point whose nearest gallery row leads the runner-up by a margin ``m`` keeps it as long
+as it has moved by less than ``m / 2`` (both cosines change by at most the distance
+moved). References move little, so nearly every search can be skipped, and provably so.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hyperface_jax import similarity
+
+# Two float32 cosines of equal vectors, summed in different orders, differ by less.
+_ROUNDING = 4e-6
+
+
+class NearestGallery(NamedTuple):
+    """What is known of the nearest gallery rows.
+
+    Attributes:
+      row: ``[n]`` int32, the nearest gallery row of each point.
+      margin: ``[n]``, its cosine less the runner-up's, when last searched.
+      anchor: ``[n, d]``, where the point was then.
+    """
+
+    row: jax.Array
+    margin: jax.Array
+    anchor: jax.Array
+
+
+def start(
+    x: jax.Array, gallery: jax.Array, *, block_size: int | None = None
+) -> NearestGallery:
+    """Searches the nearest row of ``gallery`` ``[m, d]`` for every row of ``x``."""
+    found = similarity.nearest(x, gallery, block_size=block_size)
+    # A copy: the anchor stays when the points, whose buffer may be donated, move.
+    return NearestGallery(found.row, found.cosine - found.runner_up, jnp.copy(x))
+
+
+def refresh(
+    known: NearestGallery,
+    x: jax.Array,
+    gallery: jax.Array,
+    *,
+    block_size: int | None = None,
+) -> NearestGallery:
+    """Brings ``known`` up to date: afterwards ``row`` is exact for ``x``.
+
+    Points are searched again in blocks, and only the blocks that hold a point which
+    may have changed its nearest row.
+
+    Args:
+      known: of :func:`start` or an earlier :func:`refresh`.
+      x: ``[n, d]``, unit rows, where the points are now.
+      gallery: ``[m, d]``, unit rows, the same as before.
+      block_size: points a block; None takes 512.
+
+    Returns:
+      The up-to-date record.
+    """
+    return _refresh(known, x, gallery, similarity.fit_block_size(block_size, len(x)))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _refresh(
+    known: NearestGallery, x: jax.Array, gallery: jax.Array, block_size: int
+) -> NearestGallery:
+    def of_block(block: tuple[NearestGallery, jax.Array]) -> NearestGallery:
+        known, x = block
+        moved = jnp.linalg.norm(x - known.anchor, axis=1)
+        return jax.lax.cond(
+            # Padding rows are zero and never move: no reason to search.
+            jnp.any((2 * moved + _ROUNDING > known.margin) & jnp.any(x != 0, axis=1)),
+            lambda: start(x, gallery, block_size=block_size),
+            lambda: known,
+        )
+
+    blocks = jax.tree.map(lambda a: similarity.to_blocks(a, block_size), (known, x))
+    found = jax.lax.map(of_block, blocks)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
