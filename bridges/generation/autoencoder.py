@@ -6,6 +6,7 @@ which takes away the seams between blocks.
 """
 
 import dataclasses
+import hashlib
 import math
 from typing import Any
 
@@ -121,6 +122,15 @@ class FaceAutoencoder(nn.Module):
         axes = (0, 2, 3)
         self.latent_mean.copy_(latents.mean(axes, keepdim=True))
         self.latent_std.copy_(latents.std(axes, keepdim=True))
+
+    def latents_digest(self) -> str:
+        """SHA-256 of all that decides the latents: autoencoders that share it differ
+        in their decoders only, and one diffusion model serves them all."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            if name.startswith(("kl.encoder", "kl.quant_conv", "latent_")):
+                digest.update(name.encode() + value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def to_unit_range(images: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from absl import logging
 from torch import distributed
 
 
@@ -67,7 +68,9 @@ def run_workers(
     with tempfile.TemporaryDirectory() as folder:
         address = f"file://{folder}/rendezvous"
         torch.multiprocessing.spawn(
-            _enter, (count, address, function, arguments), nprocs=count
+            _enter,
+            (count, address, logging.get_verbosity(), function, arguments),
+            nprocs=count,
         )
 
 
@@ -75,10 +78,12 @@ def _enter(
     rank: int,
     count: int,
     address: str,
+    verbosity: int,
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
+    logging.set_verbosity(verbosity)
     distributed.init_process_group(
         "gloo", init_method=address, rank=rank, world_size=count
     )

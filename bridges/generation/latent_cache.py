@@ -1,0 +1,153 @@
+"""What diffusion training reads: latents and identity embeddings of a dataset.
+
+They are computed once, by all processes together, and kept beside the training
+checkpoint, so that a killed run starts again within seconds.
+"""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from absl import logging
+
+from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.generation.autoencoder import (
+    AutoencoderConfig,
+    FaceAutoencoder,
+    to_unit_range,
+)
+from bridges.generation.data_parallel import Workers, run_workers
+from bridges.generation.model_folder import load_weights, read_description
+from bridges.generation.timed_training import evaluating
+from bridges.generation.training_images import load_training_images
+from hyperface_jax import files
+
+_BATCH = 128
+
+
+class LatentCache(NamedTuple):
+    """Latents and embeddings of training images and of held-out ones.
+
+    Attributes:
+      latents: ``[2, n, c, h, w]`` float16, standardised; plain, then mirrored.
+      embeddings: ``[n, d]`` float32 unit rows.
+      labels: ``[n]`` int64, ascending.
+      held_out_latents: ``[m, c, h, w]`` float16, plain.
+      held_out_embeddings: ``[m, d]``.
+      held_out_labels: ``[m]``.
+      models: what made them: ``dataset``, ``autoencoder_latents`` and
+        ``recogniser``, the digests of the models.
+      recogniser: ``{"name", "sha256"}``.
+    """
+
+    latents: torch.Tensor
+    embeddings: torch.Tensor
+    labels: torch.Tensor
+    held_out_latents: torch.Tensor
+    held_out_embeddings: torch.Tensor
+    held_out_labels: torch.Tensor
+    models: dict[str, str]
+    recogniser: dict[str, str]
+
+
+def load_autoencoder(folder: str | os.PathLike[str]) -> FaceAutoencoder:
+    """Loads a trained autoencoder, in evaluation mode.
+
+    Raises:
+      InputError: no finished autoencoder in ``folder``.
+    """
+    description = read_description(folder, "autoencoder")
+    autoencoder = FaceAutoencoder(AutoencoderConfig(**description["config"]))
+    load_weights(folder, autoencoder)
+    autoencoder.requires_grad_(False).to(memory_format=torch.channels_last)
+    return autoencoder.eval()
+
+
+def load_latent_cache(
+    dataset: str,
+    autoencoder: str,
+    recogniser: str,
+    output: str,
+    *,
+    num_processes: int,
+) -> LatentCache:
+    """Reads the cache in ``output``, or computes and writes it.
+
+    Args:
+      dataset: an image dataset folder with identities.
+      autoencoder: folder of a trained autoencoder.
+      recogniser: name or folder of a recogniser.
+      output: where ``latents.safetensors`` is kept.
+      num_processes: single-threaded processes that compute.
+
+    Raises:
+      InputError: a dataset or a model that can't be read.
+    """
+    encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
+    models = {
+        "dataset": os.path.abspath(dataset),
+        "autoencoder_latents": encoder.latents_digest(),
+        "recogniser": judge.model["sha256"],
+    }
+    path = pathlib.Path(output) / "latents.safetensors"
+    if path.exists():
+        with safetensors.safe_open(path, "pt") as file:
+            if file.metadata() == models:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                return _cache(tensors, models, judge)
+    images = load_training_images(dataset, encoder.config.image_size)
+    size = encoder.config.latent_size
+    shape = (encoder.config.latent_channels, size, size)
+    tensors = {"labels": images.labels, "held_out_labels": images.held_out_labels}
+    for prefix, sources in (("", images.images), ("held_out_", images.held_out)):
+        count = len(sources)
+        latents = torch.empty((2, count, *shape), dtype=torch.float16).share_memory_()
+        tensors[f"{prefix}latents"] = latents
+        tensors[f"{prefix}embeddings"] = torch.empty(count, 512).share_memory_()
+        logging.info("encoding %d images", count)
+        run_workers(
+            _encode,
+            (
+                sources,
+                latents,
+                tensors[f"{prefix}embeddings"],
+                autoencoder,
+                recogniser,
+            ),
+            num_processes,
+        )
+    tensors["held_out_latents"] = tensors["held_out_latents"][0].contiguous()
+    with files.atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=models)
+    return _cache(tensors, models, judge)
+
+
+def _cache(
+    tensors: dict[str, torch.Tensor], models: dict[str, str], judge: Recogniser
+) -> LatentCache:
+    shared = {name: value.share_memory_() for name, value in tensors.items()}
+    return LatentCache(**shared, models=models, recogniser=dict(judge.model))
+
+
+def _encode(
+    workers: Workers,
+    images: torch.Tensor,
+    latents: torch.Tensor,
+    embeddings: torch.Tensor,
+    autoencoder: str,
+    recogniser: str,
+) -> None:
+    """Fills in every ``workers.count``-th batch of ``latents`` and ``embeddings``."""
+    encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
+    starts = range(workers.rank * _BATCH, len(images), workers.count * _BATCH)
+    with evaluating(encoder):
+        for start in starts:
+            rows = slice(start, start + _BATCH)
+            batch = to_unit_range(images[rows])
+            latents[0, rows] = encoder.encode(batch).half()
+            latents[1, rows] = encoder.encode(batch.flip(3)).half()
+            pixels = images[rows].permute(0, 2, 3, 1).contiguous().numpy()
+            embeddings[rows] = torch.from_numpy(judge.embed(pixels))
