@@ -69,7 +69,7 @@ def _gallery_figure(run: RunFolder) -> list[tuple[str, str]]:
     if run.gallery is None or run.gallery.embeddings.shape[1] != references.shape[1]:
         return []
     nearest = (references @ run.gallery.embeddings.T).max(axis=1)
-    edges = np.linspace(min(0, nearest.min()), 1, _BINS + 1)
+    edges = np.linspace(nearest.min() - 0.02, 1, _BINS + 1)
     caption = "Cosine of each packed reference to the nearest gallery face."
     svg = plots.plot_histogram(
         plots.Histogram(edges, {"packed": np.histogram(nearest, edges)[0]}),
@@ -84,12 +84,8 @@ def _histogram_figure(
 ) -> tuple[str, str]:
     recorded = record.get("nearest_cosine_histogram")
     if recorded:
-        edges = np.asarray(recorded["edges"])
-        counts = {
-            name: np.asarray(recorded[name])
-            for name in ("before", "after")
-            if name in recorded
-        }
+        counts = {name: np.asarray(recorded[name]) for name in ("before", "after")}
+        edges, counts = _trimmed(np.asarray(recorded["edges"]), counts)
     else:
         nearest = nearest_cosines(run.references.embeddings)
         edges = np.linspace(min(0, nearest.min()), nearest.max() + 0.01, _BINS + 1)
@@ -100,5 +96,16 @@ def _histogram_figure(
         label=caption,
         xlabel="cosine to the nearest other reference",
         mark=bound,
+        colours=plots.BEFORE_AND_AFTER[-len(counts) :],
     )
     return svg, caption
+
+
+def _trimmed(
+    edges: np.ndarray, counts: dict[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Without the empty bins at either end, save one."""
+    filled = np.flatnonzero(sum(counts.values()))
+    low, high = max(0, filled[0] - 1), min(len(edges) - 1, filled[-1] + 2)
+    trimmed = {name: values[low:high] for name, values in counts.items()}
+    return edges[low : high + 1], trimmed

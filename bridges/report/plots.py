@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 # Stand-in colours, each replaced by the CSS variable of this name.
 _INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
 SERIES = ("#0a0a01", "#0a0a02", "#0a0a03")
+# What was there before, behind what there is now.
+BEFORE_AND_AFTER = ("#020202", "#0a0a01")
 _MARK = "#0b0b01"
 _VARIABLES = {
     _INK: "--ink",
@@ -29,6 +31,7 @@ _VARIABLES = {
     _MARK: "--mark",
 }
 _STYLE = {
+    "axes.axisbelow": True,
     "axes.edgecolor": _GRID,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -96,7 +99,7 @@ def plot_convergence(
         axes.plot(iterations, values, color=SERIES[0])
         axes.plot(iterations[-1], values[-1], "o", color=SERIES[0], markersize=5)
         axes.annotate(
-            f"{values[-1]:.4f}",
+            _number(values[-1], 4),
             (iterations[-1], values[-1]),
             xytext=(0, 8),
             textcoords="offset points",
@@ -105,7 +108,7 @@ def plot_convergence(
         if mark is not None:
             axes.axhline(mark.value, color=_MARK, linestyle=(0, (4, 3)), linewidth=1.3)
             axes.annotate(
-                f"{mark.label} {mark.value:.4f}",
+                f"{mark.label} {_number(mark.value, 4)}",
                 (0.0, mark.value),
                 xycoords=("axes fraction", "data"),
                 xytext=(2, 4),
@@ -118,7 +121,12 @@ def plot_convergence(
 
 
 def plot_histogram(
-    histogram: Histogram, *, label: str, xlabel: str, mark: Mark | None = None
+    histogram: Histogram,
+    *,
+    label: str,
+    xlabel: str,
+    mark: Mark | None = None,
+    colours: Sequence[str] = SERIES,
 ) -> str:
     """Overlaid histograms over shared bins, with a bound marked.
 
@@ -127,15 +135,16 @@ def plot_histogram(
       label: what is shown, for readers who do not see it.
       xlabel: what the bins are of.
       mark: a value to draw a line at.
+      colours: of the sets of counts, as of this module.
 
     Returns:
       An ``<svg>`` element.
     """
     with _drawing() as (figure, axes):
         for colour, (name, counts) in zip(
-            SERIES, histogram.counts.items(), strict=False
+            colours, histogram.counts.items(), strict=False
         ):
-            axes.stairs(counts, histogram.edges, fill=True, color=colour, alpha=0.3)
+            axes.stairs(counts, histogram.edges, fill=True, color=colour, alpha=0.35)
             axes.stairs(
                 counts, histogram.edges, color=colour, linewidth=1.6, label=name
             )
@@ -145,7 +154,7 @@ def plot_histogram(
                 color=_MARK,
                 linestyle=(0, (4, 3)),
                 linewidth=1.3,
-                label=f"{mark.label} {mark.value:.3f}",
+                label=f"{mark.label} {_number(mark.value, 3)}",
             )
         axes.set_xlabel(xlabel)
         axes.set_ylabel("references")
@@ -194,6 +203,12 @@ def _drawing(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
+
+
+def _number(value: float, decimals: int) -> str:
+    """With a true minus sign, as on the axes, and no minus before a zero."""
+    text = f"{value:.{decimals}f}".replace("-", "−")
+    return text.removeprefix("−") if float(value) > -0.5 * 10**-decimals else text
 
 
 def _legend_above(axes: Axes) -> None:

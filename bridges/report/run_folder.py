@@ -93,11 +93,14 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
 
 
 def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    others = sorted(folder.glob("compare/*/metrics.json"))
-    return {
-        OWN: _read_json(folder / "metrics.json"),
-        **{path.parent.name: _read_json(path) for path in others},
-    }
+    paths = {OWN: folder / "metrics.json"}
+    for path in sorted(folder.glob("compare/*/metrics.json")):
+        paths[path.parent.name] = path
+    metrics = {who: _read_json(path) for who, path in paths.items()}
+    for who, found in metrics.items():
+        if not found.get("benchmarks"):
+            raise InputError(f"{paths[who].name} names no benchmarks")
+    return metrics
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

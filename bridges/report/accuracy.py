@@ -1,0 +1,103 @@
+"""The report's section on accuracy: a plot, a table per recogniser, the details."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bridges.report import elements, plots
+from bridges.report.run_folder import OWN
+
+# The five verification sets, in the order of the ones the field uses.
+_SET_NAMES = {
+    "mixed": "Mixed",
+    "cross_age": "Cross-age",
+    "cross_pose": "Cross-pose",
+    "frontal_profile": "Frontal–profile",
+    "age_gap_30": "Age gap 30",
+}
+_RECOGNISER_NAMES = {
+    OWN: "Packed",
+    "rendered": "Rendered faces",
+    "unpacked": "Unpacked",
+}
+_RATES = {"1e-2": "1 %", "1e-3": "0.1 %", "1e-4": "0.01 %"}
+
+Accuracies = Mapping[str, Sequence[tuple[float, float]]]
+
+
+def accuracy_section(metrics: Mapping[str, dict[str, Any]]) -> str:
+    """Accuracy of one or more recognisers on the verification sets.
+
+    Args:
+      metrics: recogniser to the content of its ``metrics.json``, the run's own first.
+    """
+    own = metrics[OWN]["benchmarks"]
+    known = [name for name in _SET_NAMES if name in own]
+    names = known + [name for name in own if name not in known]
+    labels = [_SET_NAMES.get(name, name) for name in names]
+    accuracies = {
+        _RECOGNISER_NAMES.get(who, who): [
+            (found["benchmarks"][name]["accuracy"], _std(found, name)) for name in names
+        ]
+        for who, found in metrics.items()
+        if set(names) <= set(found["benchmarks"])
+    }
+    lead = "Trained from scratch on the generated images alone"
+    if len(accuracies) > 1:
+        lead += ", beside recognisers trained the same way on equally many other images"
+    figure = f"<figure>{plots.plot_accuracies(labels, accuracies)}</figure>"
+    body = (
+        f'<div class="split">{figure}{_accuracy_table(labels, accuracies)}</div>'
+        f"{_details_table(own, names, labels)}"
+    )
+    return elements.section(
+        "accuracy",
+        "What a recogniser learns from it",
+        f"{lead}; accuracy over 10 folds on identities none of them has seen.",
+        body,
+    )
+
+
+def mean_accuracy(metrics: Mapping[str, Any]) -> float:
+    """The mean over the sets of the accuracy, in [0, 1]."""
+    return float(np.mean([r["accuracy"] for r in metrics["benchmarks"].values()]))
+
+
+def _std(metrics: Mapping[str, Any], name: str) -> float:
+    return metrics["benchmarks"][name].get("accuracy_std", 0.0)
+
+
+def _accuracy_table(labels: Sequence[str], accuracies: Accuracies) -> str:
+    rows = [
+        (label, *(f"{100 * mean:.1f} ± {100 * std:.1f}" for mean, std in per_set))
+        for label, *per_set in zip(labels, *accuracies.values(), strict=True)
+    ]
+    means = (np.mean([mean for mean, _ in row]) for row in accuracies.values())
+    rows.append(("Mean", *(f"{100 * mean:.1f}" for mean in means)))
+    return elements.table(("accuracy in %", *accuracies), rows, "accuracy")
+
+
+def _details_table(
+    own: Mapping[str, Any], names: Sequence[str], labels: Sequence[str]
+) -> str:
+    rows = []
+    for name, label in zip(names, labels, strict=True):
+        found = own[name]
+        rates = found.get("tar_at_far", {})
+        rows.append(
+            (
+                label,
+                f"{found['num_pairs']:,}" if "num_pairs" in found else "–",
+                elements.percent(found.get("eer")),
+                f"{found['auc']:.4f}" if "auc" in found else "–",
+                *(elements.percent(rates.get(rate)) for rate in _RATES),
+            )
+        )
+    head = ("set", "pairs", "EER", "AUC")
+    head += tuple(f"TAR at FAR {rate}" for rate in _RATES.values())
+    return (
+        "<p class='lead'>The recogniser trained on the packed identities, in detail: "
+        "equal error rate, area under the ROC curve, and the true accepts at three "
+        f"rates of false accepts.</p>{elements.table(head, rows, 'details')}"
+    )
