@@ -50,11 +50,13 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
       InputError: missing, or a line that is no record with file name and identity.
     """
     try:
-        lines = path.read_text().rstrip("\n").split("\n")
+        lines = path.read_text().split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the dataset was damaged") from None
     records = []
     for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
         try:
             record = json.loads(line)
         except ValueError as error:

@@ -103,6 +103,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
         if not image.is_file():
             raise InputError(f"{path}: names {image}, which does not exist")
     same = np.array([_parse(path, row, "same") for row in rows], bool)
+    fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
     if same.all() or not same.any():
         raise InputError(
             f"{path}: every pair has same = {int(same[0])}; "
@@ -116,7 +117,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
             np.int64,
         ),
         same=same,
-        fold=np.array([_parse(path, row, "fold") for row in rows], np.int64),
+        fold=fold,
         group=np.array([row["group"] for row in rows]) if "group" in rows[0] else None,
     )
 

@@ -1,0 +1,71 @@
+"""The verification set folder: round trip and refusals."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridges.datasets.verification_set import load_verification_set, write_pairs
+from hyperface_jax import InputError
+
+ROWS = [
+    ("images/a.jpg", "images/b.jpg", True, 0),
+    ("images/a.jpg", "images/c.jpg", False, 0),
+    ("images/c.jpg", "images/d.jpg", 1, 1),
+    ("images/b.jpg", "images/d.jpg", 0, 1),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "mixed"
+    (folder / "images").mkdir(parents=True)
+    for name in "abcd":
+        image = Image.new("RGB", (8, 8), (ord(name), 0, 0))
+        image.save(folder / "images" / f"{name}.jpg")
+    return folder
+
+
+def test_round_trip(folder):
+    write_pairs(folder, ROWS)
+    text = (folder / "pairs.csv").read_text().splitlines()
+    assert text[:2] == ["first,second,same,fold", "images/a.jpg,images/b.jpg,1,0"]
+    result = load_verification_set(folder)
+    assert result.name == "mixed"
+    assert [path.name for path in result.paths] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    np.testing.assert_array_equal(result.pairs, [[0, 1], [0, 2], [2, 3], [1, 3]])
+    assert result.same.tolist() == [True, False, True, False]
+    assert result.fold.tolist() == [0, 0, 1, 1]
+    assert result.group is None
+
+
+def test_group_column_is_optional(folder):
+    write_pairs(folder, [(*row, "old, grey") for row in ROWS])
+    assert load_verification_set(folder).group.tolist() == ["old, grey"] * 4
+    with pytest.raises(InputError, match=r"\[4, 5\]"):
+        write_pairs(folder, [ROWS[0], (*ROWS[1], "old")])
+    with pytest.raises(InputError, match="rows of no values"):
+        write_pairs(folder, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("first,second,same\na,b,1\n", "no column 'fold'"),
+        ("first,second,same,fold\n", "no pairs"),
+        ("", "no column 'first'"),
+        ("first,second,same,fold\nimages/a.jpg,images/b.jpg,2,0\n", "line 2 has same"),
+        ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,x\n", "line 2 has fold"),
+        ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1\n", "line 2 has not"),
+        ("first,second,same,fold\nimages/a.jpg,images/e.jpg,1,0\n", "e.jpg"),
+        ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,0\n", "same = 1"),
+    ],
+)
+def test_bad_pairs_are_named(folder, text, reason):
+    (folder / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        load_verification_set(folder)
+
+
+def test_folder_without_pairs_is_refused(folder):
+    with pytest.raises(InputError, match="not a verification set"):
+        load_verification_set(folder)
