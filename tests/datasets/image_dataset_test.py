@@ -250,7 +250,9 @@ class TestReader:
     def test_other_colour_modes_become_rgb(self, tmp_path, mode):
         suffix = "jpg" if mode == "CMYK" else "png"
         image = Image.fromarray(np.full((8, 8, 3), 90, np.uint8))
-        image.convert(mode).save(tmp_path / f"a.{suffix}")
+        image.convert(mode, palette=Image.Palette.ADAPTIVE).save(
+            tmp_path / f"a.{suffix}"
+        )
         loaded = ImageDataset(tmp_path).load()
         assert loaded.shape == (1, 8, 8, 3)
         assert np.abs(loaded.astype(int) - 90).max() < 16
@@ -260,7 +262,7 @@ class TestReader:
         [
             (b"", "empty"),
             (b"this is no image", "not a readable image"),
-            (encode_jpeg(picture(0, 64))[:500], "(?i)truncated"),
+            (encode_jpeg(picture(0, 64))[:500], "[Tt]runcated"),
         ],
     )
     def test_corrupt_image_is_named(self, tmp_path, content, reason):
