@@ -148,13 +148,14 @@ def settings(run: RunFolder) -> str:
         (
             stage["name"],
             elements.duration(stage.get("seconds")),
-            _settings_text(stage.get("settings", {})),
+            stage.get("what", ""),
         )
         for stage in record.get("stages", [])
     ]
-    body = elements.table(("stage", "time", "settings"), rows, "stages") if rows else ""
+    body = elements.table(("stage", "time", "what"), rows, "stages") if rows else ""
     hardware = record.get("hardware", {})
     facts = [
+        *record.get("settings", {}).items(),
         ("processor", hardware.get("processor")),
         ("cores", hardware.get("cores")),
         ("system", hardware.get("system")),
@@ -252,10 +253,6 @@ def _any_provenance(run: RunFolder) -> dict[str, Any] | None:
         if metadata is not None and "created_with" in metadata.metadata:
             return metadata.metadata["created_with"]
     return None
-
-
-def _settings_text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _absent(name: str, title: str, run: RunFolder, part: str) -> str:

@@ -1,0 +1,109 @@
+"""The whole chain: render, embed, pack, generate, train, verify, report."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bridges.demo import stages
+from bridges.demo.config import DemoConfig
+from bridges.demo.recorder import Stage, StageRecorder
+from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
+from bridges.report import write_report
+from bridges.report.accuracy import mean_accuracy
+from bridges.report.run_folder import read_run_folder
+
+
+class DemoResult(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+      report: the page.
+      packing: the packing record of the references.
+      metrics: recogniser to its figures; ``"packed"`` is the run's own.
+      seconds: the time of all stages, over all runs.
+    """
+
+    report: pathlib.Path
+    packing: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+    seconds: float
+
+    def headline(self) -> str:
+        """The report's place and the main figures, in a line."""
+        accuracies = ", ".join(
+            f"{name} {100 * mean_accuracy(metrics):.1f} %"
+            for name, metrics in self.metrics.items()
+        )
+        return (
+            f"{self.report}: {self.packing['num_identities']} identities, largest "
+            f"cosine {self.packing['initial']['max_cosine']:.3f} -> "
+            f"{self.packing['max_cosine']:.3f}; mean accuracy over "
+            f"{len(VERIFICATION_SETS)} sets: {accuracies}; {self.seconds / 60:.1f} min"
+        )
+
+
+def run_demo(
+    output: str | os.PathLike[str],
+    config: DemoConfig | None = None,
+    *,
+    announce: Callable[[str], None] = lambda line: None,
+) -> DemoResult:
+    """Runs the chain; goes on where an earlier run with the same settings stopped.
+
+    Args:
+      output: the run folder.
+      config: the settings.
+      announce: told a line when a stage starts.
+
+    Returns:
+      The report and the headline figures.
+
+    Raises:
+      InputError: a folder of other settings, or what a stage refuses.
+    """
+    config = config or DemoConfig()
+    folder = pathlib.Path(output)
+    # Comparisons may be added to a finished run.
+    settings = dataclasses.asdict(config)
+    del settings["compare"]
+    recorder = StageRecorder(folder, settings, _stages(folder, config), announce)
+    recorder.run()
+    report = folder / "report.html"
+    run = read_run_folder(folder)
+    packing = run.references.metadata["packing"]
+    return DemoResult(report, packing, run.metrics, recorder.seconds)
+
+
+def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
+    images = config.num_identities * config.images_per_identity
+    gallery = config.gallery_identities * config.gallery_images
+
+    def stage(what: str, work: Callable[..., None]) -> Stage:
+        return Stage(
+            work.__name__.replace("_", " "),
+            what,
+            functools.partial(work, folder, config),
+        )
+
+    planned = [
+        stage(
+            f"{gallery} gallery faces, {len(VERIFICATION_SETS)} verification sets of "
+            f"{config.num_pairs} pairs",
+            stages.render,
+        ),
+        stage(f"{gallery} faces by {config.recogniser}", stages.embed),
+        stage(f"{config.num_identities} identities apart", stages.pack),
+        stage(f"{images} images by {config.generator}", stages.generate),
+        stage(f"a recogniser on these {images} images alone", stages.train),
+        stage(f"it on {len(VERIFICATION_SETS)} sets", stages.verify),
+    ]
+    if config.compare:
+        planned += [
+            stage(f"with {images} rendered images", stages.compare_with_rendered),
+            stage(f"with {images} images, not packed", stages.compare_with_unpacked),
+        ]
+    report = Stage("report", "one page", functools.partial(write_report, folder))
+    return [*planned, report]

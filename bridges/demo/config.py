@@ -1,0 +1,77 @@
+"""Settings of the demo chain."""
+
+import dataclasses
+
+from hyperface_jax import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """Everything a demo run depends on.
+
+    The defaults fit ten minutes on two cores.
+
+    Attributes:
+      gallery_identities: people rendered for the gallery, at least 2.
+      gallery_images: images of each, at least 1.
+      num_identities: references to pack, at least 2.
+      images_per_identity: images generated of each reference, at least 2: the
+        recogniser learns what two images of one person share.
+      num_pairs: pairs in each of the five verification sets, a multiple of 20, at
+        least 40: ten folds, half of each the same person.
+      image_size: side of rendered images in pixels.
+      packing_iterations: at least 1.
+      guidance: how closely generated images follow their reference.
+      steps: denoising steps per generated image, at least 1.
+      epochs: passes of the training over the images.
+      batch_size: images per training step.
+      recogniser: the recogniser whose hypersphere is packed: a name or a folder.
+      generator: the image generator: a name or a folder.
+      compare: also train on rendered faces and on unpacked references.
+      seed: of everything random.
+    """
+
+    gallery_identities: int = 2000
+    gallery_images: int = 1
+    num_identities: int = 200
+    images_per_identity: int = 16
+    num_pairs: int = 600
+    image_size: int = 64
+    packing_iterations: int = 300
+    guidance: float = 2.0
+    steps: int = 10
+    epochs: float = 20.0
+    batch_size: int = 128
+    recogniser: str = "recogniser_f"
+    generator: str = "latent_diffusion"
+    compare: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("gallery_identities", 2),
+            ("gallery_images", 1),
+            ("num_identities", 2),
+            ("images_per_identity", 2),
+            ("num_pairs", 40),
+            ("image_size", 16),
+            ("packing_iterations", 1),
+            ("steps", 1),
+            ("batch_size", 2),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < low:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, expected at least {low}"
+                )
+        if self.num_pairs % 20:
+            raise InputError(
+                f"num_pairs is {self.num_pairs}, expected a multiple of 20: "
+                "ten folds, half of each the same person"
+            )
+        images = self.num_identities * self.images_per_identity
+        if self.batch_size > images:
+            raise InputError(
+                f"batch_size is {self.batch_size}, but only {images} images are "
+                "generated; lower it"
+            )

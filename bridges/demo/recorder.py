@@ -1,0 +1,111 @@
+"""The stages of a run: announced, timed, recorded, and skipped when already done."""
+
+import json
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from hyperface_jax import InputError, files
+from hyperface_jax.commands import provenance
+
+_RECORD = "run.json"
+
+
+class Stage(NamedTuple):
+    """A step of the chain.
+
+    Attributes:
+      name: a word.
+      what: what it does, with its sizes.
+      work: does it; when an earlier run did, finds that out by itself and returns.
+    """
+
+    name: str
+    what: str
+    work: Callable[[], Any]
+
+
+class StageRecorder:
+    """Runs stages one by one and keeps ``run.json`` up to date.
+
+    Stages skip by themselves what an earlier run finished, since only they can tell
+    that their files are whole. The recorder makes sure that the folder belongs to the
+    same settings, announces the stages, and adds up the time each took over all runs.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        settings: dict[str, Any],
+        stages: Sequence[Stage],
+        announce: Callable[[str], None],
+    ) -> None:
+        """Opens the record of a run, or starts one.
+
+        Args:
+          folder: the run folder, created when missing.
+          settings: everything the run depends on, JSON-ready.
+          stages: what is to be done, in order.
+          announce: told a line when a stage starts.
+
+        Raises:
+          InputError: the folder belongs to other settings.
+        """
+        self._path = folder / _RECORD
+        self._settings = json.loads(json.dumps(settings))
+        self._stages = stages
+        self._announce = announce
+        self._records = self._read()
+
+    def run(self) -> None:
+        """Does every stage that is not finished, and checks those that are."""
+        for number, stage in enumerate(self._stages, start=1):
+            record = self._records.setdefault(stage.name, {"seconds": 0.0})
+            finished = record.get("complete", False)
+            again = ", done before" if finished else ""
+            self._announce(
+                f"stage {number}/{len(self._stages)} {stage.name}: {stage.what}{again}"
+            )
+            record |= {"name": stage.name, "what": stage.what, "complete": finished}
+            started, before = time.monotonic(), record["seconds"]
+            try:
+                stage.work()
+                record["complete"] = True
+            finally:
+                if not finished:
+                    seconds = before + time.monotonic() - started
+                    record["seconds"] = round(seconds, 1)
+                self._write()
+
+    @property
+    def seconds(self) -> float:
+        """The time of all stages so far, over all runs."""
+        return sum(record["seconds"] for record in self._records.values())
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        if not self._path.exists():
+            return {}
+        try:
+            record = json.loads(self._path.read_text())
+            settings = record["settings"]
+            records = {stage["name"]: stage for stage in record["stages"]}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{self._path}: not the record of a run; give another --output"
+            ) from None
+        for key, value in self._settings.items():
+            if settings.get(key) != value:
+                raise InputError(
+                    f"{self._path.parent}: a run with {key} = {settings.get(key)!r}, "
+                    f"asked for {value!r}; give another --output or remove the folder"
+                )
+        return records
+
+    def _write(self) -> None:
+        record = {
+            **provenance(self._settings),
+            "seconds": round(self.seconds, 1),
+            "stages": list(self._records.values()),
+        }
+        files.write_json(self._path, record)

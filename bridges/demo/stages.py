@@ -1,0 +1,172 @@
+"""What each stage of the demo does: one public function, its files in and out.
+
+Packing runs as ``hyperface-pack`` in a process of its own: it is the one stage that
+needs JAX, and two array libraries, each with its pool of threads, would only be in each
+other's way, in time and in memory.
+"""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from bridges.demo.config import DemoConfig
+from bridges.embedding.gallery import embed_folder
+from bridges.evaluation.verification import verify_checkpoint
+from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
+from bridges.faces.verification_sets import render_verification_set
+from bridges.faces.world import render_dataset
+from bridges.generation.image_generation import GenerationConfig, generate_dataset
+from bridges.recognition.config import TrainingConfig
+from bridges.recognition.training import train_recogniser
+from hyperface_jax import InputError, load_embeddings, save_embeddings
+
+COMPARE = "compare"
+
+
+def render(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Renders the gallery and the verification sets."""
+    render_dataset(
+        folder / "gallery",
+        num_identities=config.gallery_identities,
+        images_per_identity=config.gallery_images,
+        image_size=config.image_size,
+        seed=config.seed,
+    )
+    for name in VERIFICATION_SETS:
+        render_verification_set(
+            name,
+            folder / "verification" / name,
+            num_pairs=config.num_pairs,
+            image_size=config.image_size,
+            seed=config.seed,
+        )
+
+
+def embed(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Embeds the gallery."""
+    embed_folder(folder / "gallery", folder / "gallery.npz", model=config.recogniser)
+
+
+def pack(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Packs the references, in a process of its own.
+
+    Raises:
+      InputError: it failed; its own line said why.
+    """
+    command = [
+        *(sys.executable, "-m", "hyperface_jax.cli.pack"),
+        f"--gallery={folder / 'gallery.npz'}",
+        f"--num_identities={config.num_identities}",
+        f"--num_iterations={config.packing_iterations}",
+        f"--seed={config.seed}",
+        f"--output={folder / 'references.npz'}",
+    ]
+    code = subprocess.run(command).returncode
+    if code:
+        raise InputError(f"packing failed with exit code {code}; see the line above")
+
+
+def generate(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Generates the dataset of ``folder / "references.npz"``."""
+    generate_dataset(
+        folder / "references.npz",
+        folder / "dataset",
+        GenerationConfig(
+            generator=config.generator,
+            images_per_identity=config.images_per_identity,
+            guidance=config.guidance,
+            steps=config.steps,
+            seed=config.seed,
+        ),
+    )
+
+
+def train(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Trains a recogniser from scratch on ``folder / "dataset"``."""
+    training = dataclasses.replace(
+        TrainingConfig(),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    train_recogniser(folder / "dataset", folder / "checkpoint", training)
+
+
+def verify(
+    folder: pathlib.Path, config: DemoConfig, *, sets: pathlib.Path | None = None
+) -> None:
+    """Measures ``folder / "checkpoint"`` on verification sets.
+
+    Args:
+      folder: with the checkpoint; ``metrics.json`` is written beside it.
+      config: the settings of the run.
+      sets: the folder of verification sets; by default the one in ``folder``.
+    """
+    del config
+    benchmarks = sets or folder / "verification"
+    verify_checkpoint(folder / "checkpoint", benchmarks, folder / "metrics.json")
+
+
+def compare_with_rendered(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Trains and measures the same on equally many rendered images of other people."""
+
+    def prepare(inner: pathlib.Path) -> None:
+        render_dataset(
+            inner / "dataset",
+            num_identities=config.num_identities,
+            images_per_identity=config.images_per_identity,
+            image_size=config.image_size,
+            seed=config.seed,
+            stream="held_out",
+        )
+
+    _compare(folder, "rendered", config, prepare)
+
+
+def compare_with_unpacked(folder: pathlib.Path, config: DemoConfig) -> None:
+    """Trains and measures the same on images of the references before packing."""
+
+    def prepare(inner: pathlib.Path) -> None:
+        _save_unpacked(folder, inner / "references.npz")
+        generate(inner, config)
+
+    _compare(folder, "unpacked", config, prepare)
+
+
+def _compare(
+    folder: pathlib.Path,
+    name: str,
+    config: DemoConfig,
+    prepare: Callable[[pathlib.Path], None],
+) -> None:
+    inner = folder / COMPARE / name
+    prepare(inner)
+    train(inner, config)
+    verify(inner, config, sets=folder / "verification")
+
+
+def _save_unpacked(folder: pathlib.Path, output: pathlib.Path) -> None:
+    """Writes the gallery rows the references started at, as references."""
+    if output.exists():
+        return
+    gallery = load_embeddings(folder / "gallery.npz")
+    references = load_embeddings(folder / "references.npz")
+    row_of = {name: row for row, name in enumerate(gallery.names)}
+    if not set(references.names) <= set(row_of):
+        raise InputError(
+            f"{folder}: some references started at no gallery face, so there is no "
+            "unpacked set to compare with; render a gallery of more people"
+        )
+    rows = np.array([row_of[name] for name in references.names])
+    save_embeddings(
+        output,
+        gallery.embeddings[rows],
+        kind="references",
+        labels=np.arange(len(rows)),
+        names=references.names,
+        model=gallery.metadata["model"],
+    )
