@@ -4,7 +4,7 @@ Each section says in a line what is missing when its part of the run is not ther
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
