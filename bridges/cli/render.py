@@ -1,0 +1,91 @@
+"""Renders faces of people who do not exist, with their attributes, into a folder.
+
+A training or gallery set:
+
+    hyperface-render --output=faces --num_identities=2000 --images_per_identity=8
+
+A verification set (mixed, cross_age, cross_pose, frontal_profile or age_gap_30), of
+people who are in no training set:
+
+    hyperface-render --output=verification/mixed --verification_set=mixed
+
+The output is an image dataset folder: images/, metadata.jsonl, dataset.json; a
+verification set also has pairs.csv. An interrupted command goes on where it stopped.
+"""
+
+from absl import flags
+
+from bridges.faces import verification_sets, world
+from hyperface_jax import InputError
+from hyperface_jax.commands import run_command
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("output", None, "the folder to write", flag_values=FLAGS)
+flags.DEFINE_integer("num_identities", 100, "how many people", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "images_per_identity", 8, "photographs of each person", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "first_identity", 0, "number of the first person", flag_values=FLAGS
+)
+flags.DEFINE_integer("image_size", 112, "side of the images, pixels", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "seed", 0, "the world: another seed, other people", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "stream",
+    "train",
+    ["train", "held_out"],
+    "which people: the two streams share no one",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "verification_set",
+    None,
+    list(verification_sets.NAMES),
+    "render this verification set instead of a training set",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_pairs",
+    600,
+    "pairs of the verification set, a multiple of 20",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_processes", None, "renderers at once; one a core by default", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    """Renders the set that the flags describe."""
+    if not FLAGS.output:
+        raise InputError("--output is missing: name the folder to write")
+    common = {
+        "image_size": FLAGS.image_size,
+        "seed": FLAGS.seed,
+        "num_processes": FLAGS.num_processes,
+    }
+    if FLAGS.verification_set:
+        folder = verification_sets.render_verification_set(
+            FLAGS.verification_set, FLAGS.output, num_pairs=FLAGS.num_pairs, **common
+        )
+    else:
+        folder = world.render_dataset(
+            FLAGS.output,
+            num_identities=FLAGS.num_identities,
+            images_per_identity=FLAGS.images_per_identity,
+            first_identity=FLAGS.first_identity,
+            stream=FLAGS.stream,
+            **common,
+        )
+    print(f"rendered into {folder}")
+
+
+def run() -> None:
+    """Entry point of ``hyperface-render``."""
+    run_command(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()

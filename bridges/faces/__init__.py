@@ -1,0 +1,1 @@
+"""A world of parametric faces: who they are, how they are photographed, and how."""

@@ -1,0 +1,127 @@
+"""Five rendered verification sets, each in the image of one the field uses.
+
+=================  ==============  =====================================================
+name               shaped like     each pair shows
+=================  ==============  =====================================================
+mixed              LFW             photographs as they come
+cross_age          CA-LFW          a young and an old photograph
+cross_pose         CP-LFW          a face nearly frontal and one turned 35-60 degrees
+frontal_profile    CFP-FP          a frontal face and a profile
+age_gap_30         AgeDB-30        photographs thirty years apart
+=================  ==============  =====================================================
+
+Ten folds share no one, and half the pairs of each are of one person. As in CA-LFW and
+CP-LFW, the two people of a negative pair are alike in gender and ethnicity (in
+``mixed``, as in LFW, they are any two).
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from bridges.datasets.verification_set import write_pairs
+from bridges.faces.capture import CaptureStyle
+from bridges.faces.world import FaceWorld, Photograph, render_photographs
+from hyperface_jax import InputError
+
+NUM_FOLDS = 10
+_STYLES = {
+    "mixed": (CaptureStyle(), CaptureStyle()),
+    "cross_age": (CaptureStyle(ages=(20.0, 34.0)), CaptureStyle(ages=(50.0, 70.0))),
+    "cross_pose": (CaptureStyle(yaw=(0.0, 15.0)), CaptureStyle(yaw=(35.0, 60.0))),
+    "frontal_profile": (
+        CaptureStyle(yaw=(0.0, 8.0)),
+        CaptureStyle(yaw=(75.0, 90.0), pitch=6.0),
+    ),
+}
+NAMES = (*_STYLES, "age_gap_30")
+# The first of two photographs thirty years apart is taken between these ages.
+_GAP, _YOUNGEST, _OLDEST = 30.0, 20.0, 48.0
+
+
+def render_verification_set(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    num_pairs: int = 600,
+    image_size: int = 112,
+    seed: int = 0,
+    num_processes: int | None = None,
+) -> pathlib.Path:
+    """Renders one verification set; goes on where it was stopped.
+
+    Args:
+      name: one of ``NAMES``.
+      output: the folder; its last part is the name metrics are reported under.
+      num_pairs: a multiple of 20: ten folds, half the pairs positive.
+      image_size: pixels.
+      seed: the world. People of a verification set are in no training stream.
+      num_processes: how many render at once; default one a core.
+
+    Returns:
+      The folder, which :func:`bridges.datasets.verification_set.load_verification_set`
+      reads.
+
+    Raises:
+      InputError: an unknown name, a number of pairs that ten balanced folds can't
+        share, or a folder of other settings.
+    """
+    if name not in NAMES:
+        raise InputError(f"verification set {name!r} is not one of {', '.join(NAMES)}")
+    if num_pairs < 2 * NUM_FOLDS * 2 or num_pairs % (2 * NUM_FOLDS):
+        raise InputError(
+            f"num_pairs is {num_pairs}, expected a multiple of {2 * NUM_FOLDS}, at "
+            f"least {4 * NUM_FOLDS}: {NUM_FOLDS} folds, half of each positive"
+        )
+    world = FaceWorld(seed, name)
+    people = num_pairs // 2
+    photographs = [
+        Photograph(number, side, _style(name, number, side))
+        for number in range(people)
+        for side in (0, 1)
+    ]
+    settings = {"verification_set": name, "num_pairs": num_pairs}
+    render_photographs(output, world, photographs, image_size, settings, num_processes)
+    write_pairs(output, _pairs(world, name, people))
+    return pathlib.Path(output)
+
+
+def _style(name: str, number: int, side: int) -> CaptureStyle:
+    if name != "age_gap_30":
+        return _STYLES[name][side]
+    # Spread the first ages evenly: 7 and 29 share no divisor.
+    age = _YOUNGEST + (_OLDEST - _YOUNGEST) * (7 * number % 29) / 28 + _GAP * side
+    return CaptureStyle(ages=(age, age))
+
+
+def _pairs(
+    world: FaceWorld, name: str, people: int
+) -> list[tuple[str, str, bool, int]]:
+    """Rows of ``pairs.csv``: a positive and a negative pair for each person."""
+    rows = []
+    folds = np.array_split(np.arange(people), NUM_FOLDS)
+    for fold, members in enumerate(folds):
+        others = _partners(world, members, alike=name != "mixed")
+        for member, other in zip(members, others, strict=True):
+            rows.append((_file(member, 0), _file(member, 1), True, fold))
+            rows.append((_file(member, 0), _file(other, 1), False, fold))
+    return rows
+
+
+def _partners(world: FaceWorld, members: np.ndarray, alike: bool) -> np.ndarray:
+    """For each member of a fold another one: anybody, or somebody alike."""
+    order = np.arange(len(members))
+    if alike:
+        looks = []
+        for member in members:
+            identity = world.identity(int(member))
+            looks.append((identity.male, identity.ethnicity[0], identity.ethnicity[1]))
+        order = np.array(sorted(order, key=looks.__getitem__))
+    partners = np.empty_like(members)
+    partners[order] = members[np.roll(order, -1)]
+    return partners
+
+
+def _file(number: int, side: int) -> str:
+    return f"images/{number:06d}/{number:06d}_{side:03d}.jpg"

@@ -1,0 +1,234 @@
+"""The face world: numbered people, numbered photographs, and folders of them.
+
+Image k of identity i is a function of (world seed, stream, i, k) alone: the same bytes
+in any process, in any order, whatever else is rendered. Streams keep people apart:
+whoever is in one is in no other.
+"""
+
+import functools
+import multiprocessing
+import os
+import pathlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bridges.datasets.image_dataset import ImageDatasetWriter, encode_jpeg
+from bridges.faces.capture import ANY, Capture, CaptureStyle, sample_capture
+from bridges.faces.head_model import shipped_head_model
+from bridges.faces.identity import ETHNICITIES, Identity, sample_identity
+from bridges.faces.renderer import FaceRenderer
+from hyperface_jax import InputError
+from hyperface_jax.commands import progress
+
+# Streams of people; appended to, never renumbered. Training and gallery share one:
+# a gallery must look like what the recogniser knows.
+STREAMS = (
+    "train",
+    "held_out",
+    "mixed",
+    "cross_age",
+    "cross_pose",
+    "frontal_profile",
+    "age_gap_30",
+)
+LICENCE = (
+    "Rendered by hyperface_jax from CC0 MakeHuman data; no real person is shown. CC0."
+)
+
+
+class Photograph(NamedTuple):
+    """Which image to render: person, number, style, and where it goes."""
+
+    identity: int
+    index: int
+    style: CaptureStyle = ANY
+
+
+class FaceWorld:
+    """A seed's worth of people.
+
+    Args:
+      seed: the world; two seeds share no one.
+      stream: one of ``STREAMS``.
+    """
+
+    def __init__(self, seed: int = 0, stream: str = "train"):
+        if stream not in STREAMS:
+            raise InputError(f"stream {stream!r} is not one of {', '.join(STREAMS)}")
+        if seed < 0:
+            raise InputError(f"seed is {seed}, expected 0 or more")
+        self.seed = seed
+        self.stream = stream
+
+    def identity(self, number: int) -> Identity:
+        """Person ``number``, any from 0."""
+        return _identity(self.seed, self.stream, number)
+
+    def capture(self, number: int, index: int, style: CaptureStyle = ANY) -> Capture:
+        """How photograph ``index`` of person ``number`` is taken."""
+        generator = _generator(self.seed, self.stream, 1, number, index)
+        return sample_capture(generator, self.identity(number).age, style)
+
+    def photograph(
+        self, photograph: Photograph, image_size: int
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Renders one image, and the record of its attributes.
+
+        Returns:
+          ``[s, s, 3]`` uint8 sRGB, and a JSON-ready dict.
+        """
+        identity = self.identity(photograph.identity)
+        capture = self.capture(*photograph)
+        image = FaceRenderer(image_size).render(identity, capture)
+        return image, _record(self, photograph, identity, capture)
+
+
+def render_dataset(
+    output: str | os.PathLike[str],
+    *,
+    num_identities: int,
+    images_per_identity: int,
+    image_size: int = 112,
+    seed: int = 0,
+    stream: str = "train",
+    first_identity: int = 0,
+    num_processes: int | None = None,
+) -> pathlib.Path:
+    """Renders people into an image dataset folder; goes on where it was stopped.
+
+    Args:
+      output: the folder.
+      num_identities: how many people, from ``first_identity`` on.
+      images_per_identity: how many photographs of each.
+      image_size: pixels of the square, aligned images.
+      seed: the world.
+      stream: one of ``STREAMS``; ``"train"`` and ``"held_out"`` share no one.
+      first_identity: the number of the first person.
+      num_processes: how many render at once; default one a core.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: a count below 1, or the folder belongs to other settings.
+    """
+    for name, value in (
+        ("num_identities", num_identities),
+        ("images_per_identity", images_per_identity),
+    ):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected 1 or more")
+    if first_identity < 0:
+        raise InputError(f"first_identity is {first_identity}, expected 0 or more")
+    photographs = [
+        Photograph(first_identity + i, k)
+        for i in range(num_identities)
+        for k in range(images_per_identity)
+    ]
+    settings = {
+        "num_identities": num_identities,
+        "images_per_identity": images_per_identity,
+        "first_identity": first_identity,
+    }
+    world = FaceWorld(seed, stream)
+    render_photographs(output, world, photographs, image_size, settings, num_processes)
+    return pathlib.Path(output)
+
+
+def render_photographs(
+    output: str | os.PathLike[str],
+    world: FaceWorld,
+    photographs: Sequence[Photograph],
+    image_size: int,
+    settings: dict[str, Any],
+    num_processes: int | None = None,
+) -> None:
+    """Renders the given photographs into an image dataset folder, in parallel."""
+    if not 16 <= image_size <= 1024:
+        raise InputError(f"image_size is {image_size}, expected 16 to 1024 pixels")
+    settings = {
+        "generator": "face_world",
+        "seed": world.seed,
+        "stream": world.stream,
+        "image_size": image_size,
+        **settings,
+    }
+    writer = ImageDatasetWriter(output, settings=settings, kind="rendered")
+    if writer.complete:
+        return
+    wanted = [p for p in photographs if (p.identity, p.index) not in writer.done]
+    render = functools.partial(_encoded, world.seed, world.stream, image_size)
+    bar = progress(
+        description="rendering",
+        total=len(photographs),
+        unit="image",
+        initial=len(photographs) - len(wanted),
+    )
+    with bar:
+        for content, record in _in_parallel(render, wanted, num_processes):
+            writer.write(content, record)
+            bar.update()
+    writer.finish(licence=LICENCE)
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(seed: int, stream: str, number: int) -> Identity:
+    return sample_identity(shipped_head_model(), _generator(seed, stream, 0, number))
+
+
+def _generator(seed: int, stream: str, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng([seed, STREAMS.index(stream), *numbers])
+
+
+def _encoded(
+    seed: int, stream: str, image_size: int, photograph: Photograph
+) -> tuple[bytes, dict[str, Any]]:
+    image, record = FaceWorld(seed, stream).photograph(photograph, image_size)
+    return encode_jpeg(image), record
+
+
+def _in_parallel(
+    function: Callable[[Photograph], Any],
+    items: Sequence[Photograph],
+    num_processes: int | None,
+) -> Iterator[Any]:
+    """Maps in worker processes, in order; one process means this one."""
+    count = min(num_processes or os.cpu_count() or 1, max(1, len(items) // 16))
+    if count <= 1:
+        yield from map(function, items)
+        return
+    # The first one compiles the kernels and caches them for the workers.
+    yield function(items[0])
+    # Spawned, not forked: a fork would carry over the threads of JAX or torch.
+    with multiprocessing.get_context("spawn").Pool(count, _ignore_interrupt) as pool:
+        yield from pool.imap(function, items[1:], chunksize=8)
+
+
+def _ignore_interrupt() -> None:
+    """Workers leave Ctrl-C to their parent, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _record(
+    world: FaceWorld, photograph: Photograph, identity: Identity, capture: Capture
+) -> dict[str, Any]:
+    weights = zip(ETHNICITIES, identity.ethnicity, strict=True)
+    return {
+        "identity": photograph.identity,
+        "index": photograph.index,
+        "seed": world.seed,
+        "gender": round(identity.gender, 3),
+        "age": round(capture.age, 1),
+        "ethnicity": {name: round(weight, 3) for name, weight in weights},
+        "hair_style": identity.hair_style,
+        "yaw": round(capture.yaw, 1),
+        "pitch": round(capture.pitch, 1),
+        "roll": round(capture.roll, 1),
+        "expression": capture.expression,
+        "light": [round(float(v), 3) for v in capture.light],
+        "key": round(capture.key, 3),
+        "fill": round(capture.fill, 3),
+    }
