@@ -71,8 +71,8 @@ class AutoencoderTrainingConfig:
     minutes: float = 25.0
     phase: str = "full"
     num_processes: int = 1
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    batch_size: int = 8
+    learning_rate: float = 1e-3
     gradient_weight: float = 0.5
     coarse_weight: float = 0.25
     kl_weight: float = 1e-3

@@ -1,0 +1,66 @@
+"""Algorithm 3 of HyperFace: small random turns of a reference embedding.
+
+Each image of an identity is conditioned on a slightly different embedding, so that a
+synthetic person varies as the embeddings of a real one do. All randomness of image k of
+identity i is a function of (dataset seed, i, k) alone: any image can be made again by
+itself, and neither order nor number of images changes it.
+"""
+
+import math
+
+import numpy as np
+
+
+def image_seed(dataset_seed: int, identity: int, index: int) -> int:
+    """The seed of an image's generator noise, in [0, 2⁶³)."""
+    noise, _ = _streams(dataset_seed, identity, index)
+    return int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def vary_identity(
+    reference: np.ndarray,
+    *,
+    beta: float,
+    dataset_seed: int,
+    identity: int,
+    index: int,
+) -> np.ndarray:
+    """The condition of image ``index`` of an identity: ``(x + βv)/‖x + βv‖``.
+
+    Args:
+      reference: x, ``[d]`` unit vector.
+      beta: β ≥ 0, the standard deviation of each entry of ``v ~ N(0, β²I)``.
+      dataset_seed: seed of the whole dataset.
+      identity: number of the identity.
+      index: number of the image within it.
+
+    Returns:
+      ``[d]`` float32 unit vector.
+
+    References:
+      Shahreza and Marcel, `HyperFace: Generating Synthetic Face Recognition Datasets by
+      Exploring Face Embedding Hypersphere <https://arxiv.org/abs/2411.08470>`_, 2025,
+      Algorithm 3.
+    """
+    _, direction = _streams(dataset_seed, identity, index)
+    draw = np.random.Generator(np.random.PCG64(direction))
+    varied = reference + beta * draw.standard_normal(reference.shape)
+    return (varied / np.linalg.norm(varied)).astype(np.float32)
+
+
+def expected_angle(beta: float, dimensions: int) -> float:
+    """The angle in radians that β turns an embedding by, for many dimensions.
+
+    Across x the noise has length ``β√(d-1)``, along x none in the mean. 12.7° for
+    β = 0.01 and d = 512.
+    """
+    return math.atan(beta * math.sqrt(dimensions - 1))
+
+
+def _streams(
+    dataset_seed: int, identity: int, index: int
+) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
+    """Independent seeds for the generator's noise and for the turn."""
+    root = np.random.SeedSequence(dataset_seed, spawn_key=(identity, index))
+    noise, direction = root.spawn(2)
+    return noise, direction
