@@ -7,11 +7,11 @@ largest of those over i, for the reduction ``min``, at an outer temperature :mat
    s_i = τ \log \sum_{j ≠ i} e^{x_i · x_j / τ}, \qquad
    S = T \log \frac1n \sum_i e^{s_i / T}
 
-Both fall geometrically. At a high :math:`T`, :math:`S` is the mean of :math:`s_i`, so all
-rows move apart at once; when :math:`T` reaches :math:`τ`, it is the smoothed maximum
-over all pairs. (Starting there instead, two rows that begin close together would take
-all the force, and the others fall back on the gallery.) For ``mean_nearest``, :math:`T`
-stays infinite.
+Both fall geometrically. At a high :math:`T`, :math:`S` is the mean of :math:`s_i`, so
+all rows move apart at once; when :math:`T` reaches :math:`τ`, it is the smoothed
+maximum over all pairs. (Starting there instead, two rows that begin close together
+would take all the force, and the others fall back on the gallery.) For
+``mean_nearest``, :math:`T` stays infinite.
 
 Row i is moved along the tangent part of
 
