@@ -56,7 +56,7 @@ class TestCrossValidate:
         by_hand = [np.mean((accepted == same)[fold == k]) for k in range(10)]
         np.testing.assert_allclose(by_hand, accuracies)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.integers(0, 3))))
     def test_equals_brute_force_on_the_grid(self, rows):
         # Distances exactly on thresholds: "strictly below" and "first of equals" count.
