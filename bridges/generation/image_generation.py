@@ -1,0 +1,250 @@
+"""Reference embeddings to an image dataset: Algorithm 3 over the generator.
+
+Kill it at any moment: the same command goes on and ends with the same images.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+
+from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.generation.generator import (
+    DEFAULT_GENERATOR,
+    DEFAULT_GUIDANCE,
+    DEFAULT_STEPS,
+    Generator,
+    check_settings,
+    load_generator,
+)
+from bridges.generation.identity_variation import image_seed, vary_identity
+from bridges.generation.image_workers import (
+    Condition,
+    ImageSettings,
+    default_num_processes,
+    make_images,
+)
+from hyperface_jax import (
+    EmbeddingFile,
+    InputError,
+    check_embeddings,
+    check_model,
+    load_embeddings,
+    save_embeddings,
+)
+from hyperface_jax.commands import progress
+
+# What --generator may say, beside a folder, and which shipped model it means.
+GENERATORS = {"embedded": DEFAULT_GENERATOR}
+LICENCE_NOTE = (
+    "Synthetic images of people who do not exist, made by a model trained on rendered "
+    "parametric heads (CC0 shapes). No photograph of anyone was used."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """Settings of a generated dataset.
+
+    Attributes:
+      generator: ``"embedded"`` for the one that ships, or the folder of another.
+      recogniser: name or folder of the recogniser the references live in; it measures
+        ``reference_cosine``.
+      images_per_identity: images of each reference.
+      beta: β of Algorithm 3, the intra-class noise on the embedding.
+      guidance: how much the identity is exaggerated, see :class:`Generator`.
+      steps: solver steps an image.
+      seed: seed of the dataset.
+      num_processes: single-threaded processes; None for one a core. Does not change
+        the images.
+    """
+
+    generator: str = "embedded"
+    recogniser: str = "recogniser_f"
+    images_per_identity: int = 64
+    beta: float = 0.01
+    guidance: float = DEFAULT_GUIDANCE
+    steps: int = DEFAULT_STEPS
+    seed: int = 0
+    num_processes: int | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self.guidance, self.steps)
+        if self.images_per_identity < 1:
+            raise InputError(
+                f"images_per_identity {self.images_per_identity} is not at least 1"
+            )
+        if not 0 <= self.beta <= 1:
+            raise InputError(f"beta {self.beta} is not in [0, 1]; 0.01 is usual")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed {self.seed} is not in [0, 2^63)")
+        if self.num_processes is not None and self.num_processes < 1:
+            raise InputError(f"num_processes {self.num_processes} is not at least 1")
+
+
+def generate_dataset(
+    references: EmbeddingFile | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    config: GenerationConfig | None = None,
+) -> None:
+    """Makes ``images_per_identity`` images of every reference embedding.
+
+    Writes an image dataset folder (see ``bridges.datasets.image_dataset``) with a copy
+    of the references in ``references.npz``. Each record has ``identity`` (the row of
+    the reference), ``index``, ``seed`` (of the generator's noise) and
+    ``reference_cosine``: the cosine between the image, embedded by the recogniser, and
+    the reference it was to show.
+
+    With more than one process a script that calls this has to do so under
+    ``if __name__ == "__main__":``, as Python's ``multiprocessing`` needs.
+
+    Args:
+      references: an embedding file or its content, of kind references.
+      output: the dataset folder; a half-made one is gone on with.
+      config: the settings.
+
+    Raises:
+      InputError: references of another kind or of another recogniser than the
+        generator's, unknown models, or an output that belongs to other settings.
+    """
+    config = config or GenerationConfig()
+    generator = load_generator(_generator_name(config.generator))
+    recogniser = load_recogniser(config.recogniser)
+    check_model(recogniser.model, generator.recogniser, "recogniser")
+    content = _read_references(references, generator)
+    settings = _settings(content, config, generator, recogniser)
+    with ImageDatasetWriter(output, settings=settings, kind="generated") as writer:
+        if writer.complete:
+            return
+        _make_missing(writer, content.embeddings, config)
+        save_embeddings(
+            writer.folder / "references.npz",
+            content.embeddings,
+            kind="references",
+            labels=content.labels,
+            names=content.names,
+            model=generator.recogniser,
+            packing=content.metadata.get("packing"),
+        )
+        writer.finish(
+            models={"generator": generator.model, "recogniser": recogniser.model},
+            licence=LICENCE_NOTE,
+        )
+
+
+def _make_missing(
+    writer: ImageDatasetWriter, references: np.ndarray, config: GenerationConfig
+) -> None:
+    """Makes the images that ``writer`` does not have yet."""
+    missing = [
+        (identity, index)
+        for identity in range(len(references))
+        for index in range(config.images_per_identity)
+        if (identity, index) not in writer.done
+    ]
+    made = make_images(
+        [
+            Condition(
+                embedding=vary_identity(
+                    references[identity],
+                    beta=config.beta,
+                    dataset_seed=config.seed,
+                    identity=identity,
+                    index=index,
+                ),
+                reference=references[identity],
+                seed=image_seed(config.seed, identity, index),
+            )
+            for identity, index in missing
+        ],
+        ImageSettings(
+            _generator_name(config.generator),
+            config.recogniser,
+            config.guidance,
+            config.steps,
+        ),
+        config.num_processes or default_num_processes(),
+    )
+    with (
+        contextlib.closing(made),
+        progress(
+            description="generating",
+            total=len(references) * config.images_per_identity,
+            unit="image",
+            initial=len(writer.done),
+        ) as bar,
+    ):
+        for (identity, index), (image, cosine) in zip(missing, made, strict=True):
+            record = {
+                "identity": identity,
+                "index": index,
+                "seed": image_seed(config.seed, identity, index),
+                "reference_cosine": cosine,
+            }
+            writer.write(image, record)
+            bar.update()
+
+
+def _read_references(
+    references: EmbeddingFile | str | os.PathLike[str], generator: Generator
+) -> EmbeddingFile:
+    """The checked references."""
+    if isinstance(references, EmbeddingFile):
+        name, content = "references", references
+        check_embeddings(content.embeddings, name)
+    else:
+        name = os.fspath(references)
+        content = load_embeddings(name)
+    kind = content.metadata.get("kind")
+    if kind not in (None, "references"):
+        raise InputError(
+            f"{name}: holds {kind}, expected references; pack a gallery first, with "
+            "hyperface-pack"
+        )
+    check_model(content.metadata.get("model"), generator.recogniser, name)
+    dimensions = content.embeddings.shape[1]
+    if dimensions != generator.embedding_size:
+        raise InputError(
+            f"{name}: embeddings have {dimensions} entries, generator "
+            f"{generator.model['name']} takes {generator.embedding_size}; embed the "
+            f"gallery with {generator.recogniser['name']} and pack it again"
+        )
+    return content
+
+
+def _settings(
+    content: EmbeddingFile,
+    config: GenerationConfig,
+    generator: Generator,
+    recogniser: Recogniser,
+) -> dict[str, Any]:
+    """All that the images depend on: contents by digest rather than by file name."""
+    embeddings = np.ascontiguousarray(content.embeddings, np.float32)
+    return {
+        "references": hashlib.sha256(embeddings.tobytes()).hexdigest(),
+        "identities": len(embeddings),
+        "images_per_identity": config.images_per_identity,
+        "image_size": generator.image_size,
+        "generator": generator.model["sha256"],
+        "recogniser": recogniser.model["sha256"],
+        "beta": config.beta,
+        "guidance": config.guidance,
+        "steps": config.steps,
+        "seed": config.seed,
+    }
+
+
+def _generator_name(name: str) -> str:
+    """The name :func:`load_generator` knows for a ``--generator``."""
+    if name in GENERATORS:
+        return GENERATORS[name]
+    if os.path.isdir(name):
+        return name
+    raise InputError(
+        f"generator {name!r} does not exist; there are: {', '.join(GENERATORS)}, or "
+        "the folder of a generator of your own"
+    )

@@ -1,0 +1,157 @@
+"""Processes that turn conditions into encoded images, a core each."""
+
+import concurrent.futures
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bridges.datasets.image_dataset import encode_jpeg
+from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.generation.generator import (
+    BATCH_SIZE,
+    Generator,
+    load_generator,
+    single_threaded,
+)
+
+
+class Condition(NamedTuple):
+    """What one image is made from.
+
+    Attributes:
+      embedding: ``[d]`` unit vector the generator is steered by.
+      reference: ``[d]`` unit vector the image is compared with.
+      seed: seed of the generator's noise.
+    """
+
+    embedding: np.ndarray
+    reference: np.ndarray
+    seed: int
+
+
+class ImageSettings(NamedTuple):
+    """What a process needs to know: names of models, settings of the sampler."""
+
+    generator: str
+    recogniser: str
+    guidance: float
+    steps: int
+
+
+class ImageMaker:
+    """Makes images and measures whom they show."""
+
+    def __init__(self, settings: ImageSettings) -> None:
+        self.generator: Generator = load_generator(settings.generator)
+        self.recogniser: Recogniser = load_recogniser(settings.recogniser)
+        self._settings = settings
+
+    def make(self, conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:
+        """Makes at most ``BATCH_SIZE`` images.
+
+        Returns:
+          For each condition the JPEG file and the cosine between its reference and the
+          embedding of what that file shows.
+        """
+        images = self.generator.generate(
+            np.stack([condition.embedding for condition in conditions]),
+            [condition.seed for condition in conditions],
+            guidance=self._settings.guidance,
+            steps=self._settings.steps,
+        )
+        encoded = [encode_jpeg(image) for image in images]
+        # As many rows every time, for the same reason as in the generator.
+        shown = np.zeros((BATCH_SIZE, *images.shape[1:]), np.uint8)
+        for row, content in enumerate(encoded):
+            shown[row] = np.asarray(Image.open(io.BytesIO(content)))
+        with single_threaded():
+            embeddings = self.recogniser.embed(shown, batch_size=BATCH_SIZE)
+        return [
+            (content, round(float(embedding @ condition.reference), 4))
+            for content, embedding, condition in zip(
+                encoded, embeddings[: len(encoded)], conditions, strict=True
+            )
+        ]
+
+
+def make_images(
+    conditions: Sequence[Condition], settings: ImageSettings, num_processes: int
+) -> Iterator[tuple[bytes, float]]:
+    """Makes images in their order; what :meth:`ImageMaker.make` returns for each.
+
+    Args:
+      conditions: the images to make.
+      settings: the same for all.
+      num_processes: 1 works in this process and starts no other.
+    """
+    batches = [
+        conditions[start : start + BATCH_SIZE]
+        for start in range(0, len(conditions), BATCH_SIZE)
+    ]
+    num_processes = min(num_processes, len(batches))
+    if num_processes <= 1:
+        maker = ImageMaker(settings) if batches else None
+        for batch in batches:
+            yield from maker.make(batch)
+        return
+    with concurrent.futures.ProcessPoolExecutor(
+        num_processes,
+        # Spawned, not forked: a fork would carry over threads of JAX or torch.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings,),
+    ) as pool:
+        # A few batches ahead, not all: an interrupt waits for what is begun.
+        ahead: deque[concurrent.futures.Future[Any]] = deque()
+        try:
+            for batch in batches:
+                ahead.append(pool.submit(_make_in_worker, batch))
+                if len(ahead) > 2 * num_processes:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def default_num_processes() -> int:
+    """One process for every core this process may use."""
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else (os.cpu_count() or 1)
+    )
+
+
+# The maker of a worker process: loaded once in each, since models take a second.
+_maker: ImageMaker | None = None
+
+
+def _start_worker(settings: ImageSettings) -> None:
+    global _maker
+    # Ctrl-C is the parent's to handle; a worker goes when its parent is gone, however.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _maker = ImageMaker(settings)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _make_in_worker(conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:
+    return _maker.make(conditions)
