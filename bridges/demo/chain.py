@@ -96,7 +96,7 @@ def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
         ),
         stage(f"{gallery} faces by {config.recogniser}", stages.embed),
         stage(f"{config.num_identities} identities apart", stages.pack),
-        stage(f"{images} images by {config.generator}", stages.generate),
+        stage(f"{images} images by generator {config.generator}", stages.generate),
         stage(f"a recogniser on these {images} images alone", stages.train),
         stage(f"it on {len(VERIFICATION_SETS)} sets", stages.verify),
     ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from bridges.generation.image_generation import GenerationConfig
 from hyperface_jax import InputError
 
 
@@ -38,12 +39,12 @@ class DemoConfig:
     num_pairs: int = 600
     image_size: int = 64
     packing_iterations: int = 300
-    guidance: float = 2.0
-    steps: int = 10
+    guidance: float = GenerationConfig.guidance
+    steps: int = GenerationConfig.steps
     epochs: float = 20.0
     batch_size: int = 128
-    recogniser: str = "recogniser_f"
-    generator: str = "latent_diffusion"
+    recogniser: str = GenerationConfig.recogniser
+    generator: str = GenerationConfig.generator
     compare: bool = False
     seed: int = 0
 

@@ -77,6 +77,7 @@ def generate(folder: pathlib.Path, config: DemoConfig) -> None:
         folder / "dataset",
         GenerationConfig(
             generator=config.generator,
+            recogniser=config.recogniser,
             images_per_identity=config.images_per_identity,
             guidance=config.guidance,
             steps=config.steps,
