@@ -1,5 +1,6 @@
 """The report: one HTML file with everything in it, to open, mail or archive."""
 
+import html
 import importlib.resources
 import os
 import pathlib
@@ -62,7 +63,7 @@ def write_report(
     )
     style = importlib.resources.files("bridges.report").joinpath("style.css")
     page = _PAGE.format(
-        title=f"hyperface_jax · {run.folder.resolve().name}",
+        title=html.escape(f"hyperface_jax · {run.folder.resolve().name}"),
         style=style.read_text(),
         body=body,
     )

@@ -5,6 +5,7 @@ one drawing serves the light and the dark page. Text stays text, in the page's f
 """
 
 import contextlib
+import html
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -234,4 +235,4 @@ def _to_svg(figure: Figure, label: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)
