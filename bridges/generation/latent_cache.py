@@ -106,7 +106,9 @@ def load_latent_cache(
         count = len(sources)
         latents = torch.empty((2, count, *shape), dtype=torch.float16).share_memory_()
         tensors[f"{prefix}latents"] = latents
-        tensors[f"{prefix}embeddings"] = torch.empty(count, 512).share_memory_()
+        tensors[f"{prefix}embeddings"] = torch.empty(
+            count, judge.embedding_size
+        ).share_memory_()
         logging.info("encoding %d images", count)
         run_workers(
             _encode,

@@ -76,7 +76,7 @@ class AutoencoderTrainingConfig:
     gradient_weight: float = 0.5
     coarse_weight: float = 0.25
     kl_weight: float = 1e-3
-    feature_weight: float = 0.5
+    feature_weight: float = 0.2
     latent_noise: float = 0.05
     seed: int = 0
 
@@ -237,11 +237,9 @@ def _load_features(name: str) -> Any:
     def distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             targets = recogniser.features(second)
-        pairs = list(zip(recogniser.features(first), targets, strict=True))
-        # The first map has seen too little of the image, the last is the embedding's.
         terms = [
             (functional.normalize(x) - functional.normalize(y)).square().sum(1).mean()
-            for x, y in pairs[1:4]
+            for x, y in zip(recogniser.features(first), targets, strict=True)
         ]
         return sum(terms) / len(terms)
 

@@ -16,9 +16,6 @@ import pathlib
 import torch
 from absl import flags, logging
 
-from bridges.generation.autoencoder import (
-    AutoencoderConfig,
-)
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.identity_conditioning import (
     IdentityIndex,
@@ -32,7 +29,7 @@ from bridges.generation.latent_diffusion import (
     alphas_cumprod,
     diffusion_loss,
 )
-from bridges.generation.model_folder import is_complete, read_description, save_model
+from bridges.generation.model_folder import is_complete, save_model
 from bridges.generation.timed_training import (
     CHECKPOINT,
     cosine_schedule,
@@ -94,7 +91,8 @@ def train_latent_diffusion(
       recogniser: name or folder of the recogniser that gives the conditions.
       output: a folder for cache and checkpoint, then the model.
       config: the settings.
-      shape: the denoiser's shape; the latents' shape is the autoencoder's.
+      shape: the denoiser's shape; sizes of latents and embeddings in it are replaced by
+        those of the autoencoder and the recogniser.
 
     Raises:
       InputError: a dataset or a model that can't be read.
@@ -102,15 +100,14 @@ def train_latent_diffusion(
     if is_complete(output):
         logging.info("%s is trained already", output)
         return
-    description = read_description(autoencoder, "autoencoder")
-    latents = AutoencoderConfig(**description["config"])
-    shape = dataclasses.replace(
-        shape or DiffusionConfig(),
-        latent_channels=latents.latent_channels,
-        latent_size=latents.latent_size,
-    )
     cache = load_latent_cache(
         dataset, autoencoder, recogniser, output, num_processes=config.num_processes
+    )
+    shape = dataclasses.replace(
+        shape or DiffusionConfig(),
+        latent_channels=cache.latents.shape[2],
+        latent_size=cache.latents.shape[3],
+        embedding_size=cache.embeddings.shape[1],
     )
     run_workers(_train, (cache, output, config, shape), config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
