@@ -35,8 +35,8 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "stream",
     "train",
-    ["train", "held_out"],
-    "which people: the two streams share no one",
+    ["train", "held_out", "gallery"],
+    "which people: streams share no one; the shipped models know those of train",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
