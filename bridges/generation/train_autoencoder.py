@@ -144,6 +144,9 @@ def _train(
     model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
     if autoencoder is not None:
         load_weights(autoencoder, model)
+    else:
+        spread = images.images[:: max(1, len(images.images) // 4096)]
+        model.start_from_principal_components(to_unit_range(spread))
     features = None if recogniser is None else _load_features(recogniser)
     trained = model.decoder_parameters() if features else list(model.parameters())
     optimizer = torch.optim.AdamW(
