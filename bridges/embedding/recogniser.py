@@ -90,7 +90,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def _embed_batch(self, images: np.ndarray, flip: bool) -> np.ndarray:
-        x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
         if x.shape[-1] != self.image_size:
             x = functional.interpolate(
                 x, size=(self.image_size,) * 2, mode="bicubic", antialias=True

@@ -1,0 +1,117 @@
+"""The command hyperface-train: every flag reaches the training."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bridges.cli import train as command
+from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.recognition.config import RECIPES, TrainingConfig
+from hyperface_jax import InputError
+
+OTHER_VALUES = {
+    "backbone": "iresnet18",
+    "optimizer": "sgd",
+    "schedule": "multi_step",
+    "augmentation": "none",
+    "image_size": 96,
+    "warm_start": False,
+    "milestones": (0.25, 0.75),
+    "warmup": 0.25,
+    "margin_warmup": 0.25,
+}
+
+
+@pytest.fixture
+def parse():
+    """Parses a command line, and leaves the flags as they were."""
+
+    def parse(*arguments: str) -> None:
+        command.FLAGS(["hyperface-train", *arguments])
+
+    yield parse
+    for name in command.FLAGS:
+        command.FLAGS[name].unparse()
+
+
+def test_defaults_are_the_configs(parse):
+    parse()
+    assert command.config_from_flags() == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    "field",
+    # Head has one value so far.
+    [f for f in dataclasses.fields(TrainingConfig) if f.name != "head"],
+    ids=lambda field: field.name,
+)
+def test_every_flag_has_its_effect(parse, field):
+    value = OTHER_VALUES.get(field.name)
+    if value is None:
+        value = type(field.default)(field.default / 2 + 1)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    parse(f"--{field.name}={text}")
+    expected = dataclasses.replace(TrainingConfig(), **{field.name: value})
+    assert value != field.default
+    assert command.config_from_flags() == expected
+
+
+def test_recipe_is_overridden_by_flags_given(parse):
+    parse("--recipe=paper", "--epochs=10.0", "--batch_size=128")
+    config = command.config_from_flags()
+    assert config == dataclasses.replace(RECIPES["paper"], epochs=10.0, batch_size=128)
+    assert config.backbone == "iresnet50" and config.optimizer == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "--dataset is needed"),
+        (["--dataset=x"], "--output is needed"),
+        (["--dataset=x", "--output=y", "--milestones=a"], "--milestones=a"),
+        (["--dataset=x", "--output=y", "--epochs=-1"], "epochs is -1"),
+        (["--dataset=/nowhere", "--output=y"], "/nowhere: no such folder"),
+    ],
+)
+def test_refusals(parse, arguments, reason):
+    parse(*arguments)
+    with pytest.raises(InputError, match=reason):
+        command.main()
+
+
+def test_training_process_never_loads_jax(tmp_path):
+    with ImageDatasetWriter(tmp_path / "d", settings={}, kind="rendered") as writer:
+        for i in range(8):
+            record = {"identity": i // 4, "index": i % 4, "seed": 0}
+            writer.write(np.full((32, 32, 3), 30 * i, np.uint8), record)
+        writer.finish()
+    program = (
+        "import sys\n"
+        "from bridges.cli import train\n"
+        "train.FLAGS(sys.argv)\n"
+        "train.main()\n"
+        "print({'jax', 'jaxlib', 'optax'} & set(sys.modules))\n"
+    )
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            f"--dataset={tmp_path / 'd'}",
+            f"--output={tmp_path / 'c'}",
+            "--image_size=16",
+            "--embedding_size=8",
+            "--batch_size=4",
+            "--epochs=1",
+            "--num_threads=1",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    first, last = result.stdout.splitlines()
+    assert "trained on 8 images of 2 identities" in first
+    assert last == "set()"
