@@ -28,53 +28,60 @@ class State(NamedTuple):
     known: tracking.NearestGallery
 
 
-def solver(config: Any) -> tuple[Any, Any]:
-    """Builds the two pure functions of the method.
+def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+    """The state before the first step.
 
     Args:
+      x: ``[n, d]``, unit rows, where to start.
+      gallery: ``[m, d]``, unit rows.
+      config: a :class:`hyperface_jax.PackingConfig`.
+    """
+    known = tracking.start(x, gallery, block_size=config.block_size)
+    return State(x, _optimizer(config).init(x), known)
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
+def step(
+    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+) -> tuple[State, objective.Terms]:
+    """One iteration; the state is donated.
+
+    Args:
+      state: of :func:`init` or the previous step.
+      gallery: ``[m, d]``, unit rows.
+      iteration: unused, optax counts its own.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
-      ``init(x, gallery) -> State`` and ``step(state, gallery, iteration) -> (State,
-      Terms)``, the terms being those before the step. ``step`` is compiled and
-      donates its state.
+      The next state, and the terms of the objective before the step.
     """
-    optimizer = optax.adam(
+    del iteration
+    x, block_size = state.embeddings, config.block_size
+    known = tracking.refresh(state.known, x, gallery, block_size=block_size)
+    _, nearest_other = similarity.nearest_other(x, block_size=block_size)
+
+    def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
+        terms = objective.terms_of_pairs(
+            x,
+            gallery,
+            nearest_other,
+            known.row,
+            regularization_weight=config.regularization_weight,
+            reduction=config.reduction,
+        )
+        return terms.objective, terms
+
+    gradient, terms = jax.grad(loss, has_aux=True)(x)
+    updates, opt_state = _optimizer(config).update(gradient, state.opt_state, x)
+    x = hypersphere.normalize_rows(optax.apply_updates(x, updates))
+    return State(x, opt_state, known), terms
+
+
+def _optimizer(config: Any) -> optax.GradientTransformation:
+    return optax.adam(
         schedule.staircase_decay(
             config.step_size,
             decay_rate=config.decay_rate,
             transition_steps=config.decay_every,
         )
     )
-    block_size = config.block_size
-
-    def init(x: jax.Array, gallery: jax.Array) -> State:
-        known = tracking.start(x, gallery, block_size=block_size)
-        return State(x, optimizer.init(x), known)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(
-        state: State, gallery: jax.Array, iteration: jax.Array
-    ) -> tuple[State, objective.Terms]:
-        del iteration  # optax counts its own.
-        x = state.embeddings
-        known = tracking.refresh(state.known, x, gallery, block_size=block_size)
-        _, nearest_other = similarity.nearest_other(x, block_size=block_size)
-
-        def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
-            terms = objective.terms_of_pairs(
-                x,
-                gallery,
-                nearest_other,
-                known.row,
-                regularization_weight=config.regularization_weight,
-                reduction=config.reduction,
-            )
-            return terms.objective, terms
-
-        gradient, terms = jax.grad(loss, has_aux=True)(x)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, x)
-        x = hypersphere.normalize_rows(optax.apply_updates(x, updates))
-        return State(x, opt_state, known), terms
-
-    return init, step

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 
 from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
-from hyperface_jax.repulsion import repulsion
+from hyperface_jax.repulsion import Repulsion, repulsion
 
 _MOMENTUM = 0.9
 # Longest step of a row, in radians: a row that starts crowded must not jump across.
@@ -65,74 +65,77 @@ class State(NamedTuple):
     known: tracking.NearestGallery
 
 
-def solver(config: Any) -> tuple[Any, Any]:
-    """Builds the two pure functions of the method.
+def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+    """The state before the first step.
 
     Args:
+      x: ``[n, d]``, unit rows, where to start.
+      gallery: ``[m, d]``, unit rows.
+      config: a :class:`hyperface_jax.PackingConfig`.
+    """
+    known = tracking.start(x, gallery, block_size=config.block_size)
+    nearest, _ = similarity.nearest_other(x, block_size=config.block_size)
+    return State(x, jnp.zeros_like(x), nearest, jnp.zeros(len(x)), known)
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
+def step(
+    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+) -> tuple[State, objective.Terms]:
+    """One iteration; the state is donated.
+
+    Args:
+      state: of :func:`init` or the previous step.
+      gallery: ``[m, d]``, unit rows.
+      iteration: which one, from 0: decides the temperatures.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
-      ``init(x, gallery) -> State`` and ``step(state, gallery, iteration) -> (State,
-      Terms)``, the terms being those before the step. ``step`` is compiled and
-      donates its state.
+      The next state, and the terms of the objective before the step.
     """
-    block_size, alpha = config.block_size, config.regularization_weight
+    x, alpha = state.embeddings, config.regularization_weight
+    tau, outer = _temperatures(iteration, x.shape[1], config)
+    known = tracking.refresh(state.known, x, gallery, block_size=config.block_size)
+    pull = gallery[known.row]
+    found, state = _repulse(state, tau, outer, config.block_size)
+    direction = hypersphere.tangent(x, alpha * pull - found.force)
+    direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]
+    velocity = _MOMENTUM * state.velocity + config.step_size * direction
+    velocity = hypersphere.tangent(x, velocity)
+    length = jnp.linalg.norm(velocity, axis=1, keepdims=True)
+    velocity = velocity * jnp.minimum(1.0, _MAX_STEP / (length + 1e-12))
+    terms = objective.combine(
+        jnp.max(state.nearest),
+        jnp.mean(state.nearest),
+        jnp.mean(1 - jnp.sum(x * pull, axis=1)),
+        regularization_weight=alpha,
+        reduction=config.reduction,
+    )
+    moved = hypersphere.normalize_rows(x + velocity)
+    return state._replace(embeddings=moved, velocity=velocity, known=known), terms
 
-    def temperature(iteration: jax.Array | int, d: int) -> jax.Array:
-        scale = 1 / math.sqrt(d)
-        return schedule.geometric(
-            _INITIAL_TEMPERATURE * scale, _FINAL_TEMPERATURE * scale, config.iterations
-        )(iteration)
 
-    def outer_temperature(iteration: jax.Array | int, d: int) -> jax.Array:
-        if config.reduction == "mean_nearest":
-            return jnp.inf
-        end = _FINAL_TEMPERATURE / math.sqrt(d)
-        return schedule.geometric(_INITIAL_SPREAD, end, config.iterations)(iteration)
+def _temperatures(
+    iteration: jax.Array, d: int, config: Any
+) -> tuple[jax.Array, jax.Array | float]:
+    """The temperature of pairs, and the outer one, of rows."""
+    start, end = (t / math.sqrt(d) for t in (_INITIAL_TEMPERATURE, _FINAL_TEMPERATURE))
+    tau = schedule.geometric(start, end, config.iterations)(iteration)
+    if config.reduction == "mean_nearest":
+        return tau, math.inf
+    return tau, schedule.geometric(_INITIAL_SPREAD, end, config.iterations)(iteration)
 
-    def forces(state: State, tau: jax.Array, spread: jax.Array) -> tuple:
-        """Force and weight of each row, the gradient of the spread times n."""
-        smoothed = state.nearest + tau * state.log_count
-        # n times the share of each row in the outer smoothed maximum, as a shift of the
-        # level at which its pairs weigh 1.
-        share = jax.nn.log_softmax(smoothed / spread) + math.log(len(smoothed))
-        found = repulsion(
-            state.embeddings, smoothed - tau * share, tau, block_size=block_size
-        )
-        row_weight = jnp.maximum(found.row_weight, 1e-30)
-        smoothed += tau * (jnp.log(row_weight) - share)
-        log_count = (smoothed - found.nearest) / tau
-        return found, state._replace(nearest=found.nearest, log_count=log_count)
 
-    def init(x: jax.Array, gallery: jax.Array) -> State:
-        known = tracking.start(x, gallery, block_size=block_size)
-        nearest, _ = similarity.nearest_other(x, block_size=block_size)
-        return State(x, jnp.zeros_like(x), nearest, jnp.zeros(len(x)), known)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(
-        state: State, gallery: jax.Array, iteration: jax.Array
-    ) -> tuple[State, objective.Terms]:
-        x = state.embeddings
-        tau = temperature(iteration, x.shape[1])
-        known = tracking.refresh(state.known, x, gallery, block_size=block_size)
-        spread = outer_temperature(iteration, x.shape[1])
-        found, state = forces(state, tau, spread)
-        pull = gallery[known.row]
-        direction = hypersphere.tangent(x, alpha * pull - found.force)
-        direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]
-        velocity = _MOMENTUM * state.velocity + config.step_size * direction
-        velocity = hypersphere.tangent(x, velocity)
-        length = jnp.linalg.norm(velocity, axis=1, keepdims=True)
-        velocity = velocity * jnp.minimum(1.0, _MAX_STEP / (length + 1e-12))
-        terms = objective.combine(
-            jnp.max(state.nearest),
-            jnp.mean(state.nearest),
-            jnp.mean(1 - jnp.sum(x * pull, axis=1)),
-            regularization_weight=alpha,
-            reduction=config.reduction,
-        )
-        moved = hypersphere.normalize_rows(x + velocity)
-        return state._replace(embeddings=moved, velocity=velocity, known=known), terms
-
-    return init, step
+def _repulse(
+    state: State, tau: jax.Array, outer: jax.Array | float, block_size: int | None
+) -> tuple[Repulsion, State]:
+    """The gradient of ``n S`` and its weights; updates the smoothed maxima."""
+    smoothed = state.nearest + tau * state.log_count
+    # n times a row's share in the outer maximum, as a shift of the level at which its
+    # pairs weigh 1.
+    share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))
+    level = smoothed - tau * share
+    found = repulsion(state.embeddings, level, tau, block_size=block_size)
+    smoothed = level + tau * jnp.log(jnp.maximum(found.row_weight, 1e-30))
+    log_count = (smoothed - found.nearest) / tau
+    return found, state._replace(nearest=found.nearest, log_count=log_count)

@@ -28,6 +28,10 @@ _DEFAULT_LEARNING_RATE = {"annealed": 1.0, "algorithm1": 0.01}
 _DUPLICATE_COSINE = 1 - 1e-6
 _NUDGE = 0.02
 _SECONDS_BETWEEN_REPORTS = 0.25
+_DIVERGED = (
+    "packing left the finite numbers by iteration {}; the learning_rate is too large: "
+    "lower it"
+)
 
 OnProgress = Callable[[int, objective.Terms], None]
 
@@ -169,6 +173,8 @@ def pack_embeddings(
     pulling = gallery if config.regularization_weight > 0 else initial[:1]
     x, history = _descend(x, jnp.asarray(pulling), config, on_progress)
     embeddings = np.asarray(x)
+    if not np.isfinite(embeddings).all():
+        raise InputError(_DIVERGED.format(config.iterations))
     terms, nearest_cosine, gallery_cosine = objective.measure(
         embeddings,
         gallery,
@@ -209,12 +215,12 @@ def _descend(
     config: PackingConfig,
     on_progress: OnProgress | None,
 ) -> tuple[jax.Array, dict[str, np.ndarray]]:
-    init, step = METHODS[config.method].solver(config)
-    state = init(x, gallery)
+    method = METHODS[config.method]
+    state = method.init(x, gallery, config)
     history: list[objective.Terms] = []
     reported = time.monotonic()
     for iteration in range(config.iterations):
-        state, terms = step(state, gallery, iteration)
+        state, terms = method.step(state, gallery, iteration, config=config)
         history.append(terms)
         now = time.monotonic()
         if now - reported > _SECONDS_BETWEEN_REPORTS or iteration == 0:
@@ -233,7 +239,4 @@ def _descend(
 
 def _check_finite(iteration: int, terms: objective.Terms) -> None:
     if not np.isfinite(float(terms.objective)):
-        raise InputError(
-            f"packing left the finite numbers at iteration {iteration}; "
-            "the learning_rate is too large: lower it"
-        )
+        raise InputError(_DIVERGED.format(iteration + 1))

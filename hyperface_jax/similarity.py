@@ -126,7 +126,9 @@ def _nearest_other(rows: jax.Array, block_size: int) -> tuple[jax.Array, jax.Arr
         c = cosines(blocks[i], blocks[j])
         first = (i * block_size + within)[:, None]
         second = (j * block_size + within)[None, :]
-        c = jnp.where((first != second) & (second < len(rows)), c, MASKED)
+        # Both sides: the transposed tile would see the padding of the first.
+        valid = (first != second) & (first < len(rows)) & (second < len(rows))
+        c = jnp.where(valid, c, MASKED)
         best = _improve(best, j, _best(c.T, i * block_size))
         return _improve(best, i, _best(c, j * block_size)), None
 

@@ -15,26 +15,37 @@ def integer_rows(n: int, d: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(-1, 2, (n, d)).astype(np.float32)
 
 
-@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
-@hypothesis.given(
-    st.integers(2, 40), st.integers(1, 5), st.integers(1, 50), st.integers(0, 9)
-)
-def test_nearest_other_equals_brute_force(n, d, block_size, seed):
-    rows = integer_rows(n, d, seed)
+# Each shape is compiled once, so few shapes, many contents.
+SHAPES = st.sampled_from([(2, 1), (17, 4), (17, 16), (17, 17), (33, 16)])
+CONTENTS = st.tuples(st.sampled_from([1, 2, 3]), st.integers(0, 1000))
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    """The same rows in 6 dimensions, so that all contents share compiled code."""
+    return np.pad(rows, [(0, 0), (0, 6 - rows.shape[1])])
+
+
+@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.given(SHAPES, CONTENTS)
+def test_nearest_other_equals_brute_force(shape, content):
+    n, block_size = shape
+    rows = padded(integer_rows(n, *content))
     cosine, row = similarity.nearest_other(jnp.asarray(rows), block_size=block_size)
     expected = rows @ rows.T
-    np.fill_diagonal(expected, -100)
-    if expected.max(axis=1).min() > similarity.MASKED:
-        np.testing.assert_array_equal(row, expected.argmax(axis=1))
-        np.testing.assert_array_equal(cosine, expected.max(axis=1))
+    np.fill_diagonal(expected, similarity.MASKED)
+    np.testing.assert_array_equal(row, expected.argmax(axis=1))
+    np.testing.assert_array_equal(cosine, expected.max(axis=1))
 
 
-@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
-@hypothesis.given(
-    st.integers(1, 30), st.integers(2, 40), st.integers(1, 50), st.integers(0, 9)
-)
-def test_nearest_equals_brute_force(q, m, block_size, seed):
-    queries, rows = integer_rows(q, 3, seed), integer_rows(m, 3, seed + 100)
+@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.given(SHAPES, CONTENTS)
+def test_nearest_equals_brute_force(shape, content):
+    m, block_size = shape
+    d, seed = content
+    queries, rows = (
+        padded(integer_rows(9, d, seed)),
+        padded(integer_rows(m, d, seed + 1)),
+    )
     found = similarity.nearest(
         jnp.asarray(queries), jnp.asarray(rows), block_size=block_size
     )
@@ -42,6 +53,18 @@ def test_nearest_equals_brute_force(q, m, block_size, seed):
     np.testing.assert_array_equal(found.row, expected.argmax(axis=1))
     np.testing.assert_array_equal(found.cosine, expected.max(axis=1))
     np.testing.assert_array_equal(found.runner_up, np.sort(expected, axis=1)[:, -2])
+
+
+@pytest.mark.parametrize("block_size", [3, 5, 8])
+def test_padding_is_nobodys_neighbour(block_size):
+    """In a simplex all cosines are negative, below the 0 of a padding row."""
+    centred = np.eye(8) - 1 / 8
+    rows = (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype("f4")
+    cosine, row = similarity.nearest_other(jnp.asarray(rows), block_size=block_size)
+    np.testing.assert_allclose(cosine, -1 / 7, atol=1e-6)
+    assert (np.asarray(row) < 8).all()
+    found = similarity.nearest(jnp.asarray(rows[:3]), jnp.asarray(-rows), block_size=5)
+    np.testing.assert_allclose(found.runner_up, 1 / 7, atol=1e-6)
 
 
 def test_nearest_without_a_runner_up():

@@ -1,0 +1,173 @@
+"""hyperface-pack and hyperface-search: files in, files out, refusals in one line."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from hyperface_jax import load_embeddings, save_embeddings
+from hyperface_jax.cli import pack, search
+
+MODEL = {"name": "tiny", "sha256": "0" * 64}
+
+
+@pytest.fixture
+def gallery(tmp_path, unit_rows):
+    """An embedding file of 20 rows of 10 people."""
+    path = tmp_path / "gallery.npz"
+    save_embeddings(
+        path,
+        unit_rows,
+        kind="gallery",
+        labels=np.arange(20) // 2,
+        names=[f"image_{i}.jpg" for i in range(20)],
+        model=MODEL,
+    )
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs a command in this process: exit code, standard output, standard error."""
+
+    def run(command, **settings):
+        for name in command.FLAGS:
+            command.FLAGS[name].unparse()
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            command.run()
+        return stopped.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_writes_references_with_their_record(call, gallery, tmp_path):
+    output = tmp_path / "references.npz"
+    settings = {"gallery": gallery, "output": output, "num_iterations": 100}
+    code, printed, _ = call(pack, **settings, regularization_weight=0.7, seed=3)
+    assert code == 0
+    assert "10 references" in printed
+    found = load_embeddings(output, kind="references", model=MODEL)
+    assert found.embeddings.shape == (10, 8)
+    assert found.labels.tolist() == list(range(10))
+    assert len({name[6:-4] for name in found.names}) == 10
+    record = found.metadata["packing"]
+    x = found.embeddings.astype(float)
+    cosine = x @ x.T - 3 * np.eye(10)
+    assert record["max_cosine"] == pytest.approx(cosine.max(), abs=1e-6)
+    assert record["objective"] < record["initial"]["objective"]
+    assert record["regularization_weight"] == 0.7
+    assert record["seed"] == 3
+    assert record["learning_rate"] == 1.0
+    assert len(record["history"]["objective"]) == 100
+    histogram = record["nearest_cosine_histogram"]
+    assert sum(histogram["before"]) == sum(histogram["after"]) == 10
+    assert len(histogram["edges"]) == len(histogram["after"]) + 1
+
+
+def test_every_setting_reaches_the_packing(call, gallery, tmp_path):
+    changed = {
+        "method": "algorithm1",
+        "num_iterations": 7,
+        "learning_rate": 0.02,
+        "decay_rate": 0.5,
+        "decay_every": 3,
+        "regularization_weight": 0.25,
+        "reduction": "mean_nearest",
+        "block_size": 4,
+        "seed": 9,
+    }
+    output = tmp_path / "references.npz"
+    assert call(pack, gallery=gallery, output=output, **changed)[0] == 0
+    record = load_embeddings(output).metadata["packing"]
+    assert {name: record[name] for name in changed} == changed
+
+
+def test_more_identities_than_people_is_said(call, gallery, tmp_path):
+    output = tmp_path / "references.npz"
+    code, _, error = call(
+        pack, gallery=gallery, output=output, num_identities=15, num_iterations=5
+    )
+    assert code == 0
+    assert "the other 5 start at mixtures of two" in error
+    assert load_embeddings(output).names.tolist().count("mixture") == 5
+
+
+def test_same_command_again_does_nothing_and_others_are_refused(
+    call, gallery, tmp_path
+):
+    output = tmp_path / "references.npz"
+    settings = {"gallery": gallery, "output": output, "num_iterations": 5}
+    call(pack, **settings)
+    content = output.read_bytes()
+    code, printed, _ = call(pack, **settings)
+    assert (code, output.read_bytes()) == (0, content)
+    assert "already packed" in printed
+    code, _, error = call(pack, **settings, seed=1)
+    assert code == 2
+    assert "packed with another seed (0, now 1)" in error
+    assert output.read_bytes() == content
+    assert call(pack, **settings, seed=1, overwrite="true")[0] == 0
+    assert output.read_bytes() != content
+
+
+def test_initial_rows_from_a_file(call, gallery, tmp_path, unit_rows):
+    start, output = tmp_path / "start.npz", tmp_path / "references.npz"
+    save_embeddings(start, unit_rows[5:12], kind="references", model=MODEL)
+    settings = {"gallery": gallery, "output": output, "initial": start}
+    code, *_ = call(pack, **settings, num_iterations=1, learning_rate=1e-6)
+    assert code == 0
+    found = load_embeddings(output).embeddings
+    np.testing.assert_allclose(found, unit_rows[5:12], atol=1e-5)
+    code, _, error = call(pack, **settings, num_identities=8, overwrite="true")
+    assert code == 2
+    assert "7 rows, --num_identities asks for 8" in error
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gallery": ""}, "--gallery is required"),
+        ({"output": ""}, "--output is required"),
+        ({"gallery": "nowhere.npz"}, "nowhere.npz: no such file"),
+        ({"num_identities": 1}, "num_identities is 1"),
+        ({"num_iterations": 0}, "num_iterations is 0"),
+        ({"method": "magic"}, "should be one of <annealed|algorithm1>"),
+        ({"regularization_weight": -1}, "regularization_weight is -1"),
+    ],
+)
+def test_refusals(call, gallery, tmp_path, changed, message):
+    settings = {"gallery": gallery, "output": tmp_path / "references.npz", **changed}
+    code, _, error = call(pack, **settings)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.npz"]
+
+
+def test_search_finds_the_nearest_rows(call, gallery, tmp_path, unit_rows):
+    queries, output = tmp_path / "queries.npz", tmp_path / "neighbours.npz"
+    save_embeddings(queries, unit_rows[3:6], kind="queries", model=MODEL)
+    settings = {"index": gallery, "queries": queries, "output": output}
+    code, printed, _ = call(search, **settings, k=4)
+    assert code == 0
+    assert "3 queries in 20 rows" in printed
+    with np.load(output, allow_pickle=False) as found:
+        assert found["rows"][:, 0].tolist() == [3, 4, 5]
+        assert found["names"][:, 0].tolist() == [f"image_{i}.jpg" for i in (3, 4, 5)]
+        dense = unit_rows[3:6] @ unit_rows.T
+        expected = -np.sort(-dense, axis=1)[:, :4]
+        np.testing.assert_allclose(found["cosines"], expected, atol=1e-6)
+
+
+def test_search_refuses_embeddings_of_another_model(call, gallery, tmp_path, unit_rows):
+    queries = tmp_path / "queries.npz"
+    save_embeddings(
+        queries, unit_rows, kind="queries", model={"name": "other", "sha256": "1" * 64}
+    )
+    code, _, error = call(
+        search, index=gallery, queries=queries, output=tmp_path / "out.npz"
+    )
+    assert code == 2
+    assert "embeddings of model other" in error
