@@ -61,11 +61,11 @@ def step(
     _, nearest_other = similarity.nearest_other(x, block_size=block_size)
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
+        x = hypersphere.normalize_rows(x)
         terms = objective.terms_of_pairs(
             x,
-            gallery,
-            nearest_other,
-            known.row,
+            x[nearest_other],
+            gallery[known.row],
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )

@@ -52,14 +52,13 @@ def combine(
 
 def terms_of_pairs(
     x: jax.Array,
+    others: jax.Array,
     gallery: jax.Array,
-    nearest_other: jax.Array,
-    nearest_gallery: jax.Array,
     *,
     regularization_weight: float,
     reduction: str,
 ) -> Terms:
-    """The objective when the nearest rows are known; differentiable in ``x``.
+    """The objective once the nearest rows are known; differentiable.
 
     A minimum's gradient is the gradient of the pair that attains it, so once the pairs
     are selected only their ``n`` products enter: the backward pass is a gather and a
@@ -67,18 +66,16 @@ def terms_of_pairs(
     is the gradient of one of them.
 
     Args:
-      x: ``[n, d]``, rows of any length: directions are what is measured.
-      gallery: ``[m, d]``, unit rows.
-      nearest_other: ``[n]`` int32, rows of ``x``.
-      nearest_gallery: ``[n]`` int32, rows of ``gallery``.
+      x: ``[n, d]``, unit rows.
+      others: ``[n, d]``, the nearest other reference of each.
+      gallery: ``[n, d]``, the nearest gallery row of each.
       regularization_weight: ``α``, at least 0.
       reduction: ``"min"`` or ``"mean_nearest"``.
     """
-    x = hypersphere.normalize_rows(x)
-    # A maximum shares its gradient between ties; both ends of the closest pair tie,
-    # and the pair is the same, so the gradient is too.
-    cosine = jnp.sum(x * x[nearest_other], axis=1)
-    distance = 1 - jnp.sum(x * gallery[nearest_gallery], axis=1)
+    # A maximum shares its gradient between ties: both ends of the closest pair tie,
+    # but as the pair is the same the gradient is, too.
+    cosine = jnp.sum(x * others, axis=1)
+    distance = 1 - jnp.sum(x * gallery, axis=1)
     return combine(
         jnp.max(cosine),
         jnp.mean(cosine),
@@ -108,12 +105,14 @@ def packing_objective(
     Returns:
       The terms, scalars.
     """
-    fixed = jax.lax.stop_gradient(hypersphere.normalize_rows(x))
+    x = hypersphere.normalize_rows(x)
+    fixed = jax.lax.stop_gradient(x)
+    other = similarity.nearest_other(fixed, block_size=block_size)[1]
+    pull = similarity.nearest(fixed, gallery, block_size=block_size).row
     return terms_of_pairs(
         x,
-        gallery,
-        similarity.nearest_other(fixed, block_size=block_size)[1],
-        similarity.nearest(fixed, gallery, block_size=block_size).row,
+        x[other],
+        gallery[pull],
         regularization_weight=regularization_weight,
         reduction=reduction,
     )

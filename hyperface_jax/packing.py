@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperface_jax import (
     algorithm1,
+    algorithm2,
     annealed,
     bounds,
     checks,
@@ -20,9 +21,13 @@ from hyperface_jax import (
 )
 from hyperface_jax.commands import InputError
 
-METHODS = {"annealed": annealed, "algorithm1": algorithm1}
-_DEFAULT_ITERATIONS = {"annealed": 300, "algorithm1": 100_000}
-_DEFAULT_LEARNING_RATE = {"annealed": 1.0, "algorithm1": 0.01}
+METHODS = {
+    "annealed": annealed,
+    "algorithm1": algorithm1,
+    "algorithm2": algorithm2,
+}
+_DEFAULT_ITERATIONS = {"annealed": 300, "algorithm1": 100_000, "algorithm2": 100_000}
+_DEFAULT_LEARNING_RATE = {"annealed": 1.0, "algorithm1": 0.01, "algorithm2": 0.01}
 # Rows closer than this can't be told apart by a gradient: the push between equal rows
 # is along the rows themselves. They are nudged by a small angle, in radians.
 _DUPLICATE_COSINE = 1 - 1e-6
@@ -41,21 +46,28 @@ class PackingConfig:
     """How to pack.
 
     Attributes:
-      method: ``"annealed"`` (smoothed repulsion, converges in hundreds of iterations)
-        or ``"algorithm1"`` (the paper's).
+      method: ``"annealed"`` (smoothed repulsion, converges in hundreds of iterations),
+        ``"algorithm1"`` (the paper's) or ``"algorithm2"`` (the paper's, on batches).
       num_iterations: at least 1; None takes 300 for annealed and the paper's 100,000
-        for algorithm1.
-      learning_rate: more than 0; for algorithm1 Adam's initial rate, None takes 0.01;
-        for annealed the step's length relative to the curvature, None takes 1.
-      decay_rate: algorithm1: the rate is multiplied by this, in (0, 1] …
+        for the others.
+      learning_rate: more than 0; for algorithm1 and algorithm2 Adam's initial rate,
+        None takes 0.01; for annealed the step's length relative to the curvature, None
+        takes 1.
+      decay_rate: algorithm1 and algorithm2: the rate is multiplied by this, in (0, 1],
+        …
       decay_every: … every so many iterations.
+      batch_size: algorithm2: references drawn an iteration, at least 2; more than there
+        are means all.
+      batch_distances: algorithm2: distances within the ``"batch"``, or from the batch
+        to ``"all"`` references.
       regularization_weight: ``α`` >= 0, how much staying near the gallery counts
         against being apart; 0 forgets the gallery.
       reduction: ``"min"`` maximises the smallest distance between two references,
         ``"mean_nearest"`` the mean distance to the nearest other.
       block_size: side of the tiles of cosines in memory, at least 1; None takes 512;
         more than there are rows means one tile.
-      seed: of the nudges that separate equal rows; nothing else is random.
+      seed: of algorithm2's batches, and of the nudges that separate equal rows; nothing
+        else is random.
     """
 
     method: str = "annealed"
@@ -63,6 +75,8 @@ class PackingConfig:
     learning_rate: float | None = None
     decay_rate: float = 0.75
     decay_every: int = 5000
+    batch_size: int = 1000
+    batch_distances: str = "batch"
     regularization_weight: float = 0.5
     reduction: str = "min"
     block_size: int | None = None
@@ -77,6 +91,8 @@ class PackingConfig:
             checks.in_range(self.learning_rate, "learning_rate", 0, 1e6, open_low=True)
         checks.in_range(self.decay_rate, "decay_rate", 0, 1, open_low=True)
         checks.in_range(self.decay_every, "decay_every", 1)
+        checks.in_range(self.batch_size, "batch_size", 2)
+        checks.one_of(self.batch_distances, "batch_distances", algorithm2.DISTANCES)
         checks.in_range(self.regularization_weight, "regularization_weight", 0, 1e6)
         if self.block_size is not None:
             checks.in_range(self.block_size, "block_size", 1)

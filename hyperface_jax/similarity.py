@@ -51,22 +51,30 @@ def to_blocks(x: jax.Array, block_size: int) -> jax.Array:
 
 
 def nearest(
-    queries: jax.Array, rows: jax.Array, *, block_size: int | None = None
+    queries: jax.Array,
+    rows: jax.Array,
+    *,
+    exclude: jax.Array | None = None,
+    block_size: int | None = None,
 ) -> Neighbors:
     """Finds the row nearest to each query.
 
     Args:
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
+      exclude: ``[q]`` integers, a row that each query must not find, such as itself.
       block_size: side of the tiles of cosines; None takes 512.
 
     Returns:
       The neighbours, with the cosine of the runner-up: a query that moves by less
       than half of ``cosine - runner_up`` keeps its nearest row.
     """
+    if exclude is None:
+        exclude = jnp.full(len(queries), -1)
     return _nearest(
         queries,
         rows,
+        exclude,
         fit_block_size(block_size, len(queries)),
         fit_block_size(block_size, len(rows)),
     )
@@ -90,26 +98,33 @@ def nearest_other(
     return _nearest_other(rows, fit_block_size(block_size, len(rows)))
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
+@functools.partial(jax.jit, static_argnums=(3, 4))
 def _nearest(
-    queries: jax.Array, rows: jax.Array, query_block: int, row_block: int
+    queries: jax.Array,
+    rows: jax.Array,
+    exclude: jax.Array,
+    query_block: int,
+    row_block: int,
 ) -> Neighbors:
     blocks = to_blocks(rows, row_block)
     starts = jnp.arange(len(blocks)) * row_block
 
-    def of_query_block(block: jax.Array) -> Neighbors:
+    def of_query_block(group: tuple[jax.Array, jax.Array]) -> Neighbors:
+        block, excluded = group
         none = jnp.full(len(block), MASKED)
 
         def visit(best: Neighbors, tile: tuple) -> tuple[Neighbors, None]:
             columns, start = tile
-            c = cosines(block, columns)
-            c = jnp.where(start + jnp.arange(row_block) < len(rows), c, MASKED)
+            row = start + jnp.arange(row_block)
+            valid = (row < len(rows)) & (row != excluded[:, None])
+            c = jnp.where(valid, cosines(block, columns), MASKED)
             return _merge(best, _best_two(c, start)), None
 
         start = Neighbors(none, jnp.zeros(len(block), jnp.int32), none)
         return jax.lax.scan(visit, start, (blocks, starts))[0]
 
-    found = jax.lax.map(of_query_block, to_blocks(queries, query_block))
+    groups = to_blocks(queries, query_block), to_blocks(exclude, query_block)
+    found = jax.lax.map(of_query_block, groups)
     return jax.tree.map(lambda a: a.reshape(-1)[: len(queries)], found)
 
 

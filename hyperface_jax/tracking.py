@@ -40,6 +40,13 @@ def start(
     return NearestGallery(found.row, found.cosine - found.runner_up, jnp.copy(x))
 
 
+def unknown(x: jax.Array) -> NearestGallery:
+    """Nothing known yet of any row of ``x``: the first refresh searches."""
+    return NearestGallery(
+        jnp.zeros(len(x), jnp.int32), jnp.full(len(x), -1.0), jnp.copy(x)
+    )
+
+
 def refresh(
     known: NearestGallery,
     x: jax.Array,

@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from hyperface_jax import files, initialization
+from hyperface_jax.algorithm2 import DISTANCES
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
@@ -54,32 +55,46 @@ flags.DEFINE_enum(
     "method",
     _DEFAULTS.method,
     tuple(METHODS),
-    "annealed: smoothed repulsion, hundreds of iterations. algorithm1: the paper's.",
+    "annealed: smoothed repulsion, hundreds of iterations. algorithm1: the paper's. "
+    "algorithm2: the paper's on random batches, for very many identities.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
     "num_iterations",
     _DEFAULTS.num_iterations,
-    "By default 300 for annealed, 100000 for algorithm1.",
+    "By default 300 for annealed, 100000 for the others.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
     "learning_rate",
     _DEFAULTS.learning_rate,
-    "algorithm1: Adam's initial rate, by default 0.01. annealed: step length relative "
-    "to the curvature, by default 1.",
+    "algorithm1 and 2: Adam's initial rate, by default 0.01. annealed: step length "
+    "relative to the curvature, by default 1.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
     "decay_rate",
     _DEFAULTS.decay_rate,
-    "algorithm1: factor on the learning rate every decay_every iterations.",
+    "algorithm1 and 2: factor on the learning rate every decay_every iterations.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
     "decay_every",
     _DEFAULTS.decay_every,
-    "algorithm1: iterations between two drops of the learning rate.",
+    "algorithm1 and 2: iterations between two drops of the learning rate.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "batch_size",
+    _DEFAULTS.batch_size,
+    "algorithm2: references drawn an iteration.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "batch_distances",
+    _DEFAULTS.batch_distances,
+    DISTANCES,
+    "algorithm2: distances within the batch, or from the batch to all references.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(

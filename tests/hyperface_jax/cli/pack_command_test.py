@@ -75,6 +75,8 @@ def test_every_setting_reaches_the_packing(call, gallery, tmp_path):
         "decay_every": 3,
         "regularization_weight": 0.25,
         "reduction": "mean_nearest",
+        "batch_size": 5,
+        "batch_distances": "all",
         "block_size": 4,
         "seed": 9,
     }
@@ -133,7 +135,7 @@ def test_initial_rows_from_a_file(call, gallery, tmp_path, unit_rows):
         ({"gallery": "nowhere.npz"}, "nowhere.npz: no such file"),
         ({"num_identities": 1}, "num_identities is 1"),
         ({"num_iterations": 0}, "num_iterations is 0"),
-        ({"method": "magic"}, "should be one of <annealed|algorithm1>"),
+        ({"method": "magic"}, "should be one of <annealed|algorithm1|algorithm2>"),
         ({"regularization_weight": -1}, "regularization_weight is -1"),
     ],
 )

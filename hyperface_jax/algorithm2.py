@@ -1,0 +1,95 @@
+"""Algorithm 2 of HyperFace: Algorithm 1 on a random batch of references at a time.
+
+Where ``n²`` products an iteration are too many. Each iteration draws a batch, measures
+distances within the batch or from the batch to all references, and moves the rows of
+the batch alone.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
+
+DISTANCES = ("batch", "all")
+
+
+class State(NamedTuple):
+    """Where the descent is.
+
+    Attributes:
+      embeddings: ``[n, d]``, unit rows.
+      opt_state: of Adam, one state a row: the moments of a row, and the number of
+        steps that correct their bias, are those of its own visits.
+      known: the nearest gallery rows.
+    """
+
+    embeddings: jax.Array
+    opt_state: Any
+    known: tracking.NearestGallery
+
+
+def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+    """The state before the first step.
+
+    Args:
+      x: ``[n, d]``, unit rows, where to start.
+      gallery: ``[m, d]``, unit rows; searched as rows are visited.
+      config: a :class:`hyperface_jax.PackingConfig`.
+    """
+    del gallery, config
+    return State(x, jax.vmap(optax.scale_by_adam().init)(x), tracking.unknown(x))
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
+def step(
+    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+) -> tuple[State, objective.Terms]:
+    """One iteration; the state is donated.
+
+    Args:
+      state: of :func:`init` or the previous step.
+      gallery: ``[m, d]``, unit rows.
+      iteration: which one, from 0: decides the batch and the rate.
+      config: a :class:`hyperface_jax.PackingConfig`.
+
+    Returns:
+      The next state, and the terms before the step, of the batch alone: estimates.
+    """
+    everything, block_size = state.embeddings, config.block_size
+    key = jax.random.fold_in(jax.random.key(config.seed), iteration)
+    size = min(config.batch_size, len(everything))
+    rows = jax.random.choice(key, len(everything), (size,), replace=False)
+    x, opt_state, known = jax.tree.map(lambda a: a[rows], state)
+    known = tracking.refresh(known, x, gallery, block_size=block_size)
+    if config.batch_distances == "batch":
+        _, other = similarity.nearest_other(x, block_size=block_size)
+    else:
+        other = similarity.nearest(
+            x, everything, exclude=rows, block_size=block_size
+        ).row
+
+    def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
+        x = hypersphere.normalize_rows(x)
+        pool = x if config.batch_distances == "batch" else everything.at[rows].set(x)
+        terms = objective.terms_of_pairs(
+            x,
+            pool[other],
+            gallery[known.row],
+            regularization_weight=config.regularization_weight,
+            reduction=config.reduction,
+        )
+        return terms.objective, terms
+
+    gradient, terms = jax.grad(loss, has_aux=True)(x)
+    updates, opt_state = jax.vmap(optax.scale_by_adam().update)(gradient, opt_state)
+    rate = schedule.staircase_decay(
+        config.step_size,
+        decay_rate=config.decay_rate,
+        transition_steps=config.decay_every,
+    )(iteration)
+    x = hypersphere.normalize_rows(x - rate * updates)
+    moved = State(x, opt_state, known)
+    return jax.tree.map(lambda a, b: a.at[rows].set(b), state, moved), terms

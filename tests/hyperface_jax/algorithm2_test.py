@@ -1,0 +1,70 @@
+"""Algorithm 2: its batches, what they move, and its agreement with Algorithm 1."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import packing_oracles
+import pytest
+
+from hyperface_jax import PackingConfig, algorithm2, pack_embeddings
+
+INITIAL = packing_oracles.clustered_rows(25, 16)
+GALLERY = packing_oracles.clustered_rows(40, 16, seed=1)
+CONFIG = PackingConfig(
+    method="algorithm2", num_iterations=60, decay_every=20, batch_size=25, block_size=9
+)
+
+
+@pytest.mark.parametrize("distances", algorithm2.DISTANCES)
+def test_a_batch_of_all_is_algorithm1(distances):
+    config = dataclasses.replace(CONFIG, batch_distances=distances)
+    found = pack_embeddings(INITIAL, GALLERY, config)
+    x, objectives = packing_oracles.dense_algorithm1(
+        INITIAL, GALLERY, iterations=60, decay_every=20
+    )
+    np.testing.assert_allclose(found.history["objective"], objectives, atol=2e-5)
+    np.testing.assert_allclose(found.embeddings, x, atol=1e-4)
+
+
+@pytest.mark.parametrize("distances", algorithm2.DISTANCES)
+def test_only_the_batch_moves_and_its_terms_are_the_batch_s(distances):
+    config = dataclasses.replace(CONFIG, batch_size=7, batch_distances=distances)
+    gallery = jnp.asarray(GALLERY)
+    state = algorithm2.init(jnp.asarray(INITIAL), gallery, config)
+    moved_ever = np.zeros(25, bool)
+    for iteration in range(30):
+        before = np.asarray(state.embeddings)
+        state, terms = algorithm2.step(state, gallery, iteration, config=config)
+        moved = (np.asarray(state.embeddings) != before).any(axis=1)
+        assert moved.sum() == 7
+        moved_ever |= moved
+        batch = before[moved]
+        if distances == "batch":
+            cosine = batch @ batch.T - 3 * np.eye(7)
+        else:
+            cosine = batch @ before.T
+            cosine[np.arange(7), np.flatnonzero(moved)] = -3
+        assert float(terms.max_cosine) == pytest.approx(cosine.max(), abs=1e-6)
+        assert float(terms.mean_nearest_cosine) == pytest.approx(
+            cosine.max(axis=1).mean(), abs=1e-6
+        )
+        assert float(terms.regularization) == pytest.approx(
+            (1 - batch @ GALLERY.T).min(axis=1).mean(), abs=1e-6
+        )
+    assert moved_ever.all()
+
+
+def test_it_spreads_and_depends_on_the_seed():
+    config = dataclasses.replace(
+        CONFIG,
+        batch_size=10,
+        num_iterations=400,
+        decay_every=50,
+        reduction="mean_nearest",
+        batch_distances="all",
+    )
+    found = pack_embeddings(INITIAL, GALLERY, config)
+    assert found.objective < float(found.history["objective"][0])
+    other = pack_embeddings(INITIAL, GALLERY, dataclasses.replace(config, seed=1))
+    assert (other.embeddings != found.embeddings).any()
