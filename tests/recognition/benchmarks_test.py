@@ -1,0 +1,74 @@
+"""The recognition benchmarks still run, at their smallest."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import recognition_training, training_comparison
+from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.datasets.verification_set import write_pairs
+
+
+def run(benchmark, *arguments):
+    """Runs a benchmark in this process and puts its flags back."""
+    benchmark.FLAGS(["benchmark", *arguments])
+    try:
+        benchmark.main()
+    finally:
+        for name in benchmark.FLAGS:
+            benchmark.FLAGS[name].unparse()
+
+
+def write_people(folder, identities, images):
+    rng = np.random.default_rng(0)
+    with ImageDatasetWriter(folder, settings={}, kind="rendered") as writer:
+        for i in range(identities * images):
+            record = {"identity": i // images, "index": i % images, "seed": 0}
+            writer.write(rng.integers(0, 256, (64, 64, 3), np.uint8), record)
+        writer.finish()
+
+
+def test_training_speed(tmp_path, capsys):
+    run(
+        recognition_training,
+        "--case=iresnet_small:32:4",
+        "--steps=1",
+        "--identities=5",
+        "--num_threads=1",
+        f"--output={tmp_path / 'speed.json'}",
+    )
+    (row,) = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    assert row["training_milliseconds"] > row["embedding_milliseconds"] / 2 > 0
+    assert "iresnet_small" in capsys.readouterr().out
+
+
+def test_comparison_cuts_to_one_size_and_reports_all(tmp_path, capsys):
+    write_people(tmp_path / "a", 3, 4)
+    write_people(tmp_path / "b", 4, 3)
+    (tmp_path / "sets" / "mixed").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+        image.save(tmp_path / "sets" / "mixed" / f"{i}.png")
+    rows = [(f"{i}.png", f"{(i + 1) % 8}.png", i % 2, i // 2) for i in range(8)]
+    write_pairs(tmp_path / "sets" / "mixed", rows)
+    output = tmp_path / "comparison.json"
+    run(
+        training_comparison,
+        f"--dataset=one={tmp_path / 'a'}",
+        f"--dataset=two={tmp_path / 'b'}",
+        f"--verification={tmp_path / 'sets'}",
+        f"--work={tmp_path / 'work'}",
+        "--epochs=1",
+        "--batch_size=4",
+        "--num_threads=1",
+        f"--output={output}",
+    )
+    record = json.loads(output.read_text())
+    assert [row["dataset"] for row in record["rows"]] == ["one", "two"]
+    assert record["created_with"]["settings"]["identities"] == 3
+    for name in ("one", "two"):
+        training = tmp_path / "work" / name / "seed_0" / "training.json"
+        assert json.loads(training.read_text())["data"]["images"] == 9
+    assert "trained on 3 identities x 3 images" in capsys.readouterr().out
