@@ -1,0 +1,156 @@
+"""The generator: what an image depends on, and how it is stored."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from bridges.generation import generator as generator_module
+from bridges.generation import load_generator
+from hyperface_jax import InputError, files
+
+RECOGNISER = {"name": "r", "sha256": "0" * 64}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generator")
+    tiny_models.save_tiny_generator(folder, RECOGNISER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return load_generator(folder)
+
+
+ROWS = tiny_models.unit_rows(37)
+SEEDS = np.arange(37)
+
+
+@pytest.fixture(scope="module")
+def images(generator):
+    return generator.generate(ROWS, SEEDS, steps=3)
+
+
+def test_what_it_says_of_itself(generator, folder, images):
+    sha256 = files.sha256_of(folder / "model.safetensors")
+    assert generator.model == {"name": "tiny", "sha256": sha256}
+    assert generator.recogniser == RECOGNISER
+    assert images.shape == (37, generator.image_size, generator.image_size, 3)
+    assert images.dtype == np.uint8
+
+
+def test_any_image_can_be_made_again_by_itself(generator, images):
+    for row in (0, 15, 16, 36):
+        alone = generator.generate(ROWS[row : row + 1], SEEDS[row : row + 1], steps=3)
+        np.testing.assert_array_equal(alone[0], images[row])
+
+
+def test_order_and_company_do_not_matter(generator, images):
+    order = np.random.default_rng(0).permutation(37)
+    shuffled = generator.generate(ROWS[order], SEEDS[order], steps=3)
+    np.testing.assert_array_equal(shuffled, images[order])
+
+
+def test_threads_do_not_matter(generator, images):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        again = generator.generate(ROWS[:5], SEEDS[:5], steps=3)
+        assert torch.get_num_threads() == 4, "the caller's setting is left alone"
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(again, images[:5])
+
+
+def test_the_global_random_state_is_neither_read_nor_changed(generator, images):
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    again = generator.generate(ROWS[:2], SEEDS[:2], steps=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(again, images[:2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"embeddings": ROWS[1:2]},
+        {"seeds": [99]},
+        {"guidance": 4.0},
+        {"steps": 4},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_argument_matters(generator, change):
+    base = {"embeddings": ROWS[:1], "seeds": [0], "guidance": 2.0, "steps": 3}
+    first = generator.generate(**base)
+    assert (generator.generate(**{**base, **change}) != first).any()
+
+
+def test_float16_weights_load_as_float32_of_the_same_value(tmp_path):
+    network = tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
+    loaded = load_generator(tmp_path).network
+    for name, value in network.state_dict().items():
+        found = loaded.state_dict()[name]
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, value.half().float(), atol=0, rtol=0)
+
+
+def test_float16_changes_images_by_a_grey_level_at_most(tmp_path):
+    tiny_models.save_tiny_generator(tmp_path / "a", RECOGNISER, torch.float32)
+    tiny_models.save_tiny_generator(tmp_path / "b", RECOGNISER, torch.float16)
+    first, second = (
+        load_generator(tmp_path / name).generate(ROWS[:4], SEEDS[:4], steps=3)
+        for name in "ab"
+    )
+    assert np.abs(first.astype(int) - second).mean() < 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"embeddings": 2 * ROWS[:1]}, "unit length"),
+        ({"embeddings": tiny_models.unit_rows(1, 8)}, "8 entries"),
+        ({"embeddings": ROWS[0]}, "shape"),
+        ({"seeds": [1, 2]}, "2 seeds for 1"),
+        ({"guidance": -1.0}, "guidance"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"steps": 0}, "steps"),
+    ],
+)
+def test_refusals(generator, arguments, message):
+    base = {"embeddings": ROWS[:1], "seeds": [0]}
+    with pytest.raises(InputError, match=message):
+        generator.generate(**{**base, **arguments})
+
+
+def test_an_unknown_generator_is_refused(tmp_path):
+    with pytest.raises(InputError, match="those that ship"):
+        load_generator("no_such_generator")
+    with pytest.raises(InputError, match=r"config\.json"):
+        load_generator(tmp_path)
+
+
+def test_a_damaged_generator_is_refused(tmp_path):
+    tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        load_generator(tmp_path)
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path):
+    tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
+    description = json.loads((tmp_path / "config.json").read_text())
+    description["kind"] = "autoencoder"
+    files.write_json(tmp_path / "config.json", description)
+    with pytest.raises(InputError, match="expected 'generator'"):
+        load_generator(tmp_path)
+
+
+def test_shipped_generators_can_be_loaded():
+    for name in generator_module.shipped_generators():
+        assert load_generator(name).model["name"] == name

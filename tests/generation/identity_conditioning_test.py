@@ -1,0 +1,62 @@
+"""Conditions of the diffusion: shapes, scale, and whose images they are made of."""
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from torch.nn import functional
+
+from bridges.generation.identity_conditioning import (
+    IdentityConditioning,
+    index_identities,
+    mean_of_others,
+)
+
+
+def test_shapes_and_scale():
+    conditioning = IdentityConditioning(512, 4, 16)
+    rows = torch.from_numpy(tiny_models.unit_rows(50, 512))
+    tokens, scaled = conditioning(rows)
+    assert tokens.shape == (50, 4, 16)
+    assert scaled.shape == (50, 512)
+    # Unit variance per entry: the squared norm is the number of entries.
+    np.testing.assert_allclose(scaled.square().mean(1), 1, rtol=1e-5)
+
+
+def test_zero_means_anyone():
+    conditioning = IdentityConditioning(8, 2, 3)
+    tokens, scaled = conditioning(torch.zeros(1, 8))
+    assert not scaled.any()
+    torch.testing.assert_close(tokens.flatten(), conditioning.project.bias)
+
+
+@pytest.fixture
+def identities():
+    """Identities of 3, 1 and 4 images with embeddings that tell images apart."""
+    labels = torch.tensor([5, 5, 5, 6, 9, 9, 9, 9])
+    return torch.eye(8), index_identities(labels)
+
+
+def test_index(identities):
+    _, index = identities
+    assert index.labels.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
+    for identity, expected in enumerate([[0, 1, 2], [3], [4, 5, 6, 7]]):
+        members = index.members[identity][index.present[identity]]
+        assert members.tolist() == expected
+
+
+def test_a_condition_is_made_of_others_of_the_same_identity(identities):
+    embeddings, index = identities
+    generator = torch.Generator().manual_seed(0)
+    seen = {}
+    for _ in range(60):
+        conditions = mean_of_others(embeddings, index, torch.arange(8), generator)
+        for image, condition in enumerate(conditions):
+            sources = tuple(condition.nonzero().flatten().tolist())
+            expected = functional.normalize(embeddings[list(sources)].sum(0), dim=0)
+            torch.testing.assert_close(condition, expected)
+            seen.setdefault(image, set()).add(sources)
+    assert seen[0] == {(1,), (2,), (1, 2)}
+    assert seen[3] == {(3,)}, "an image alone can only stand for itself"
+    assert len(seen[4]) == 7, "all non-empty subsets of three others"
+    assert {image for sources in seen[4] for image in sources} == {5, 6, 7}

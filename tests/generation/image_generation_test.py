@@ -1,0 +1,226 @@
+"""Datasets from references: content, resuming after a kill, refusals."""
+
+import dataclasses
+import json
+import multiprocessing
+import pathlib
+import random
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny_models
+
+from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
+from bridges.embedding.recogniser import load_recogniser
+from bridges.generation import GenerationConfig, generate_dataset, load_generator
+from bridges.generation.identity_variation import image_seed, vary_identity
+from hyperface_jax import InputError, load_embeddings
+
+SETTINGS = {"images_per_identity": 5, "steps": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with a recogniser, a generator, references, and a finished dataset."""
+    folder = tmp_path_factory.mktemp("world")
+    model = tiny_models.save_tiny_recogniser(folder / "recogniser")
+    tiny_models.save_tiny_generator(folder / "generator", model)
+    tiny_models.save_references(folder / "references.npz", model)
+    generate_dataset(folder / "references.npz", folder / "dataset", config_of(folder))
+    return folder
+
+
+def config_of(world: pathlib.Path, **changes) -> GenerationConfig:
+    return GenerationConfig(
+        generator=str(world / "generator"),
+        recogniser=str(world / "recogniser"),
+        **{"num_processes": 1, **SETTINGS, **changes},
+    )
+
+
+def content_of(folder: pathlib.Path) -> dict[str, bytes]:
+    """Every file by name, without what says when and by which command it was made."""
+    content = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "references.npz":
+            content[str(path.relative_to(folder))] = path.read_bytes()
+    description = json.loads(content.pop("dataset.json"))
+    description.pop("created_with")
+    content["dataset.json"] = json.dumps(description, sort_keys=True).encode()
+    return content
+
+
+def test_records_and_images(world):
+    dataset = ImageDataset(world / "dataset")
+    assert len(dataset) == 15
+    assert dataset.labels.tolist() == [i for i in range(3) for _ in range(5)]
+    references = load_embeddings(world / "references.npz").embeddings
+    shown = load_recogniser(world / "recogniser").embed(dataset.load())
+    generator = load_generator(world / "generator")
+    for row, record in enumerate(dataset.records):
+        identity, index = record["identity"], record["index"]
+        assert (identity, index) == divmod(row, 5)
+        assert record["seed"] == image_seed(3, identity, index)
+        cosine = shown[row] @ references[identity]
+        assert record["reference_cosine"] == pytest.approx(cosine, abs=2e-4)
+        condition = vary_identity(
+            references[identity],
+            beta=0.01,
+            dataset_seed=3,
+            identity=identity,
+            index=index,
+        )
+        image = generator.generate(condition[None], [record["seed"]], steps=2)[0]
+        assert dataset.paths[row].read_bytes() == encode_jpeg(image)
+
+
+def test_the_dataset_carries_its_references(world):
+    before = load_embeddings(world / "references.npz")
+    after = load_embeddings(world / "dataset" / "references.npz", kind="references")
+    np.testing.assert_array_equal(after.embeddings, before.embeddings)
+    assert after.metadata["model"] == before.metadata["model"]
+
+
+def test_a_finished_dataset_is_left_alone(world):
+    before = {p: p.stat().st_mtime_ns for p in (world / "dataset").rglob("*")}
+    generate_dataset(world / "references.npz", world / "dataset", config_of(world))
+    assert {p: p.stat().st_mtime_ns for p in (world / "dataset").rglob("*")} == before
+
+
+def test_content_of_a_file_serves_as_well_as_its_name(world, tmp_path):
+    references = load_embeddings(world / "references.npz")
+    generate_dataset(references, tmp_path / "dataset", config_of(world))
+    assert content_of(tmp_path / "dataset") == content_of(world / "dataset")
+
+
+def test_more_images_keep_those_of_fewer(world, tmp_path):
+    config = config_of(world, images_per_identity=2)
+    generate_dataset(world / "references.npz", tmp_path / "few", config)
+    many, few = content_of(world / "dataset"), content_of(tmp_path / "few")
+    images = [name for name in few if name.endswith(".jpg")]
+    assert len(images) == 6
+    assert all(few[name] == many[name] for name in images)
+
+
+def generate_without_jax(
+    references: pathlib.Path, output: pathlib.Path, config: GenerationConfig
+) -> None:
+    generate_dataset(references, output, config)
+    if {"jax", "jaxlib", "optax"} & set(sys.modules):
+        raise AssertionError("JAX was loaded")
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Starts a function in a process of its own that has torch loaded already."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["bridges.generation.image_generation"])
+
+    def start(*arguments) -> multiprocessing.Process:
+        process = server.Process(target=generate_without_jax, args=arguments)
+        process.start()
+        return process
+
+    return start
+
+
+def test_killed_at_any_moment_the_same_call_ends_with_the_same_folder(
+    world, tmp_path, start
+):
+    """Five kills with signal 9, each soon after some more images are there."""
+    chance = random.Random(0)
+    references, output = world / "references.npz", tmp_path / "dataset"
+    config = config_of(world, images_per_identity=60)
+    journal = output / "journal.jsonl"
+    kills = 0
+    for _ in range(5):
+        before = journal.stat().st_size if journal.exists() else 0
+        process = start(references, output, config)
+        while process.is_alive():
+            if journal.exists() and journal.stat().st_size > before:
+                break
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+    assert kills >= 3, "the check has something to check"
+    process = start(references, output, config)
+    process.join()
+    assert process.exitcode == 0
+    generate_dataset(references, tmp_path / "whole", config)
+    assert content_of(output) == content_of(tmp_path / "whole")
+
+
+def test_the_number_of_processes_does_not_matter(world, tmp_path):
+    config = config_of(world, images_per_identity=20)
+    several = dataclasses.replace(config, num_processes=2)
+    generate_dataset(world / "references.npz", tmp_path / "one", config)
+    generate_dataset(world / "references.npz", tmp_path / "two", several)
+    assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"beta": 0.02}, {"guidance": 1.5}, {"steps": 1}, {"seed": 4}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_setting_matters_and_is_remembered(world, tmp_path, changes):
+    config = config_of(world, images_per_identity=1, **changes)
+    with pytest.raises(InputError, match="made with"):
+        generate_dataset(world / "references.npz", world / "dataset", config)
+    generate_dataset(world / "references.npz", tmp_path / "other", config)
+    name = "images/000001/000001_000.jpg"
+    other = (tmp_path / "other" / name).read_bytes()
+    assert other != (world / "dataset" / name).read_bytes()
+
+
+def test_references_of_another_recogniser_are_refused(world, tmp_path):
+    path = tmp_path / "references.npz"
+    tiny_models.save_references(path, {"name": "another", "sha256": "1" * 64})
+    with pytest.raises(InputError, match="another"):
+        generate_dataset(path, tmp_path / "dataset", config_of(world))
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_gallery_is_refused(world, tmp_path):
+    path = tmp_path / "gallery.npz"
+    model = load_recogniser(world / "recogniser").model
+    tiny_models.save_references(path, model, kind="gallery")
+    with pytest.raises(InputError, match="hyperface-pack"):
+        generate_dataset(path, tmp_path / "dataset", config_of(world))
+
+
+def test_embeddings_of_another_length_are_refused(world, tmp_path):
+    references = load_embeddings(world / "references.npz")
+    short = references._replace(embeddings=tiny_models.unit_rows(3, 8))
+    with pytest.raises(InputError, match="8 entries"):
+        generate_dataset(short, tmp_path / "dataset", config_of(world))
+
+
+@pytest.mark.parametrize("name", ["arc2face", "stylegan2", ""])
+def test_a_generator_that_does_not_exist_is_refused(world, tmp_path, name):
+    config = dataclasses.replace(config_of(world), generator=name)
+    with pytest.raises(InputError, match="there are: embedded"):
+        generate_dataset(world / "references.npz", tmp_path / "dataset", config)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images_per_identity": 0},
+        {"beta": -0.1},
+        {"beta": float("nan")},
+        {"guidance": 99.0},
+        {"steps": 0},
+        {"seed": -1},
+        {"num_processes": 0},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_settings_out_of_range_are_refused(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        GenerationConfig(**changes)
