@@ -70,7 +70,9 @@ def find_datasets() -> dict[str, pathlib.Path]:
     return found
 
 
-def cut_to(dataset: ImageDataset, identities: int, images: int, folder: str) -> None:
+def cut_to(
+    dataset: ImageDataset, identities: int, images: int, folder: pathlib.Path
+) -> None:
     """Copies the first identities and images of each into a dataset folder."""
     settings = {
         "source": dataset.fingerprint(),
@@ -88,45 +90,42 @@ def cut_to(dataset: ImageDataset, identities: int, images: int, folder: str) -> 
         writer.finish()
 
 
+def train_and_measure(
+    folder: pathlib.Path, work: pathlib.Path, config: TrainingConfig, sets: str
+) -> dict:
+    """Trains on a folder and measures on the verification sets.
+
+    Returns:
+      ``accuracy`` and ``accuracy_std`` by set, and ``mean_accuracy``; fractions.
+    """
+    checkpoint = work / f"seed_{config.seed}"
+    train_recogniser(folder, checkpoint, config, num_threads=FLAGS.num_threads)
+    metrics = verify_checkpoint(checkpoint, sets, work / f"metrics_{config.seed}.json")
+    results = metrics["benchmarks"]
+    return {
+        "accuracy": {name: each["accuracy"] for name, each in results.items()},
+        "accuracy_std": {name: each["accuracy_std"] for name, each in results.items()},
+        "mean_accuracy": metrics["mean_accuracy"],
+    }
+
+
 def main() -> None:
     """Trains, measures, prints a table."""
+    if not (FLAGS.verification or FLAGS.run):
+        raise InputError("--verification is needed: the sets to measure on")
+    sets = FLAGS.verification or f"{FLAGS.run}/verification"
     datasets = {name: ImageDataset(path) for name, path in find_datasets().items()}
     identities = min(len(each.identities) for each in datasets.values())
     images = min(int(np.bincount(each.labels).min()) for each in datasets.values())
-    if not (FLAGS.verification or FLAGS.run):
-        raise InputError("--verification is needed: the sets to measure on")
-    verification = FLAGS.verification or f"{FLAGS.run}/verification"
-    work, rows = pathlib.Path(FLAGS.work), []
+    config = TrainingConfig(epochs=FLAGS.epochs, batch_size=FLAGS.batch_size)
+    rows = []
     for name, dataset in datasets.items():
-        folder = work / name / "dataset"
-        cut_to(dataset, identities, images, str(folder))
+        work = pathlib.Path(FLAGS.work) / name
+        cut_to(dataset, identities, images, work / "dataset")
         for seed in range(FLAGS.seeds):
-            config = dataclasses.replace(
-                TrainingConfig(),
-                epochs=FLAGS.epochs,
-                batch_size=FLAGS.batch_size,
-                seed=seed,
-            )
-            checkpoint = work / name / f"seed_{seed}"
-            train_recogniser(folder, checkpoint, config, num_threads=FLAGS.num_threads)
-            metrics = verify_checkpoint(
-                checkpoint, verification, work / name / f"metrics_{seed}.json"
-            )
-            rows.append(
-                {
-                    "dataset": name,
-                    "seed": seed,
-                    "accuracy": {
-                        key: value["accuracy"]
-                        for key, value in metrics["benchmarks"].items()
-                    },
-                    "accuracy_std": {
-                        key: value["accuracy_std"]
-                        for key, value in metrics["benchmarks"].items()
-                    },
-                    "mean_accuracy": metrics["mean_accuracy"],
-                }
-            )
+            seeded = dataclasses.replace(config, seed=seed)
+            row = train_and_measure(work / "dataset", work, seeded, sets)
+            rows.append({"dataset": name, "seed": seed, **row})
     print_table(rows, f"{identities} identities x {images} images")
     if FLAGS.output:
         settings = {
@@ -134,14 +133,9 @@ def main() -> None:
             "images_per_identity": images,
             "training": dataclasses.asdict(config),
         }
-        files.write_json(
-            FLAGS.output,
-            {
-                "benchmark": "training_comparison",
-                "rows": rows,
-                "created_with": provenance(settings),
-            },
-        )
+        record = {"benchmark": "training_comparison", "rows": rows}
+        record["created_with"] = provenance(settings)
+        files.write_json(FLAGS.output, record)
 
 
 def print_table(rows: list[dict], title: str) -> None:

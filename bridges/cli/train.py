@@ -14,15 +14,7 @@ import dataclasses
 
 from absl import flags
 
-from bridges.recognition.augmentation import AUGMENTATIONS
-from bridges.recognition.config import (
-    OPTIMIZERS,
-    RECIPES,
-    SCHEDULES,
-    TrainingConfig,
-)
-from bridges.recognition.iresnet import ARCHITECTURES
-from bridges.recognition.margins import HEADS
+from bridges.recognition.config import CHOICES, RECIPES, TrainingConfig
 from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError
 from hyperface_jax.commands import run_command
@@ -30,13 +22,6 @@ from hyperface_jax.commands import run_command
 FLAGS = flags.FlagValues()
 
 _DEFAULT = TrainingConfig()
-_CHOICES = {
-    "backbone": tuple(ARCHITECTURES),
-    "head": tuple(HEADS),
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "augmentation": tuple(AUGMENTATIONS),
-}
 _HELP = {
     "backbone": "the network",
     "image_size": "side in pixels, a multiple of 16",
@@ -73,7 +58,7 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "checkpoint_minutes", 3.0, "how often to save the state", flag_values=FLAGS
+    "checkpoint_minutes", 1.0, "how often to save the state", flag_values=FLAGS
 )
 flags.DEFINE_integer(
     "num_threads",
@@ -85,8 +70,8 @@ flags.DEFINE_integer(
 
 def _define(name: str) -> None:
     default, text = getattr(_DEFAULT, name), _HELP[name]
-    if name in _CHOICES:
-        flags.DEFINE_enum(name, default, list(_CHOICES[name]), text, flag_values=FLAGS)
+    if name in CHOICES:
+        flags.DEFINE_enum(name, default, CHOICES[name], text, flag_values=FLAGS)
     elif isinstance(default, tuple):
         flags.DEFINE_list(
             name, [f"{value:.4f}" for value in default], text, flag_values=FLAGS

@@ -7,8 +7,27 @@ from bridges.recognition.iresnet import ARCHITECTURES
 from bridges.recognition.margins import HEADS
 from hyperface_jax import InputError
 
-OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("one_cycle", "multi_step")
+CHOICES = {
+    "backbone": tuple(ARCHITECTURES),
+    "head": tuple(HEADS),
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("one_cycle", "multi_step"),
+    "augmentation": tuple(AUGMENTATIONS),
+}
+_RANGES = {
+    "embedding_size": (2, 65536),
+    "margin": (0, 1.5),
+    "scale": (1e-3, 1e4),
+    "concentration": (0, 1e3),
+    "margin_warmup": (0, 1),
+    "epochs": (1e-6, 1e6),
+    "batch_size": (2, 2**20),
+    "learning_rate": (1e-12, 1e3),
+    "weight_decay": (0, 10),
+    "warmup": (0, 1),
+    "gradient_clip": (0, float("inf")),
+    "seed": (0, 2**32 - 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +83,13 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("backbone", ARCHITECTURES),
-            ("head", HEADS),
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("augmentation", AUGMENTATIONS),
-        ):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name} {getattr(self, name)!r} is unknown; "
                     f"choose one of {', '.join(choices)}"
                 )
-        for name, low, high in (
-            ("embedding_size", 2, 65536),
-            ("margin", 0, 1.5),
-            ("scale", 1e-3, 1e4),
-            ("concentration", 0, 1e3),
-            ("margin_warmup", 0, 1),
-            ("epochs", 1e-6, 1e6),
-            ("batch_size", 2, 2**20),
-            ("learning_rate", 1e-12, 1e3),
-            ("weight_decay", 0, 10),
-            ("warmup", 0, 1),
-            ("gradient_clip", 0, float("inf")),
-            ("seed", 0, 2**32 - 1),
-        ):
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             # Written so that NaN is refused as well.
             if not low <= value <= high:
@@ -98,14 +98,13 @@ class TrainingConfig:
             raise InputError(
                 f"image_size {self.image_size} is not a positive multiple of 16"
             )
-        fractions = tuple(float(m) for m in self.milestones)
-        if list(fractions) != sorted(fractions) or not all(
-            0 <= m <= 1 for m in fractions
-        ):
+        milestones = tuple(float(milestone) for milestone in self.milestones)
+        rising = list(milestones) == sorted(milestones)
+        if not rising or not all(0 <= milestone <= 1 for milestone in milestones):
             raise InputError(
-                f"milestones {fractions} are not rising fractions of the training, 0-1"
+                f"milestones {milestones} are not rising fractions of the training, 0-1"
             )
-        object.__setattr__(self, "milestones", fractions)
+        object.__setattr__(self, "milestones", milestones)
 
 
 RECIPES = {

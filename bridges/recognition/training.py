@@ -1,7 +1,7 @@
 """Training of a face recogniser: a backbone under a margin head.
 
-Nothing random outlives a step, so a training that was interrupted
-and goes on gives the bits of one that was not, on the same machine and threads.
+Nothing random outlives a step, so a training that was interrupted and goes on gives the
+bits of one that was not, on the same machine with as many threads.
 """
 
 import dataclasses
@@ -73,7 +73,7 @@ def train_recogniser(
     output: PathLike,
     config: TrainingConfig | None = None,
     *,
-    checkpoint_minutes: float = 3.0,
+    checkpoint_minutes: float = 1.0,
     num_threads: int | None = None,
 ) -> dict[str, Any]:
     """Trains a recogniser from scratch on labelled images.
@@ -124,6 +124,7 @@ def train_recogniser(
         "complete": True,
         "history": counts.history,
         "seconds": round(counts.seconds, 1),
+        "num_threads": torch.get_num_threads(),
         "created_with": provenance(),
     }
     files.write_json(output / checkpoint.TRAINING, record)
@@ -141,7 +142,8 @@ def _run(
     record: dict[str, Any],
 ) -> None:
     """Trains to the end, changing ``state`` and ``counts``."""
-    n, total = len(data.labels), num_steps(len(data.labels), config)
+    total = num_steps(len(data.labels), config)
+    steps_per_epoch = len(data.labels) / config.batch_size
     state.backbone.train()
     state.head.train()
     saved = last = time.monotonic()
@@ -149,23 +151,14 @@ def _run(
         description="training", total=total, unit="step", initial=counts.step
     ) as bar:
         while counts.step < total:
-            order = batch_indices(n, config.batch_size, config.seed, counts.step)
-            chosen = torch.from_numpy(order)
-            loss, correct = train_step(
-                state,
-                data.images[chosen].permute(0, 3, 1, 2),
-                data.labels[chosen],
-                config,
-                done=counts.step / total,
-                generator=step_generator(config.seed, counts.step),
-            )
+            loss, correct = _step(state, data, config, counts.step, total)
             if not math.isfinite(loss):
                 raise InputError(
                     f"{output}: the loss is {loss} at step {counts.step}; train again "
                     "into another folder with a lower learning_rate"
                 )
             now = time.monotonic()
-            _count(counts, loss, correct, now - last, n / config.batch_size, total)
+            _count(counts, loss, correct, now - last, steps_per_epoch, total)
             last = now
             bar.set_postfix(
                 loss=f"{loss:.2f}", accuracy=f"{correct:.3f}", refresh=False
@@ -174,6 +167,26 @@ def _run(
             if now - saved > checkpoint_seconds:
                 _save(output, state, counts, record)
                 saved = time.monotonic()
+
+
+def _step(
+    state: TrainingState,
+    data: TrainingData,
+    config: TrainingConfig,
+    step: int,
+    total: int,
+) -> tuple[float, float]:
+    """Step number ``step`` of ``total``, all it depends on drawn from these numbers."""
+    order = batch_indices(len(data.labels), config.batch_size, config.seed, step)
+    chosen = torch.from_numpy(order)
+    return train_step(
+        state,
+        data.images[chosen].permute(0, 3, 1, 2),
+        data.labels[chosen],
+        config,
+        done=step / total,
+        generator=step_generator(config.seed, step),
+    )
 
 
 def _count(
