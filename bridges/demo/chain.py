@@ -79,31 +79,25 @@ def run_demo(
 
 def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
     images = config.num_identities * config.images_per_identity
-    gallery = config.gallery_identities * config.gallery_images
-
-    def stage(what: str, work: Callable[..., None]) -> Stage:
-        return Stage(
-            work.__name__.replace("_", " "),
-            what,
-            functools.partial(work, folder, config),
-        )
-
-    planned = [
-        stage(
-            f"{gallery} gallery faces, {len(VERIFICATION_SETS)} verification sets of "
-            f"{config.num_pairs} pairs",
-            stages.render,
-        ),
-        stage(f"{gallery} faces by {config.recogniser}", stages.embed),
-        stage(f"{config.num_identities} identities apart", stages.pack),
-        stage(f"{images} images by generator {config.generator}", stages.generate),
-        stage(f"a recogniser on these {images} images alone", stages.train),
-        stage(f"it on {len(VERIFICATION_SETS)} sets", stages.verify),
+    faces = config.gallery_identities * config.gallery_images
+    sets = f"{len(VERIFICATION_SETS)} verification sets"
+    planned: list[tuple[str, str, Callable[..., None]]] = [
+        ("render", f"{faces} faces, {sets} of {config.num_pairs} pairs", stages.render),
+        ("embed", f"{faces} faces by {config.recogniser}", stages.embed),
+        ("pack", f"{config.num_identities} identities, far apart", stages.pack),
+        ("generate", f"{images} images of them", stages.generate),
+        ("train", f"a recogniser on these {images} images alone", stages.train),
+        ("verify", f"that recogniser on {sets}", stages.verify),
     ]
     if config.compare:
         planned += [
-            stage(f"with {images} rendered images", stages.compare_with_rendered),
-            stage(f"with {images} images, not packed", stages.compare_with_unpacked),
+            ("rendered", f"to compare, {images} rendered images", stages.rendered),
+            ("unpacked", f"to compare, {images} images, not packed", stages.unpacked),
         ]
-    report = Stage("report", "one page", functools.partial(write_report, folder))
-    return [*planned, report]
+    return [
+        *(
+            Stage(name, what, functools.partial(work, folder, config))
+            for name, what, work in planned
+        ),
+        Stage("report", "one page", functools.partial(write_report, folder)),
+    ]

@@ -112,7 +112,7 @@ def verify(
     verify_checkpoint(folder / "checkpoint", benchmarks, folder / "metrics.json")
 
 
-def compare_with_rendered(folder: pathlib.Path, config: DemoConfig) -> None:
+def rendered(folder: pathlib.Path, config: DemoConfig) -> None:
     """Trains and measures the same on equally many rendered images of other people."""
 
     def prepare(inner: pathlib.Path) -> None:
@@ -128,7 +128,7 @@ def compare_with_rendered(folder: pathlib.Path, config: DemoConfig) -> None:
     _compare(folder, "rendered", config, prepare)
 
 
-def compare_with_unpacked(folder: pathlib.Path, config: DemoConfig) -> None:
+def unpacked(folder: pathlib.Path, config: DemoConfig) -> None:
     """Trains and measures the same on images of the references before packing."""
 
     def prepare(inner: pathlib.Path) -> None:
