@@ -68,6 +68,7 @@ class StageRecorder:
                 f"stage {number}/{len(self._stages)} {stage.name}: {stage.what}{again}"
             )
             record |= {"name": stage.name, "what": stage.what, "complete": finished}
+            self._write()
             started, before = time.monotonic(), record["seconds"]
             try:
                 stage.work()
@@ -103,9 +104,12 @@ class StageRecorder:
         return records
 
     def _write(self) -> None:
+        # A comparison of an earlier run may not be among the stages of this one.
+        ordered = [s.name for s in self._stages if s.name in self._records]
+        ordered += [name for name in self._records if name not in ordered]
         record = {
             **provenance(self._settings),
             "seconds": round(self.seconds, 1),
-            "stages": list(self._records.values()),
+            "stages": [self._records[name] for name in ordered],
         }
         files.write_json(self._path, record)

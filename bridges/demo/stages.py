@@ -65,7 +65,9 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
         f"--seed={config.seed}",
         f"--output={folder / 'references.npz'}",
     ]
-    code = subprocess.run(command).returncode
+    # In a session of its own it does not get the terminal's Ctrl-C: this process does,
+    # ends it, and says so in one line instead of two.
+    code = subprocess.run(command, start_new_session=True).returncode
     if code:
         raise InputError(f"packing failed with exit code {code}; see the line above")
 

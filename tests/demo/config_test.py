@@ -1,0 +1,35 @@
+"""Settings of the demo that can't be meant are refused."""
+
+import pytest
+
+from bridges.demo.config import DemoConfig
+from hyperface_jax import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gallery_identities", 1),
+        ("gallery_images", 0),
+        ("num_identities", 1),
+        ("images_per_identity", 1),
+        ("num_pairs", 20),
+        ("num_pairs", 610),
+        ("image_size", 8),
+        ("packing_iterations", 0),
+        ("steps", 0),
+        ("batch_size", 1),
+        ("batch_size", 3201),
+        ("seed", -1),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} is {value}"):
+        DemoConfig(**{name: value})
+
+
+def test_the_defaults_are_what_the_demo_promises():
+    config = DemoConfig()
+    assert config.gallery_identities * config.gallery_images >= 2000
+    assert (config.num_identities, config.images_per_identity) == (200, 16)
+    assert config.num_pairs == 600
