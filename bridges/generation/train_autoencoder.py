@@ -184,7 +184,7 @@ def _train(
     )
     if workers.rank == 0:
         if not features:
-            model.standardise(_raw_latents(model, images.images))
+            _standardise(model, images.images)
         record |= evaluate()
         logging.info("done: %s", record)
         description = {
@@ -258,12 +258,17 @@ def _held_out_psnr(model: FaceAutoencoder, images: torch.Tensor) -> float:
     return round(torch.cat(values).mean().item(), 3)
 
 
-def _raw_latents(model: FaceAutoencoder, images: torch.Tensor) -> torch.Tensor:
+def _standardise(model: FaceAutoencoder, images: torch.Tensor) -> None:
+    """Sets the scaling of latents from 8,192 of the training images."""
     with evaluating(model):
-        batches = images[:: max(1, len(images) // 8192)].split(128)
-        return torch.cat(
-            [model.distribution(to_unit_range(batch)).mode() for batch in batches]
-        )
+        coded = [
+            model.distribution(to_unit_range(batch))
+            for batch in images[:: max(1, len(images) // 8192)].split(128)
+        ]
+    model.standardise(
+        torch.cat([batch.mean for batch in coded]),
+        torch.cat([batch.std for batch in coded]),
+    )
 
 
 FLAGS = flags.FlagValues()

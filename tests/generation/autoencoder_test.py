@@ -57,16 +57,28 @@ def test_raw_latents_start_standardised(autoencoder, images):
     assert autoencoder.distribution(images).std.max() < 0.06
 
 
-def test_standardise_gives_zero_mean_and_unit_variance(autoencoder, images):
+def test_standardise_changes_latents_but_not_images(autoencoder, images):
     autoencoder.patch_encoder.weight.mul_(3)
     autoencoder.patch_encoder.bias.add_(2)
     before = autoencoder.decode(autoencoder.encode(images))
-    autoencoder.standardise(autoencoder.distribution(images).mode())
+    coded = autoencoder.distribution(images)
+    autoencoder.standardise(coded.mean, coded.std)
     latents = autoencoder.encode(images)
     np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=1e-4)
-    np.testing.assert_allclose(latents.std((0, 2, 3)), 1, rtol=1e-3)
-    after = autoencoder.decode(latents)
-    torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
+    assert latents.var((0, 2, 3)).mean() == pytest.approx(1, rel=1e-3)
+    torch.testing.assert_close(autoencoder.decode(latents), before, atol=1e-4, rtol=0)
+
+
+def test_precisely_coded_channels_get_more_variance(autoencoder):
+    """Equal spreads, of which the last is coded 16 times as precisely."""
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randn(4000, 4, 2, 2, generator=generator)
+    deviations = torch.full_like(means, 0.16)
+    deviations[:, 3] = 0.01
+    autoencoder.standardise(means, deviations)
+    scaled = (means - autoencoder.latent_mean) / autoencoder.latent_std
+    expected = np.array([1, 1, 1, 16]) / 4.75
+    np.testing.assert_allclose(scaled.var((0, 2, 3)), expected, rtol=0.05)
 
 
 def test_the_digest_is_of_what_decides_the_latents(autoencoder):
