@@ -18,7 +18,11 @@ _FACE_PIXELS = 112
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[np.ndarray]], *, size: int = 112, gap: int = 4
+    rows: Sequence[Sequence[np.ndarray]],
+    *,
+    size: int = 112,
+    gap: int = 4,
+    set_first_apart: bool = False,
 ) -> np.ndarray:
     """Puts images into one, a row per sequence.
 
@@ -26,17 +30,19 @@ def contact_sheet(
       rows: images ``[h, w, 3]`` uint8 RGB; rows may differ in length.
       size: side of each image in the sheet, in pixels.
       gap: white pixels between images and around the sheet.
+      set_first_apart: leave more room after the first column.
 
     Returns:
       ``[height, width, 3]`` uint8.
     """
     columns = max(len(row) for row in rows)
     step = size + gap
-    shape = (len(rows) * step + gap, columns * step + gap, 3)
+    aside = 3 * gap if set_first_apart else 0
+    shape = (len(rows) * step + gap, columns * step + gap + aside, 3)
     sheet = np.full(shape, 255, np.uint8)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            top, left = gap + i * step, gap + j * step
+            top, left = gap + i * step, gap + j * step + aside * (j > 0)
             face = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
             sheet[top : top + size, left : left + size] = np.asarray(face)
     return sheet

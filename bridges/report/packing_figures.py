@@ -36,16 +36,21 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
     bound = plots.Mark(record["bound"], "bound") if "bound" in record else None
     figures = []
     history = record.get("history") or {}
-    iterations = np.asarray(history.get("iteration", []))
     for key, caption in (
         ("objective", "Objective J over the iterations; smaller is better."),
         ("max_cosine", "Largest cosine between two references over the iterations."),
     ):
-        values = np.asarray(history.get(key, []))
-        if len(values) > 1:
-            at = iterations if len(iterations) else np.arange(len(values))
+        values = history.get(key, [])
+        if len(values) > 1 and key in record:
+            # The history has what was before each iteration; the record, the end.
+            iterations = [*history["iteration"], record["iterations"]]
             mark = bound if key == "max_cosine" else None
-            svg = plots.plot_convergence(at, values, label=caption, mark=mark)
+            svg = plots.plot_convergence(
+                np.array(iterations),
+                np.array([*values, record[key]]),
+                label=caption,
+                mark=mark,
+            )
             figures.append((svg, caption))
     figures.append(_histogram_figure(run, record, bound))
     figures += _gallery_figure(run)

@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Stand-in colours, each replaced by the CSS variable of this name.
 _INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
@@ -116,6 +117,7 @@ def plot_convergence(
                 textcoords="offset points",
                 color=_MARK,
             )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("iteration")
         axes.margins(x=0.02, y=0.15)
     return _to_svg(figure, label)
@@ -158,6 +160,7 @@ def plot_histogram(
                 label=f"{mark.label} {_number(mark.value, 3)}",
             )
         axes.set_xlabel(xlabel)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.set_ylabel("references")
         _legend_above(axes)
     return _to_svg(figure, label)
@@ -192,6 +195,7 @@ def plot_accuracies(
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(sets) - 0.4)
+        axes.set_xlim(right=min(axes.get_xlim()[1], 100.5))
         axes.set_xlabel("accuracy in %, with the standard deviation over 10 folds")
         _legend_above(axes)
     return _to_svg(figure, "Verification accuracy by set")

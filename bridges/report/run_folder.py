@@ -15,6 +15,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from bridges.datasets.image_dataset import ImageDataset
 from hyperface_jax import EmbeddingFile, InputError, load_embeddings
 
@@ -90,6 +92,28 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
             "metrics.json); give the folder that holds these"
         )
     return run
+
+
+def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
+    """The image of the gallery face nearest to a reference.
+
+    Args:
+      run: the run.
+      row: the reference, a row of ``references.npz``.
+
+    Returns:
+      The file, or None when the run lacks what it takes to tell.
+    """
+    gallery, references = run.gallery, run.references
+    if gallery is None or references is None or gallery.names is None:
+        return None
+    if not isinstance(row, int) or row >= len(references.embeddings):
+        return None
+    if gallery.embeddings.shape[1] != references.embeddings.shape[1]:
+        return None
+    nearest = int(np.argmax(gallery.embeddings @ references.embeddings[row]))
+    path = run.folder / "gallery" / str(gallery.names[nearest])
+    return path if path.is_file() else None
 
 
 def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:

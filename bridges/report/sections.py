@@ -12,19 +12,22 @@ import numpy as np
 from bridges.report import elements, packing_figures
 from bridges.report.accuracy import accuracy_section, mean_accuracy
 from bridges.report.contact_sheet import face_element, rows_by_identity, spread
-from bridges.report.run_folder import OWN, RunFolder
+from bridges.report.run_folder import OWN, RunFolder, nearest_gallery_image
 
 _GALLERY_FACES = 48
 _IDENTITIES = 8
 _IMAGES_PER_IDENTITY = 8
-_HERO_FACES = 20
+# Two full rows, or one; fewer identities get none.
+_STRIPS = (20, 10)
 
 
 def header(run: RunFolder) -> str:
     """The title, one sentence, and a strip of faces."""
     strip = ""
-    if run.dataset is not None:
-        chosen = spread(_HERO_FACES, len(run.dataset.identities))
+    identities = 0 if run.dataset is None else len(run.dataset.identities)
+    faces_shown = next((n for n in _STRIPS if n <= identities), 0)
+    if faces_shown:
+        chosen = spread(faces_shown, identities)
         firsts = [int(np.argmax(run.dataset.labels == i)) for i in chosen]
         faces = "".join(
             face_element(run.dataset.paths[i], "a generated face") for i in firsts
@@ -207,7 +210,8 @@ def _training_card(run: RunFolder) -> tuple[str, str]:
     if not history:
         return "–", "no finished checkpoint"
     seconds = elements.duration(run.training.get("seconds"))
-    return f"{len(history)}", f"epochs from scratch in {seconds}"
+    epochs = "epoch" if len(history) == 1 else "epochs"
+    return f"{len(history)}", f"{epochs} from scratch in {seconds}"
 
 
 def _verification_card(run: RunFolder) -> tuple[str, str]:
@@ -222,16 +226,8 @@ def _verification_card(run: RunFolder) -> tuple[str, str]:
 
 def _nearest_gallery_face(run: RunFolder, row: Any) -> str:
     """The gallery face nearest to reference ``row``, framed; empty when unknown."""
-    if run.gallery is None or run.references is None or run.gallery.names is None:
-        return ""
-    if not isinstance(row, int) or row >= len(run.references.embeddings):
-        return ""
-    if run.gallery.embeddings.shape[1] != run.references.embeddings.shape[1]:
-        return ""
-    cosines = run.gallery.embeddings @ run.references.embeddings[row]
-    nearest = int(np.argmax(cosines))
-    path = run.folder / "gallery" / str(run.gallery.names[nearest])
-    if not path.is_file():
+    path = nearest_gallery_image(run, row)
+    if path is None:
         return ""
     face = face_element(path, f"the gallery face nearest to reference {row}")
     return f'<div class="neighbour">{face}</div>'
