@@ -39,15 +39,15 @@ _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": _MUTED,
-    "axes.labelsize": 9.5,
+    "axes.labelsize": 10.5,
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": "none",
-    "font.size": 9.5,
+    "font.size": 10.5,
     "grid.color": _GRID,
     "grid.linewidth": 0.7,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": 10.5,
     "legend.frameon": False,
     "legend.labelcolor": _INK,
     "lines.linewidth": 1.8,
@@ -160,6 +160,7 @@ def plot_histogram(
                 label=f"{mark.label} {_number(mark.value, 3)}",
             )
         axes.set_xlabel(xlabel)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.set_ylabel("references")
         _legend_above(axes)
