@@ -112,7 +112,7 @@ def generate_dataset(
         generator's, unknown models, or an output that belongs to other settings.
     """
     config = config or GenerationConfig()
-    generator = load_generator(_generator_name(config.generator))
+    generator = load_generator(generator_name(config.generator))
     recogniser = load_recogniser(config.recogniser)
     check_model(recogniser.model, generator.recogniser, "recogniser")
     content = _read_references(references, generator)
@@ -162,7 +162,7 @@ def _make_missing(
             for identity, index in missing
         ],
         ImageSettings(
-            _generator_name(config.generator),
+            generator_name(config.generator),
             config.recogniser,
             config.guidance,
             config.steps,
@@ -238,7 +238,7 @@ def _settings(
     }
 
 
-def _generator_name(name: str) -> str:
+def generator_name(name: str) -> str:
     """The name :func:`load_generator` knows for a ``--generator``."""
     if name in GENERATORS:
         return GENERATORS[name]

@@ -73,7 +73,7 @@ class ImageMaker:
         # As many rows every time, for the same reason as in the generator.
         shown = np.zeros((BATCH_SIZE, *images.shape[1:]), np.uint8)
         for row, content in enumerate(encoded):
-            shown[row] = np.asarray(Image.open(io.BytesIO(content)))
+            shown[row] = decode_jpeg(content)
         with single_threaded():
             embeddings = self.recogniser.embed(shown, batch_size=BATCH_SIZE)
         return [
@@ -122,6 +122,11 @@ def make_images(
                 yield from ahead.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def decode_jpeg(content: bytes) -> np.ndarray:
+    """The image ``[h, w, 3]`` in a JPEG file's bytes."""
+    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 def default_num_processes() -> int:
