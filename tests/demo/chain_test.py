@@ -126,23 +126,34 @@ def test_other_settings_are_refused(finished):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
+def stop_at(stage, number, folder):
+    """Starts a run, sends it a signal when the stage begins; its code and errors."""
     process = subprocess.Popen(
-        command(tmp_path / "demo"),
+        command(folder),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
     for line in process.stdout:
-        if line.startswith("stage 4/7"):
+        if line.startswith(f"stage {stage}/7"):
             break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    result = run(tmp_path / "demo")
+    process.send_signal(number)
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+def test_a_stopped_run_goes_on_to_the_same_result(finished, tmp_path):
+    folder = tmp_path / "demo"
+    code, errors = stop_at(3, signal.SIGINT, folder)
+    assert code == 130 and "the same command continues" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    code, _ = stop_at(4, signal.SIGKILL, folder)
+    assert code == -signal.SIGKILL
+    result = run(folder)
     assert result.returncode == 0, result.stderr
     assert "stage 3/7 pack: 6 identities, far apart, done before" in result.stdout
-    assert content_of(tmp_path / "demo") == content_of(finished[0])
+    assert content_of(folder) == content_of(finished[0])
 
 
 def test_comparisons_can_be_added_to_a_finished_run(finished):
