@@ -4,8 +4,7 @@ Reports, for each set, the 10-fold accuracy with its standard deviation, the rat
 true accepts at false-accept rates of 1e-2, 1e-3 and 1e-4, the equal error rate and the
 area under the ROC curve. Example:
 
-    hyperface-verify --checkpoint=checkpoint --benchmarks=verification
-        --output=metrics.json
+    hyperface-verify --checkpoint=checkpoint --benchmarks=verification --output=m.json
 
 A set is a folder with images and pairs.csv, as hyperface-render makes them; a folder of
 sets stands for all of them.

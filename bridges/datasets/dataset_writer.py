@@ -169,15 +169,28 @@ class ImageDatasetWriter:
                 f"{self.folder}: another process is writing this dataset; "
                 "wait for it or give another folder"
             ) from None
-        content = path.read_bytes()
-        # A kill can tear the last line: cut it off before appending others.
-        whole = content[: content.rfind(b"\n") + 1]
-        os.truncate(self._journal, len(whole))
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            record = entry["record"]
-            if _checksum(self.folder / record["file_name"]) == entry["crc32"]:
+        whole = 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            entry = _parse_entry(line)
+            if entry is None:
+                break
+            whole += len(line)
+            record, crc32 = entry
+            if _checksum(self.folder / record["file_name"]) == crc32:
                 self._records[record["identity"], record["index"]] = record
+        # Cut off what a kill or a power cut tore, before appending to it.
+        os.truncate(self._journal, whole)
+
+
+def _parse_entry(line: bytes) -> tuple[dict[str, Any], int] | None:
+    """Record and checksum of a journal line, or None for a torn one."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = json.loads(line)
+        return entry["record"], entry["crc32"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _checksum(path: pathlib.Path) -> int | None:

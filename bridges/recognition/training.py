@@ -105,7 +105,7 @@ def train_recogniser(
     folders = [dataset] if isinstance(dataset, str | os.PathLike) else list(dataset)
     sets = [ImageDataset(folder) for folder in folders]
     record = _claim(output, _describe(sets, config))
-    if record["complete"]:
+    if record.get("complete"):
         return record
     data = _load(sets, config.image_size)
     state = init_training(config, data.num_identities)

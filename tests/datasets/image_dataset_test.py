@@ -146,15 +146,18 @@ class TestWriter:
 
 
 class TestResume:
-    def test_torn_line_and_torn_image_are_not_done(self, tmp_path):
+    @pytest.mark.parametrize(
+        "torn", [b'{"crc32": 12, "rec', b"\0" * 40 + b"\n", b"3\n"]
+    )
+    def test_torn_line_and_torn_image_are_not_done(self, tmp_path, torn):
         with ImageDatasetWriter(tmp_path, settings={}, kind="rendered") as writer:
             for i in range(4):
                 writer.write(picture(i), {"identity": i, "index": 0, "seed": i})
-        # What a power cut leaves: an emptied image, a missing one, half a line.
+        # What a power cut leaves: an emptied image, a missing one, a torn line.
         (tmp_path / "images/000001/000001_000.jpg").write_bytes(b"")
         (tmp_path / "images/000002/000002_000.jpg").unlink()
-        with open(tmp_path / "journal.jsonl", "a") as file:
-            file.write('{"crc32": 12, "rec')
+        with open(tmp_path / "journal.jsonl", "ab") as file:
+            file.write(torn)
         with ImageDatasetWriter(tmp_path, settings={}, kind="rendered") as writer:
             assert writer.done == {(0, 0), (3, 0)}
             for i in (1, 2):
