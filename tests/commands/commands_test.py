@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -17,17 +18,29 @@ def script(request):
     return request.param
 
 
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", SCRIPTS[script], *arguments],
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Runs a command in this process; its exit code, output and errors."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(script: str, *arguments: str) -> tuple[int, str, str]:
+        module = importlib.import_module(SCRIPTS[script])
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        with pytest.raises(SystemExit) as exit:
+            module.run()
+        return exit.value.code, *capsys.readouterr()
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_help_is_for_a_newcomer(script):
+    result = subprocess.run(
+        [sys.executable, "-m", SCRIPTS[script], "--help"],
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
-
-
-def test_help_is_for_a_newcomer(script):
-    result = run(script, "--help")
     assert result.returncode == 0, result.stderr
     assert f"{script} --" in result.stdout, "an example that can be copied"
     assert result.stdout.count("\n  --") >= 1, "the flags"
@@ -42,11 +55,13 @@ def test_help_is_for_a_newcomer(script):
     ],
     ids=["unknown flag", "no flag", "nothing"],
 )
-def test_a_bad_command_line_is_refused_in_one_line(script, arguments, message):
-    result = run(script, *arguments)
-    assert result.returncode == 2, result.stdout
-    assert len(result.stderr.splitlines()) == 1, result.stderr
-    assert message in result.stderr
+def test_a_bad_command_line_is_refused_in_one_line(
+    run_here, script, arguments, message
+):
+    code, _, errors = run_here(script, *arguments)
+    assert code == 2
+    assert len(errors.splitlines()) == 1, errors
+    assert errors.startswith(f"{script}: ") and message in errors
 
 
 def test_every_flag_is_described(script):
