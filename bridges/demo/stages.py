@@ -25,8 +25,6 @@ from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError, load_embeddings, save_embeddings
 
 COMPARE = "compare"
-# The models that ship were trained on people with smaller numbers: these are new.
-_FIRST_IDENTITY = 10_000
 
 
 def render(folder: pathlib.Path, config: DemoConfig) -> None:
@@ -35,9 +33,9 @@ def render(folder: pathlib.Path, config: DemoConfig) -> None:
         folder / "gallery",
         num_identities=config.gallery_identities,
         images_per_identity=config.gallery_images,
-        first_identity=_FIRST_IDENTITY,
         image_size=config.image_size,
         seed=config.seed,
+        stream="gallery",
     )
     for name in VERIFICATION_SETS:
         render_verification_set(
