@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import Any, NamedTuple
 
@@ -120,6 +121,11 @@ def make_images(
                     yield from ahead.popleft().result()
             while ahead:
                 yield from ahead.popleft().result()
+        except BrokenProcessPool:
+            raise MemoryError(
+                "a worker process was ended from outside, most likely for lack of "
+                "memory; use a smaller --num_processes, what is finished is kept"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -6,6 +6,7 @@ faster one takes more steps. Two runs are therefore not bit-equal.
 """
 
 import contextlib
+import dataclasses
 import math
 import os
 import pathlib
@@ -20,7 +21,6 @@ from bridges.generation.data_parallel import Workers
 from hyperface_jax import InputError, files
 
 CHECKPOINT = "training.pt"
-SECONDS_PER_CHECKPOINT = 120.0
 SECONDS_PER_LOG = 30.0
 
 
@@ -37,6 +37,14 @@ def cosine_schedule(progress: float, step: int, *, warmup: int) -> float:
     )
 
 
+def model_settings(config: Any) -> dict[str, Any]:
+    """The settings of a training dataclass but for how long and on how many cores."""
+    settings = dataclasses.asdict(config)
+    for name in ("minutes", "num_processes"):
+        del settings[name]
+    return settings
+
+
 def train_for(
     seconds: float,
     update: Callable[[float, int], Mapping[str, float]],
@@ -48,6 +56,7 @@ def train_for(
     workers: Workers,
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     evaluate_every: float = 120.0,
+    checkpoint_every: float = 120.0,
 ) -> dict[str, Any]:
     """Calls ``update`` until the budget is spent, with checkpoints and a log.
 
@@ -57,11 +66,13 @@ def train_for(
         of the loss.
       state: objects with ``state_dict`` and ``load_state_dict`` to keep.
       folder: where the checkpoint lives; a checkpoint found there is continued.
-      settings: what the run depends on; a checkpoint of other settings is refused.
+      settings: what the model depends on; a checkpoint of other settings is refused.
+        The budget is not among them: a run may be given more time.
       images_per_step: over all processes, for the log.
       workers: the processes of the run.
       evaluate: figures on held-out data for the log; called in process 0 alone.
       evaluate_every: seconds between evaluations.
+      checkpoint_every: seconds between checkpoints, and so what a kill costs at most.
 
     Returns:
       ``steps``, ``images``, ``seconds``, ``milliseconds_per_image``.
@@ -85,7 +96,7 @@ def train_for(
             evaluated = spent
         if spent - log.since > SECONDS_PER_LOG:
             log.write(step, spent, seconds)
-        if spent - saved > SECONDS_PER_CHECKPOINT:
+        if spent - saved > checkpoint_every:
             _save(path, state, settings, spent, step)
             saved = spent
     return {

@@ -39,6 +39,7 @@ from bridges.generation.timed_training import (
     CHECKPOINT,
     cosine_schedule,
     evaluating,
+    model_settings,
     train_for,
 )
 from bridges.generation.training_images import TrainingImages, load_training_images
@@ -177,7 +178,7 @@ def _train(
         update,
         {"model": model, "optimizer": optimizer},
         output,
-        settings={**dataclasses.asdict(config), "shape": str(shape)},
+        settings={**model_settings(config), "shape": str(shape)},
         images_per_step=config.batch_size,
         workers=workers,
         evaluate=evaluate,

@@ -12,6 +12,7 @@ Example:
 import copy
 import dataclasses
 import pathlib
+from typing import Any
 
 import torch
 from absl import flags, logging
@@ -29,11 +30,17 @@ from bridges.generation.latent_diffusion import (
     alphas_cumprod,
     diffusion_loss,
 )
-from bridges.generation.model_folder import is_complete, save_model
+from bridges.generation.model_folder import (
+    is_complete,
+    load_weights,
+    read_description,
+    save_model,
+)
 from bridges.generation.timed_training import (
     CHECKPOINT,
     cosine_schedule,
     evaluating,
+    model_settings,
     train_for,
 )
 from hyperface_jax import InputError
@@ -82,6 +89,7 @@ def train_latent_diffusion(
     config: DiffusionTrainingConfig,
     *,
     shape: DiffusionConfig | None = None,
+    initial: str | None = None,
 ) -> None:
     """Trains a denoiser and writes it to ``output``.
 
@@ -93,9 +101,11 @@ def train_latent_diffusion(
       config: the settings.
       shape: the denoiser's shape; sizes of latents and embeddings in it are replaced by
         those of the autoencoder and the recogniser.
+      initial: folder of a trained denoiser to start from instead of random weights.
 
     Raises:
-      InputError: a dataset or a model that can't be read.
+      InputError: a dataset or a model that can't be read, or an initial denoiser of
+        other latents or conditions.
     """
     if is_complete(output):
         logging.info("%s is trained already", output)
@@ -109,7 +119,10 @@ def train_latent_diffusion(
         latent_size=cache.latents.shape[3],
         embedding_size=cache.embeddings.shape[1],
     )
-    run_workers(_train, (cache, output, config, shape), config.num_processes)
+    if initial is not None:
+        shape = DiffusionConfig(**_check_initial(initial, cache)["config"])
+    arguments = (cache, output, config, shape, initial)
+    run_workers(_train, arguments, config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -119,9 +132,12 @@ def _train(
     output: str,
     config: DiffusionTrainingConfig,
     shape: DiffusionConfig,
+    initial: str | None,
 ) -> None:
     torch.manual_seed(config.seed)
     denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
+    if initial is not None:
+        load_weights(initial, denoiser)
     average = copy.deepcopy(denoiser).requires_grad_(False)
     weights, averaged = list(denoiser.parameters()), list(average.parameters())
     optimizer = torch.optim.AdamW(
@@ -156,8 +172,9 @@ def _train(
         {"denoiser": denoiser, "average": average, "optimizer": optimizer},
         output,
         settings={
-            **dataclasses.asdict(config),
+            **model_settings(config),
             "shape": str(shape),
+            "initial": initial,
             **cache.models,
         },
         images_per_step=config.batch_size,
@@ -167,6 +184,8 @@ def _train(
     if workers.rank == 0:
         record |= evaluate()
         logging.info("done: %s", record)
+        if initial is not None:
+            record["initial"] = read_description(initial, KIND)["training"]
         description = {
             "kind": KIND,
             "config": dataclasses.asdict(shape),
@@ -175,6 +194,26 @@ def _train(
             "training": {**record, **provenance(dataclasses.asdict(config))},
         }
         save_model(output, average, description)
+
+
+def _check_initial(folder: str, cache: LatentCache) -> dict[str, Any]:
+    """The description of the denoiser in ``folder``, which has to fit the data."""
+    description = read_description(folder, KIND)
+    for what, found, needed in (
+        (
+            "latents of another autoencoder",
+            description["autoencoder_latents"],
+            cache.models["autoencoder_latents"],
+        ),
+        (
+            "embeddings of another recogniser",
+            description["recogniser"]["sha256"],
+            cache.recogniser["sha256"],
+        ),
+    ):
+        if found != needed:
+            raise InputError(f"{folder}: was trained on {what} than given here")
+    return description
 
 
 class _Batches:
@@ -227,6 +266,9 @@ flags.DEFINE_string(
     "recogniser", "recogniser_f", "Recogniser, name or folder.", flag_values=FLAGS
 )
 flags.DEFINE_string("output", None, "Folder of the result.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "initial", None, "Trained denoiser to start from.", flag_values=FLAGS
+)
 flags.DEFINE_float("minutes", _DEFAULTS.minutes, "Time budget.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "num_processes", _DEFAULTS.num_processes, "Processes.", flag_values=FLAGS
@@ -254,7 +296,12 @@ def main() -> None:
         seed=FLAGS.seed,
     )
     train_latent_diffusion(
-        FLAGS.dataset, FLAGS.autoencoder, FLAGS.recogniser, FLAGS.output, config
+        FLAGS.dataset,
+        FLAGS.autoencoder,
+        FLAGS.recogniser,
+        FLAGS.output,
+        config,
+        initial=FLAGS.initial,
     )
 
 

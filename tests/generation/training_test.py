@@ -1,0 +1,238 @@
+"""Trainings: the budget, the checkpoint, the processes, and that losses fall."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.generation import load_generator, timed_training
+from bridges.generation.data_parallel import Workers, run_workers
+from bridges.generation.export import export_generator
+from bridges.generation.latent_cache import load_autoencoder, load_latent_cache
+from bridges.generation.train_autoencoder import (
+    AutoencoderTrainingConfig,
+    train_autoencoder,
+)
+from bridges.generation.train_latent_diffusion import (
+    DiffusionTrainingConfig,
+    train_latent_diffusion,
+)
+from hyperface_jax import InputError
+
+ONE_SECOND = 1 / 60
+
+
+class Stop(Exception):
+    """Stands for a kill: the loop ends without a word."""
+
+
+class Counter:
+    """State that counts its updates, and stops the run at one of them."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.updates = torch.zeros(())
+        self.stop_at = stop_at
+
+    def update(self, progress: float, step: int) -> dict[str, float]:
+        assert 0 <= progress < 1
+        assert step == int(self.updates)
+        if step == self.stop_at:
+            raise Stop
+        self.updates += 1
+        return {"loss": 1.0}
+
+    def state_dict(self):
+        return {"updates": self.updates}
+
+    def load_state_dict(self, state):
+        self.updates = state["updates"]
+
+
+def train(counter: Counter, folder, seconds: float, settings=None):
+    return timed_training.train_for(
+        seconds,
+        counter.update,
+        {"counter": counter},
+        folder,
+        settings=settings or {"rate": 1},
+        images_per_step=4,
+        workers=Workers(0, 1),
+        checkpoint_every=0.0,
+    )
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path):
+    with pytest.raises(Stop):
+        train(Counter(stop_at=20), tmp_path, 60.0)
+    with pytest.raises(Stop):
+        train(Counter(stop_at=35), tmp_path, 60.0)
+    saved = torch.load(tmp_path / "training.pt", weights_only=True)
+    assert saved["step"] == 35
+    # What was spent counts: a budget of less is over at once.
+    counter = Counter()
+    record = train(counter, tmp_path, saved["spent"])
+    assert record["steps"] == counter.updates == 35
+    assert record["images"] == 140
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    with pytest.raises(Stop):
+        train(Counter(stop_at=3), tmp_path, 60.0)
+    with pytest.raises(InputError, match="rate = 1"):
+        train(Counter(), tmp_path, 60.0, settings={"rate": 2})
+
+
+def test_the_schedule_warms_up_and_ends_near_nothing():
+    rate = timed_training.cosine_schedule
+    assert rate(0.0, 0, warmup=10) == pytest.approx(0.1)
+    assert rate(0.0, 50, warmup=10) == 1
+    assert rate(0.5, 50, warmup=10) == pytest.approx(0.5025)
+    assert rate(1.0, 50, warmup=10) == pytest.approx(0.005)
+
+
+def average_in_worker(workers: Workers, gradients: torch.Tensor) -> None:
+    parameters = [
+        torch.nn.Parameter(torch.zeros(3)),
+        torch.nn.Parameter(torch.zeros(2)),
+    ]
+    for parameter, piece in zip(
+        parameters, gradients[workers.rank].split([3, 2]), strict=True
+    ):
+        parameter.grad = piece.clone()
+    workers.average_gradients(parameters)
+    gradients[workers.rank] = torch.cat([parameter.grad for parameter in parameters])
+    gradients[workers.rank, 0] += workers.agree(100.0 + workers.rank)
+
+
+def test_processes_average_gradients_and_agree():
+    gradients = torch.arange(10.0).view(2, 5).share_memory_()
+    run_workers(average_in_worker, (gradients,), 2)
+    expected = torch.tensor([2.5, 3.5, 4.5, 5.5, 6.5])
+    torch.testing.assert_close(gradients[0, 1:], expected[1:])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert gradients[0, 0] == 102.5, "all take the value of process 0"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Twelve identities of three images: a coarse pattern each, plus a little noise."""
+    folder = tmp_path_factory.mktemp("training")
+    rng = np.random.default_rng(0)
+    with ImageDatasetWriter(folder / "faces", settings={}, kind="rendered") as writer:
+        for identity in range(12):
+            face = np.kron(rng.integers(40, 215, (2, 2, 3)), np.ones((8, 8, 1)))
+            for index in range(3):
+                image = (face + rng.normal(0, 8, face.shape)).clip(0, 255)
+                record = {"identity": identity, "index": index, "seed": 0}
+                writer.write(image.astype(np.uint8), record)
+        writer.finish()
+    tiny_models.save_tiny_recogniser(folder / "recogniser")
+    train_autoencoder(
+        str(folder / "faces"),
+        str(folder / "autoencoder"),
+        AutoencoderTrainingConfig(minutes=ONE_SECOND),
+        shape=tiny_models.AUTOENCODER,
+    )
+    train_latent_diffusion(
+        str(folder / "faces"),
+        str(folder / "autoencoder"),
+        str(folder / "recogniser"),
+        str(folder / "diffusion"),
+        DiffusionTrainingConfig(minutes=ONE_SECOND, num_processes=1, batch_size=8),
+        shape=tiny_models.DENOISER,
+    )
+    return folder
+
+
+def training_of(folder) -> dict:
+    return json.loads((folder / "config.json").read_text())["training"]
+
+
+def test_trained_folders(world):
+    record = training_of(world / "autoencoder")
+    assert record["steps"] > 0
+    assert record["held-out dB"] > 20
+    assert record["settings"]["minutes"] == ONE_SECOND
+    assert training_of(world / "diffusion")["steps"] > 0
+    for name in ("autoencoder", "diffusion"):
+        assert not (world / name / "training.pt").exists()
+
+
+def test_a_trained_pair_becomes_a_generator(world, tmp_path):
+    export_generator(world / "autoencoder", world / "diffusion", tmp_path, name="new")
+    generator = load_generator(tmp_path)
+    assert generator.model["name"] == "new"
+    assert generator.recogniser["name"] == "recogniser"
+    rows = tiny_models.unit_rows(2)
+    assert generator.generate(rows, [0, 1], steps=2).shape == (2, 16, 16, 3)
+
+
+def test_the_decoder_phase_leaves_the_latents_alone(world, tmp_path):
+    config = AutoencoderTrainingConfig(minutes=ONE_SECOND, phase="decoder")
+    train_autoencoder(
+        str(world / "faces"),
+        str(tmp_path / "second"),
+        config,
+        autoencoder=str(world / "autoencoder"),
+        recogniser=str(world / "recogniser"),
+    )
+    first = load_autoencoder(world / "autoencoder")
+    second = load_autoencoder(tmp_path / "second")
+    assert first.latents_digest() == second.latents_digest()
+    changed = zip(first.decoder_parameters(), second.decoder_parameters(), strict=True)
+    assert any((one != other).any() for one, other in changed)
+    export_generator(tmp_path / "second", world / "diffusion", tmp_path / "generator")
+
+
+def test_a_denoiser_of_other_latents_is_not_exported(world, tmp_path):
+    train_autoencoder(
+        str(world / "faces"),
+        str(tmp_path / "other"),
+        AutoencoderTrainingConfig(minutes=ONE_SECOND / 10, seed=5),
+        shape=tiny_models.AUTOENCODER,
+    )
+    with pytest.raises(InputError, match="latents of another autoencoder"):
+        export_generator(
+            tmp_path / "other", world / "diffusion", tmp_path / "generator"
+        )
+
+
+def test_the_cache_holds_what_the_models_say(world):
+    arguments = [str(world / name) for name in ("faces", "autoencoder", "recogniser")]
+    cache = load_latent_cache(*arguments, str(world / "diffusion"), num_processes=1)
+    assert cache.latents.shape == (2, 33, 4, 2, 2)
+    assert cache.held_out_labels.unique().tolist() == [11]
+    assert cache.labels.max() == 10, "held-out identities are in no training image"
+    norms = cache.embeddings.norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones(33))
+    mirrored = (cache.latents[0] != cache.latents[1]).flatten(1).any(1)
+    assert mirrored.all()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"phase": "encoder"}, "phase 'encoder'"),
+        ({"minutes": 0.0}, "minutes"),
+        ({"num_processes": 3}, "num_processes 3"),
+    ],
+)
+def test_autoencoder_settings_out_of_range_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        AutoencoderTrainingConfig(**changes)
+
+
+def test_phases_need_what_they_need(world, tmp_path):
+    config = AutoencoderTrainingConfig(phase="decoder")
+    with pytest.raises(InputError, match="needs --autoencoder"):
+        train_autoencoder(str(world / "faces"), str(tmp_path), config)
+    with pytest.raises(InputError, match="doesn't take --recogniser"):
+        train_autoencoder(
+            str(world / "faces"),
+            str(tmp_path),
+            AutoencoderTrainingConfig(),
+            recogniser="recogniser_f",
+        )
