@@ -18,9 +18,9 @@ def summary(references: EmbeddingFile) -> str:
     record = references.metadata.get("packing") or {}
     if "max_cosine" not in record:
         return "not packed"
-    text = f"largest cosine {record['max_cosine']:.3f}"
+    text = f"largest cosine {plots.number(record['max_cosine'], 3)}"
     if "bound" in record:
-        text += f", proven bound {record['bound']:.3f}"
+        text += f", proven bound {plots.number(record['bound'], 3)}"
     return text
 
 
@@ -41,7 +41,7 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
         ("max_cosine", "Largest cosine between two references over the iterations."),
     ):
         values = history.get(key, [])
-        if len(values) > 1 and key in record:
+        if len(values) > 1 and {key, "iterations"} <= set(record):
             # The history has what was before each iteration; the record, the end.
             iterations = [*history["iteration"], record["iterations"]]
             mark = bound if key == "max_cosine" else None
@@ -55,6 +55,32 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
     figures.append(_histogram_figure(run, record, bound))
     figures += _gallery_figure(run)
     return figures
+
+
+def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
+    """The packing in numbers, before and after; None for what is not recorded."""
+    record = references.metadata.get("packing") or {}
+    before = record.get("initial", {})
+
+    def change(key: str) -> str | None:
+        if key not in record:
+            return None
+        after = plots.number(record[key], 4)
+        return f"{plots.number(before[key], 4)} → {after}" if key in before else after
+
+    angle, gap = record.get("min_angle_degrees"), record.get("gap")
+    return [
+        ("objective J", change("objective")),
+        ("largest cosine", change("max_cosine")),
+        ("mean cosine to the nearest other", change("mean_nearest_cosine")),
+        ("mean distance to the gallery", change("regularization")),
+        ("smallest angle", None if angle is None else f"{angle:.1f}°"),
+        ("largest cosine above the bound", None if gap is None else f"{gap:.4f}"),
+        ("method", record.get("method")),
+        ("iterations", record.get("iterations")),
+        ("stopped", record.get("stopped")),
+        ("seconds", record.get("seconds")),
+    ]
 
 
 def nearest_cosines(rows: np.ndarray) -> np.ndarray:

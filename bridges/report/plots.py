@@ -101,7 +101,7 @@ def plot_convergence(
         axes.plot(iterations, values, color=SERIES[0])
         axes.plot(iterations[-1], values[-1], "o", color=SERIES[0], markersize=5)
         axes.annotate(
-            _number(values[-1], 4),
+            number(values[-1], 4),
             (iterations[-1], values[-1]),
             xytext=(0, 8),
             textcoords="offset points",
@@ -110,7 +110,7 @@ def plot_convergence(
         if mark is not None:
             axes.axhline(mark.value, color=_MARK, linestyle=(0, (4, 3)), linewidth=1.3)
             axes.annotate(
-                f"{mark.label} {_number(mark.value, 4)}",
+                f"{mark.label} {number(mark.value, 4)}",
                 (0.0, mark.value),
                 xycoords=("axes fraction", "data"),
                 xytext=(2, 4),
@@ -157,7 +157,7 @@ def plot_histogram(
                 color=_MARK,
                 linestyle=(0, (4, 3)),
                 linewidth=1.3,
-                label=f"{mark.label} {_number(mark.value, 3)}",
+                label=f"{mark.label} {number(mark.value, 3)}",
             )
         axes.set_xlabel(xlabel)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
@@ -202,6 +202,12 @@ def plot_accuracies(
     return _to_svg(figure, "Verification accuracy by set")
 
 
+def number(value: float, decimals: int) -> str:
+    """With a true minus sign, as on the axes, and no minus before a zero."""
+    text = f"{value:.{decimals}f}".replace("-", "−")
+    return text.removeprefix("−") if float(value) > -0.5 * 10**-decimals else text
+
+
 @contextlib.contextmanager
 def _drawing(
     size: tuple[float, float] = _SIZE,
@@ -209,12 +215,6 @@ def _drawing(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
-
-
-def _number(value: float, decimals: int) -> str:
-    """With a true minus sign, as on the axes, and no minus before a zero."""
-    text = f"{value:.{decimals}f}".replace("-", "−")
-    return text.removeprefix("−") if float(value) > -0.5 * 10**-decimals else text
 
 
 def _legend_above(axes: Axes) -> None:

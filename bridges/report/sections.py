@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bridges.report import elements, packing_figures
+from bridges.report import elements, packing_figures, plots
 from bridges.report.accuracy import accuracy_section, mean_accuracy
 from bridges.report.contact_sheet import face_element, rows_by_identity, spread
 from bridges.report.run_folder import OWN, RunFolder, nearest_gallery_image
@@ -81,7 +81,8 @@ def packing(run: RunFolder) -> str:
         title,
         "Packing pushes every reference away from its nearest neighbour on the "
         "recogniser's hypersphere and keeps it near the gallery, where faces are.",
-        f'<div class="figures">{blocks}</div>',
+        f'<div class="figures">{blocks}</div>'
+        f"{elements.facts(packing_figures.facts_of(run.references))}",
     )
 
 
@@ -128,7 +129,10 @@ def generated(run: RunFolder) -> str:
         )
     lead = "Each row is one identity: one row of references.npz, by its number."
     if has_neighbours:
-        lead += " The framed face is the gallery face nearest to that reference."
+        lead += (
+            " The framed face is the gallery face nearest to that reference; the cosine "
+            "is that of its images to the reference, in the mean."
+        )
     return elements.section(
         "generated", title, lead, f'<div class="identities">{"".join(blocks)}</div>'
     )
@@ -241,7 +245,7 @@ def _cosine_of(dataset: Any, indices: Sequence[int]) -> str:
     ]
     if not cosines:
         return ""
-    return f"<small>cosine {np.mean(cosines):.2f}</small>"
+    return f"<small>cosine {plots.number(float(np.mean(cosines)), 2)}</small>"
 
 
 def _any_provenance(run: RunFolder) -> dict[str, Any] | None:

@@ -99,6 +99,7 @@ def whole(tmp_path_factory):
         "max_cosine": float(nearest.max()),
         "objective": 0.25,
         "iterations": 3,
+        "initial": {"objective": 0.5},
         "bound": -1 / 9,
         "history": {
             "iteration": [0, 1, 2],
@@ -165,6 +166,7 @@ def test_the_page_shows_the_figures(whole, report):
     assert f"{100 * own['accuracy']:.1f} ± {100 * own['accuracy_std']:.1f}" in text
     assert "10 identities no camera has seen, 20 images" in text
     assert "bound −0.111" in text
+    assert "objective J 0.5000 → 0.2500" in text
     assert "2 epochs from scratch in 1 min 05 s" in text
     assert "Packed Rendered faces Unpacked" in text
     assert "Age gap 30" in text and "ours" in text
