@@ -140,27 +140,29 @@ def _make_missing(
     writer: ImageDatasetWriter, references: np.ndarray, config: GenerationConfig
 ) -> None:
     """Makes the images that ``writer`` does not have yet."""
+    done = writer.done
     missing = [
         (identity, index)
         for identity in range(len(references))
         for index in range(config.images_per_identity)
-        if (identity, index) not in writer.done
+        if (identity, index) not in done
     ]
+    conditions = (
+        Condition(
+            embedding=vary_identity(
+                references[identity],
+                beta=config.beta,
+                dataset_seed=config.seed,
+                identity=identity,
+                index=index,
+            ),
+            reference=references[identity],
+            seed=image_seed(config.seed, identity, index),
+        )
+        for identity, index in missing
+    )
     made = make_images(
-        [
-            Condition(
-                embedding=vary_identity(
-                    references[identity],
-                    beta=config.beta,
-                    dataset_seed=config.seed,
-                    identity=identity,
-                    index=index,
-                ),
-                reference=references[identity],
-                seed=image_seed(config.seed, identity, index),
-            )
-            for identity, index in missing
-        ],
+        conditions,
         ImageSettings(
             generator_name(config.generator),
             config.recogniser,
@@ -175,7 +177,7 @@ def _make_missing(
             description="generating",
             total=len(references) * config.images_per_identity,
             unit="image",
-            initial=len(writer.done),
+            initial=len(done),
         ) as bar,
     ):
         for (identity, index), (image, cosine) in zip(missing, made, strict=True):

@@ -2,12 +2,13 @@
 
 import concurrent.futures
 import io
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import Any, NamedTuple
@@ -86,22 +87,18 @@ class ImageMaker:
 
 
 def make_images(
-    conditions: Sequence[Condition], settings: ImageSettings, num_processes: int
+    conditions: Iterable[Condition], settings: ImageSettings, num_processes: int
 ) -> Iterator[tuple[bytes, float]]:
     """Makes images in their order; what :meth:`ImageMaker.make` returns for each.
 
     Args:
-      conditions: the images to make.
+      conditions: the images to make; taken as needed, a few batches ahead.
       settings: the same for all.
       num_processes: 1 works in this process and starts no other.
     """
-    batches = [
-        conditions[start : start + BATCH_SIZE]
-        for start in range(0, len(conditions), BATCH_SIZE)
-    ]
-    num_processes = min(num_processes, len(batches))
-    if num_processes <= 1:
-        maker = ImageMaker(settings) if batches else None
+    batches = _batches(conditions)
+    if num_processes == 1:
+        maker = ImageMaker(settings)
         for batch in batches:
             yield from maker.make(batch)
         return
@@ -137,11 +134,16 @@ def decode_jpeg(content: bytes) -> np.ndarray:
 
 def default_num_processes() -> int:
     """One process for every core this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else (os.cpu_count() or 1)
-    )
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on this system; it then limits no process to cores.
+        return os.cpu_count() or 1
+
+
+def _batches(conditions: Iterable[Condition]) -> Iterator[list[Condition]]:
+    rest = iter(conditions)
+    while batch := list(itertools.islice(rest, BATCH_SIZE)):
+        yield batch
 
 
 # The maker of a worker process: loaded once in each, since models take a second.
