@@ -130,8 +130,8 @@ def generated(run: RunFolder) -> str:
     lead = "Each row is one identity: one row of references.npz, by its number."
     if has_neighbours:
         lead += (
-            " The framed face is the gallery face nearest to that reference; the cosine "
-            "is that of its images to the reference, in the mean."
+            " The framed face is the gallery face nearest to that reference; the "
+            "cosine is that of its images to the reference, in the mean."
         )
     return elements.section(
         "generated", title, lead, f'<div class="identities">{"".join(blocks)}</div>'
