@@ -35,6 +35,7 @@ _HELP = {
     "num_pairs": "pairs in each of the five verification sets, a multiple of 20",
     "image_size": "side of rendered images in pixels",
     "packing_iterations": "iterations of the packing",
+    "regularization_weight": "how strongly identities are held near gallery faces",
     "guidance": "how closely generated images follow their identity",
     "steps": "denoising steps per generated image",
     "epochs": "passes of the training over the images",

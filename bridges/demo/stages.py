@@ -63,6 +63,7 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
         f"--gallery={folder / 'gallery.npz'}",
         f"--num_identities={config.num_identities}",
         f"--num_iterations={config.packing_iterations}",
+        f"--regularization_weight={config.regularization_weight}",
         f"--seed={config.seed}",
         f"--output={folder / 'references.npz'}",
     ]
