@@ -64,8 +64,8 @@ class AutoencoderTrainingConfig:
       coarse_weight: weight of the L1 distance at half and a quarter of the resolution.
       kl_weight: weight of the KL divergence to the standard normal, per dimension.
       feature_weight: weight of the distance between the recogniser's features.
-      latent_noise: in the decoder phase, standard deviation of noise on the latents,
-        since a diffusion model never hits them exactly.
+      latent_noise: in the decoder phase, largest standard deviation of noise on the
+        latents, since a diffusion model never hits them exactly.
       seed: of weights, batches and noise.
     """
 
@@ -78,7 +78,7 @@ class AutoencoderTrainingConfig:
     coarse_weight: float = 0.25
     kl_weight: float = 1e-3
     feature_weight: float = 0.2
-    latent_noise: float = 0.05
+    latent_noise: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -212,8 +212,8 @@ def _losses(
     else:
         with torch.no_grad():
             latents = model.encode(images)
-        noise = config.latent_noise * torch.randn_like(latents)
-        decoded = model.decode(latents + noise)
+        strength = config.latent_noise * torch.rand(len(latents), 1, 1, 1)
+        decoded = model.decode(latents + strength * torch.randn_like(latents))
         terms["features"] = config.feature_weight * features(decoded, images)
     error = decoded - images
     terms["l1"] = error.abs().mean()
