@@ -13,8 +13,10 @@ _EXPORTS = {
     "EmbeddingFile": "embedding_file",
     "EmbeddingIndex": "search",
     "InputError": "commands",
-    "PackingConfig": "packing",
+    "PackingConfig": "packing_config",
     "PackingResult": "packing",
+    "Separation": "separation",
+    "capacity_bound": "bounds",
     "check_embeddings": "embedding_file",
     "check_model": "embedding_file",
     "load_embeddings": "embedding_file",
@@ -23,6 +25,7 @@ _EXPORTS = {
     "packing_objective": "objective",
     "packing_record": "record",
     "save_embeddings": "embedding_file",
+    "separation_statistics": "separation",
 }
 
 __all__ = ["__version__", *_EXPORTS]

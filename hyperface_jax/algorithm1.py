@@ -9,9 +9,11 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
+from hyperface_jax import hypersphere, objective, schedule, tracking
+from hyperface_jax.problem import Problem, keep_away, nearest_reference
 
 
 class State(NamedTuple):
@@ -28,43 +30,43 @@ class State(NamedTuple):
     known: tracking.NearestGallery
 
 
-def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+def init(x: jax.Array, problem: Problem, config: Any) -> State:
     """The state before the first step.
 
     Args:
       x: ``[n, d]``, unit rows, where to start.
-      gallery: ``[m, d]``, unit rows.
+      problem: what surrounds them.
       config: a :class:`hyperface_jax.PackingConfig`.
     """
-    known = tracking.start(x, gallery, block_size=config.block_size)
+    known = tracking.start(x, problem.gallery, block_size=config.block_size)
     return State(x, _optimizer(config).init(x), known)
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
 def step(
-    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+    state: State, problem: Problem, moment: Any, *, config: Any
 ) -> tuple[State, objective.Terms]:
     """One iteration; the state is donated.
 
     Args:
       state: of :func:`init` or the previous step.
-      gallery: ``[m, d]``, unit rows.
-      iteration: unused, optax counts its own.
+      problem: what surrounds the references.
+      moment: unused, optax counts iterations itself.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
       The next state, and the terms of the objective before the step.
     """
-    del iteration
-    x, block_size = state.embeddings, config.block_size
+    del moment
+    x, block_size, gallery = state.embeddings, config.block_size, problem.gallery
     known = tracking.refresh(state.known, x, gallery, block_size=block_size)
-    _, nearest_other = similarity.nearest_other(x, block_size=block_size)
+    _, nearest = nearest_reference(x, problem.fixed, block_size=block_size)
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
         x = hypersphere.normalize_rows(x)
         terms = objective.terms_of_pairs(
             x,
-            x[nearest_other],
+            jnp.concatenate([x, problem.fixed])[nearest],
             gallery[known.row],
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
@@ -74,7 +76,7 @@ def step(
     gradient, terms = jax.grad(loss, has_aux=True)(x)
     updates, opt_state = _optimizer(config).update(gradient, state.opt_state, x)
     x = hypersphere.normalize_rows(optax.apply_updates(x, updates))
-    return State(x, opt_state, known), terms
+    return State(keep_away(x, problem, config), opt_state, known), terms
 
 
 def _optimizer(config: Any) -> optax.GradientTransformation:

@@ -9,11 +9,16 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
-
-DISTANCES = ("batch", "all")
+from hyperface_jax import hypersphere, objective, schedule, tracking
+from hyperface_jax.problem import (
+    Problem,
+    keep_away,
+    nearest_reference,
+    nearest_reference_of,
+)
 
 
 class State(NamedTuple):
@@ -31,53 +36,54 @@ class State(NamedTuple):
     known: tracking.NearestGallery
 
 
-def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+def init(x: jax.Array, problem: Problem, config: Any) -> State:
     """The state before the first step.
 
     Args:
       x: ``[n, d]``, unit rows, where to start.
-      gallery: ``[m, d]``, unit rows; searched as rows are visited.
+      problem: what surrounds them; the gallery is searched as rows are visited.
       config: a :class:`hyperface_jax.PackingConfig`.
     """
-    del gallery, config
+    del problem, config
     return State(x, jax.vmap(optax.scale_by_adam().init)(x), tracking.unknown(x))
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
 def step(
-    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+    state: State, problem: Problem, moment: Any, *, config: Any
 ) -> tuple[State, objective.Terms]:
     """One iteration; the state is donated.
 
     Args:
       state: of :func:`init` or the previous step.
-      gallery: ``[m, d]``, unit rows.
-      iteration: which one, from 0: decides the batch and the rate.
+      problem: what surrounds the references.
+      moment: its iteration decides the batch and the rate.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
       The next state, and the terms before the step, of the batch alone: estimates.
     """
-    everything, block_size = state.embeddings, config.block_size
-    key = jax.random.fold_in(jax.random.key(config.seed), iteration)
+    everything, fixed = state.embeddings, problem.fixed
+    key = jax.random.fold_in(jax.random.key(config.seed), moment.iteration)
     size = min(config.batch_size, len(everything))
     rows = jax.random.choice(key, len(everything), (size,), replace=False)
     x, opt_state, known = jax.tree.map(lambda a: a[rows], state)
-    known = tracking.refresh(known, x, gallery, block_size=block_size)
-    if config.batch_distances == "batch":
-        _, other = similarity.nearest_other(x, block_size=block_size)
+    known = tracking.refresh(known, x, problem.gallery, block_size=config.block_size)
+    within = config.batch_distances == "batch"
+    if within:
+        _, nearest = nearest_reference(x, fixed, block_size=config.block_size)
     else:
-        other = similarity.nearest(
-            x, everything, exclude=rows, block_size=block_size
-        ).row
+        _, nearest = nearest_reference_of(
+            rows, everything, fixed, block_size=config.block_size
+        )
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
         x = hypersphere.normalize_rows(x)
-        pool = x if config.batch_distances == "batch" else everything.at[rows].set(x)
+        pool = x if within else everything.at[rows].set(x)
         terms = objective.terms_of_pairs(
             x,
-            pool[other],
-            gallery[known.row],
+            jnp.concatenate([pool, fixed])[nearest],
+            problem.gallery[known.row],
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )
@@ -89,7 +95,7 @@ def step(
         config.step_size,
         decay_rate=config.decay_rate,
         transition_steps=config.decay_every,
-    )(iteration)
+    )(moment.iteration)
     x = hypersphere.normalize_rows(x - rate * updates)
-    moved = State(x, opt_state, known)
+    moved = State(keep_away(x, problem, config), opt_state, known)
     return jax.tree.map(lambda a, b: a.at[rows].set(b), state, moved), terms

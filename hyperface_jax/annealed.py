@@ -32,7 +32,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import hypersphere, objective, schedule, similarity, tracking
+from hyperface_jax import hypersphere, objective, schedule, tracking
+from hyperface_jax.problem import Problem, keep_away, nearest_reference
 from hyperface_jax.repulsion import Repulsion, repulsion
 
 _MOMENTUM = 0.9
@@ -65,39 +66,41 @@ class State(NamedTuple):
     known: tracking.NearestGallery
 
 
-def init(x: jax.Array, gallery: jax.Array, config: Any) -> State:
+def init(x: jax.Array, problem: Problem, config: Any) -> State:
     """The state before the first step.
 
     Args:
       x: ``[n, d]``, unit rows, where to start.
-      gallery: ``[m, d]``, unit rows.
+      problem: what surrounds them.
       config: a :class:`hyperface_jax.PackingConfig`.
     """
-    known = tracking.start(x, gallery, block_size=config.block_size)
-    nearest, _ = similarity.nearest_other(x, block_size=config.block_size)
+    known = tracking.start(x, problem.gallery, block_size=config.block_size)
+    nearest, _ = nearest_reference(x, problem.fixed, block_size=config.block_size)
     return State(x, jnp.zeros_like(x), nearest, jnp.zeros(len(x)), known)
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
 def step(
-    state: State, gallery: jax.Array, iteration: jax.Array, *, config: Any
+    state: State, problem: Problem, moment: Any, *, config: Any
 ) -> tuple[State, objective.Terms]:
     """One iteration; the state is donated.
 
     Args:
       state: of :func:`init` or the previous step.
-      gallery: ``[m, d]``, unit rows.
-      iteration: which one, from 0: decides the temperatures.
+      problem: what surrounds the references.
+      moment: its fraction decides the temperatures.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
       The next state, and the terms of the objective before the step.
     """
     x, alpha = state.embeddings, config.regularization_weight
-    tau, outer = _temperatures(iteration, x.shape[1], config)
-    known = tracking.refresh(state.known, x, gallery, block_size=config.block_size)
-    pull = gallery[known.row]
-    found, state = _repulse(state, tau, outer, config.block_size)
+    tau, outer = _temperatures(moment.fraction, x.shape[1], config)
+    known = tracking.refresh(
+        state.known, x, problem.gallery, block_size=config.block_size
+    )
+    pull = problem.gallery[known.row]
+    found, state = _repulse(state, problem.fixed, tau, outer, config.block_size)
     direction = hypersphere.tangent(x, alpha * pull - found.force)
     direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]
     velocity = _MOMENTUM * state.velocity + config.step_size * direction
@@ -111,23 +114,27 @@ def step(
         regularization_weight=alpha,
         reduction=config.reduction,
     )
-    moved = hypersphere.normalize_rows(x + velocity)
+    moved = keep_away(hypersphere.normalize_rows(x + velocity), problem, config)
     return state._replace(embeddings=moved, velocity=velocity, known=known), terms
 
 
 def _temperatures(
-    iteration: jax.Array, d: int, config: Any
+    fraction: jax.Array, d: int, config: Any
 ) -> tuple[jax.Array, jax.Array | float]:
     """The temperature of pairs, and the outer one, of rows."""
     start, end = (t / math.sqrt(d) for t in (_INITIAL_TEMPERATURE, _FINAL_TEMPERATURE))
-    tau = schedule.geometric(start, end, config.iterations)(iteration)
+    tau = schedule.geometric(start, end, fraction)
     if config.reduction == "mean_nearest":
         return tau, math.inf
-    return tau, schedule.geometric(_INITIAL_SPREAD, end, config.iterations)(iteration)
+    return tau, schedule.geometric(_INITIAL_SPREAD, end, fraction)
 
 
 def _repulse(
-    state: State, tau: jax.Array, outer: jax.Array | float, block_size: int | None
+    state: State,
+    fixed: jax.Array,
+    tau: jax.Array,
+    outer: jax.Array | float,
+    block_size: int | None,
 ) -> tuple[Repulsion, State]:
     """The gradient of ``n S`` and its weights; updates the smoothed maxima."""
     smoothed = state.nearest + tau * state.log_count
@@ -135,7 +142,7 @@ def _repulse(
     # pairs weigh 1.
     share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))
     level = smoothed - tau * share
-    found = repulsion(state.embeddings, level, tau, block_size=block_size)
+    found = repulsion(state.embeddings, level, tau, fixed=fixed, block_size=block_size)
     smoothed = level + tau * jnp.log(jnp.maximum(found.row_weight, 1e-30))
     log_count = (smoothed - found.nearest) / tau
     return found, state._replace(nearest=found.nearest, log_count=log_count)

@@ -23,7 +23,12 @@ class Initial(NamedTuple):
 
 
 def from_gallery(
-    gallery: np.ndarray, labels: np.ndarray | None, n: int | None, seed: int
+    gallery: np.ndarray,
+    labels: np.ndarray | None,
+    n: int | None,
+    seed: int,
+    *,
+    taken: np.ndarray | None = None,
 ) -> Initial:
     """Chooses where ``n`` references start.
 
@@ -35,11 +40,13 @@ def from_gallery(
     Args:
       gallery: ``[m, d]`` float32, unit rows.
       labels: ``[m]`` integers, whose image each row is, or None.
-      n: how many, at least 2; None takes as many as the gallery has people.
+      n: how many, at least 1; None takes as many as the gallery has people.
       seed: of the choice.
+      taken: gallery rows whose people stand in an earlier set already: they are chosen
+        last.
 
     Raises:
-      InputError: ``n`` is below 2, or mixtures are needed of a single identity.
+      InputError: ``n`` is below 1, or mixtures are needed of a single identity.
     """
     random = np.random.default_rng(seed)
     rows = random.permutation(len(gallery))
@@ -47,8 +54,12 @@ def from_gallery(
         _, first = np.unique(labels[rows], return_index=True)
         # In the order of the permutation, so that any prefix is a random choice.
         rows = rows[np.sort(first)]
+    if taken is not None:
+        people = np.arange(len(gallery)) if labels is None else labels
+        last = np.isin(people[rows], people[taken])
+        rows = np.concatenate([rows[~last], rows[last]])
     n = len(rows) if n is None else n
-    checks.in_range(n, "num_identities", 2)
+    checks.in_range(n, "num_identities", 1)
     missing = max(0, n - len(rows))
     if missing and len(rows) < 2:
         raise InputError(

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperface_jax import hypersphere, similarity
-
-REDUCTIONS = ("min", "mean_nearest")
+from hyperface_jax.problem import nearest_reference
 
 
 class Terms(NamedTuple):
@@ -122,6 +121,7 @@ def measure(
     x: np.ndarray,
     gallery: np.ndarray | None,
     *,
+    fixed: np.ndarray | None = None,
     regularization_weight: float,
     reduction: str,
     block_size: int | None = None,
@@ -133,6 +133,7 @@ def measure(
     Args:
       x: ``[n, d]`` float32, unit rows.
       gallery: ``[m, d]`` float32, unit rows, or None: the regulariser is then 0.
+      fixed: ``[f, d]`` float32, unit rows that count as other references, or None.
       regularization_weight: ``α``.
       reduction: ``"min"`` or ``"mean_nearest"``.
       block_size: side of the tiles of cosines; None takes 512.
@@ -141,14 +142,15 @@ def measure(
       The terms as floats, and the cosines of each row to the nearest other row and to
       the nearest gallery row, ``[n]`` float64 each (the latter 1 without a gallery).
     """
-    double = x.astype(np.float64)
-    double /= np.linalg.norm(double, axis=1, keepdims=True)
-    other = np.asarray(similarity.nearest_other(x, block_size=block_size)[1])
-    nearest_cosine = np.sum(double * double[other], axis=1)
+    others = x if fixed is None else np.concatenate([x, fixed])
+    _, row = nearest_reference(
+        jnp.asarray(x), jnp.asarray(others[len(x) :]), block_size=block_size
+    )
+    nearest_cosine = _double_cosines(x, others[np.asarray(row)])
     gallery_cosine = np.ones(len(x))
     if gallery is not None:
         row = np.asarray(similarity.nearest(x, gallery, block_size=block_size).row)
-        gallery_cosine = np.sum(double * gallery[row].astype(np.float64), axis=1)
+        gallery_cosine = _double_cosines(x, gallery[row])
     terms = combine(
         float(nearest_cosine.max()),
         float(nearest_cosine.mean()),
@@ -157,3 +159,10 @@ def measure(
         reduction=reduction,
     )
     return terms, nearest_cosine, gallery_cosine
+
+
+def _double_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosines between corresponding rows, in double precision."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.sum(a * b, axis=1) / norms

@@ -8,14 +8,18 @@ import jax
 import numpy as np
 
 from hyperface_jax import objective
-from hyperface_jax.packing import PackingConfig, PackingResult
+from hyperface_jax.packing import PackingResult
+from hyperface_jax.packing_config import PackingConfig
 
 _HISTORY_POINTS = 200
 _HISTOGRAM_BINS = 100
 
 
 def packing_record(
-    result: PackingResult, initial: np.ndarray, gallery: np.ndarray | None
+    result: PackingResult,
+    initial: np.ndarray,
+    gallery: np.ndarray | None,
+    fixed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Everything a report needs to show of a packing, JSON-ready.
 
@@ -23,6 +27,7 @@ def packing_record(
       result: of :func:`hyperface_jax.pack_embeddings`.
       initial: ``[n, d]``, where the references started.
       gallery: ``[m, d]`` or None.
+      fixed: ``[f, d]``, the earlier references, or None.
 
     Returns:
       A dictionary: the settings, the figures of the result, ``initial`` (the same
@@ -33,6 +38,7 @@ def packing_record(
     before, before_cosine, _ = objective.measure(
         initial,
         gallery,
+        fixed=fixed,
         regularization_weight=config.regularization_weight,
         reduction=config.reduction,
         block_size=config.block_size,
@@ -48,9 +54,11 @@ def packing_record(
         "mean_nearest_cosine": result.mean_nearest_cosine,
         "regularization": result.regularization,
         "mean_gallery_cosine": float(result.gallery_cosine.mean()),
+        "enrolled_cosine": result.enrolled_cosine,
         "bound": result.bound,
         "gap": result.gap,
         "iterations": len(result.history["objective"]),
+        "stopped": result.stopped,
         "duplicates": result.duplicates,
         "seconds": round(result.seconds, 3),
         "device": str(jax.devices()[0]),
@@ -69,7 +77,10 @@ def packing_record(
 def _settings(config: PackingConfig) -> dict[str, Any]:
     """The settings in use: the defaults that depend on the method filled in."""
     filled = dataclasses.replace(
-        config, num_iterations=config.iterations, learning_rate=config.step_size
+        config,
+        num_iterations=config.iterations,
+        learning_rate=config.step_size,
+        tolerance=config.least_gain,
     )
     return dataclasses.asdict(filled)
 

@@ -44,6 +44,7 @@ def repulsion(
     level: jax.Array,
     temperature: jax.Array,
     *,
+    fixed: jax.Array | None = None,
     block_size: int | None = None,
 ) -> Repulsion:
     """Computes forces, weights and nearest cosines in one pass.
@@ -53,6 +54,8 @@ def repulsion(
       level: ``[n]``, the cosine at which a pair weighs 1, for each row; or a scalar,
         the same for all, which takes half the exponentials.
       temperature: ``τ`` > 0, in units of cosine.
+      fixed: ``[f, d]``, unit rows that repel as the others do but have no smoothed
+        maximum of their own: ``w_ji`` is 0 for them.
       block_size: side of the tiles of cosines; None takes 512.
     """
     n, d = x.shape
@@ -88,7 +91,32 @@ def repulsion(
     )
     tiles = jnp.asarray(np.stack(np.triu_indices(count), axis=1))
     total, _ = jax.lax.scan(visit, start, tiles)
+    if fixed is not None and len(fixed):
+        total = _repelled_by(fixed, total, blocks, levels, temperature)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], total)
+
+
+def _repelled_by(
+    fixed: jax.Array,
+    total: Repulsion,
+    blocks: jax.Array,
+    levels: jax.Array,
+    temperature: jax.Array,
+) -> Repulsion:
+    """Adds what fixed rows do to all blocks; one-sided, so two products a tile."""
+    size = blocks.shape[1]
+    count = -(-len(fixed) // size)
+    fixed_blocks = similarity.to_blocks(fixed, size)
+    tiles = jnp.asarray(np.indices((len(blocks), count)).reshape(2, -1).T)
+
+    def visit(total: Repulsion, tile: jax.Array) -> tuple[Repulsion, None]:
+        i, j = tile
+        c = similarity.cosines(blocks[i], fixed_blocks[j])
+        c = jnp.where(j * size + jnp.arange(size) < len(fixed), c, similarity.MASKED)
+        weights = _weights(c, levels[i][:, None], temperature)
+        return _add(total, i, c, weights, weights, fixed_blocks[j], 1.0), None
+
+    return jax.lax.scan(visit, total, tiles)[0]
 
 
 def _weights(c: jax.Array, level: jax.Array, temperature: jax.Array) -> jax.Array:

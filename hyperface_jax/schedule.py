@@ -1,5 +1,6 @@
 """Learning-rate and temperature schedules: functions from a step to a value."""
 
+import jax
 import optax
 
 
@@ -23,16 +24,16 @@ def staircase_decay(
     )
 
 
-def geometric(init_value: float, end_value: float, num_steps: int) -> optax.Schedule:
-    r"""Falls by a constant factor a step, from ``init_value`` to ``end_value``.
+def geometric(
+    init_value: float, end_value: float, fraction: jax.Array | float
+) -> jax.Array | float:
+    r"""Falls by a constant factor: a straight line on a logarithmic scale.
 
-    .. math:: \tau_t = \tau_0 (\tau_1 / \tau_0)^{t / (N - 1)}
+    .. math:: \tau(f) = \tau_0 (\tau_1 / \tau_0)^f
 
-    constant at :math:`\tau_1` after the last of the ``num_steps`` :math:`N` steps.
+    Args:
+      init_value: :math:`\tau_0` > 0.
+      end_value: :math:`\tau_1` > 0.
+      fraction: :math:`f`, how much of the run is over, in [0, 1].
     """
-    return optax.exponential_decay(
-        init_value,
-        max(1, num_steps - 1),
-        end_value / init_value,
-        end_value=end_value,
-    )
+    return init_value * (end_value / init_value) ** fraction

@@ -1,16 +1,37 @@
-"""Exact search among embeddings by cosine, in blocks."""
+"""Exact search among embeddings by cosine, in blocks, from memory or from disk."""
 
 import functools
-from typing import Any
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import checks, similarity
+from hyperface_jax import checks, embedding_file, similarity
 from hyperface_jax.commands import InputError
 
 _QUERIES_AT_ONCE = 1024
+# Rows brought to the device at once: 128 MB at 512 dimensions.
+_ROWS_AT_ONCE = 65_536
+# The k best lie in the k groups with the best maxima, and maxima are cheap.
+_GROUP = 16
+
+
+class RangeResult(NamedTuple):
+    """Rows within reach of queries; those of query i are ``offsets[i:i+2]``.
+
+    Attributes:
+      offsets: ``[q + 1]`` int64.
+      cosines: ``[total]`` float32, falling within a query.
+      rows: ``[total]`` int64.
+    """
+
+    offsets: np.ndarray
+    cosines: np.ndarray
+    rows: np.ndarray
 
 
 class EmbeddingIndex:
@@ -20,22 +41,53 @@ class EmbeddingIndex:
     float32. Of rows at equal cosine the lower comes first.
 
     Args:
-      embeddings: ``[n, d]``, unit rows.
-      block_size: rows compared at once, at least 1; None takes 512.
+      embeddings: ``[n, d]``, unit rows. A ``numpy.memmap`` is read piece by piece, at
+        every search anew, and may be larger than memory.
+      block_size: rows compared at once, at least 1; None takes 4,096.
 
     Raises:
       InputError: malformed rows or block size.
     """
 
     def __init__(self, embeddings: Any, *, block_size: int | None = None) -> None:
-        rows = checks.unit_rows(embeddings, "embeddings")
         if block_size is not None:
             checks.in_range(block_size, "block_size", 1)
-        self._block = similarity.fit_block_size(block_size, len(rows))
-        self._rows = jnp.asarray(rows)
+        self._on_disk = isinstance(embeddings, np.memmap)
+        if self._on_disk:
+            checks.unit_rows(embeddings[:1], "embeddings")
+        else:
+            embeddings = checks.unit_rows(embeddings, "embeddings")
+        self._rows = embeddings
+        self._block = min(block_size or 4096, len(embeddings), _ROWS_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, block_size: int | None = None
+    ) -> "EmbeddingIndex":
+        """Opens an embedding file without reading it whole: it may exceed memory.
+
+        Args:
+          path: an ``.npz`` embedding file, as :meth:`save` writes it.
+          block_size: rows compared at once.
+
+        Raises:
+          InputError: no such file, or not an embedding file.
+        """
+        return cls(_memory_map(os.fspath(path)), block_size=block_size)
+
+    def save(self, path: str | os.PathLike[str], **about: Any) -> None:
+        """Writes the embeddings to an embedding file.
+
+        Args:
+          path: the file.
+          **about: ``kind`` (by default ``"gallery"``), ``labels``, ``names``, ``model``
+            of :func:`hyperface_jax.save_embeddings`.
+        """
+        about = {"kind": "gallery", **about}
+        embedding_file.save_embeddings(path, np.asarray(self._rows), **about)
 
     def search(self, queries: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Finds the ``k`` rows nearest to each query.
@@ -50,40 +102,163 @@ class EmbeddingIndex:
         Raises:
           InputError: malformed queries, another dimension, or ``k`` out of range.
         """
-        queries = checks.unit_rows(queries, "queries")
-        checks.same_dimension(queries, self._rows, "queries and embeddings")
+        queries = self._check(queries)
         checks.in_range(k, "k", 1)
         if k > len(self):
             raise InputError(f"k is {k}, but the index holds only {len(self)} rows")
-        found = [
-            _top_k(
-                queries[start : start + _QUERIES_AT_ONCE], self._rows, k, self._block
-            )
-            for start in range(0, len(queries), _QUERIES_AT_ONCE)
-        ]
-        cosines, rows = (np.concatenate(part) for part in zip(*found, strict=True))
-        return cosines, rows.astype(np.int64)
+        cosines = np.full((len(queries), k), similarity.MASKED, np.float32)
+        rows = np.zeros((len(queries), k), np.int64)
+        for first, piece in self._pieces():
+            for part in _parts(len(queries)):
+                best = (cosines[part], (rows[part] - first).astype(np.int32))
+                found = _top_k(queries[part], piece, *best, self._block)
+                # Rows of earlier pieces count backwards from this one.
+                cosines[part], rows[part] = found[0], np.asarray(found[1]) + first
+        return cosines, rows
+
+    def range_search(self, queries: Any, min_cosine: float) -> RangeResult:
+        """Finds all rows at least as near as ``min_cosine`` to each query.
+
+        Args:
+          queries: ``[q, d]``, unit rows.
+          min_cosine: in [-1, 1].
+        """
+        queries = self._check(queries)
+        checks.in_range(min_cosine, "min_cosine", -1, 1)
+        found = []
+        for first, piece in self._pieces():
+            for start in range(0, len(piece), self._block):
+                block = piece[start : start + self._block]
+                for part in _parts(len(queries)):
+                    c = np.asarray(_cosines(queries[part], block))
+                    query, row = np.nonzero(c >= min_cosine)
+                    found.append(
+                        (c[query, row], query + part.start, row + first + start)
+                    )
+        cosines, query, rows = map(np.concatenate, zip(*found, strict=True))
+        order = np.lexsort((rows, -cosines, query))
+        counts = np.bincount(query, minlength=len(queries))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return RangeResult(offsets, cosines[order], rows[order].astype(np.int64))
+
+    def duplicates(self, min_cosine: float) -> tuple[np.ndarray, np.ndarray]:
+        """Finds all pairs of rows at least as near to each other as ``min_cosine``.
+
+        Args:
+          min_cosine: in [-1, 1].
+
+        Returns:
+          Pairs ``[p, 2]`` int64, the lower row first, in rising order, and their
+          cosines ``[p]`` float32.
+        """
+        pairs, cosines = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+        for first, piece in self._pieces():
+            near = self.range_search(piece, min_cosine)
+            query = first + np.repeat(np.arange(len(piece)), np.diff(near.offsets))
+            lower = query < near.rows
+            pairs.append(np.stack([query, near.rows], axis=1)[lower])
+            cosines.append(near.cosines[lower])
+        pair, cosine = np.concatenate(pairs), np.concatenate(cosines)
+        order = np.lexsort((pair[:, 1], pair[:, 0]))
+        return pair[order], cosine[order]
+
+    def _check(self, queries: Any) -> np.ndarray:
+        queries = checks.unit_rows(queries, "queries")
+        checks.same_dimension(queries, self._rows, "queries and embeddings")
+        return queries
+
+    def _pieces(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The rows piece by piece, with the number of the first of each."""
+        for first in range(0, len(self), _ROWS_AT_ONCE):
+            piece = self._rows[first : first + _ROWS_AT_ONCE]
+            if self._on_disk:
+                piece = checks.unit_rows(piece, f"embeddings from row {first}")
+            yield first, piece
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
+def _parts(queries: int) -> list[slice]:
+    return [
+        slice(start, min(start + _QUERIES_AT_ONCE, queries))
+        for start in range(0, queries, _QUERIES_AT_ONCE)
+    ]
+
+
+_cosines = jax.jit(similarity.cosines)
+
+
+@functools.partial(jax.jit, static_argnums=4)
 def _top_k(
-    queries: jax.Array, rows: jax.Array, k: int, block_size: int
+    queries: jax.Array,
+    rows: jax.Array,
+    cosine: jax.Array,
+    row: jax.Array,
+    block_size: int,
 ) -> tuple[jax.Array, jax.Array]:
+    """Merges the best of ``rows`` into the best so far, ``cosine`` and ``row``."""
+    k = cosine.shape[1]
+    width = -(-block_size // _GROUP) * _GROUP
     blocks = similarity.to_blocks(rows, block_size)
     starts = jnp.arange(len(blocks), dtype=jnp.int32) * block_size
 
     def visit(best: tuple, tile: tuple) -> tuple[tuple, None]:
         block, start = tile
-        row = start + jnp.arange(block_size, dtype=jnp.int32)
         c = similarity.cosines(queries, block)
-        c = jnp.where(row < len(rows), c, similarity.MASKED)
-        row = jnp.broadcast_to(row, c.shape)
+        valid = start + jnp.arange(block_size) < len(rows)
+        c = jnp.where(valid, c, similarity.MASKED)
+        padding = [(0, 0), (0, width - block_size)]
+        c = jnp.pad(c, padding, constant_values=similarity.MASKED)
+        groups = c.reshape(len(c), -1, _GROUP)
+        found, place = _best_of_groups(groups, k)
         # What was found before holds lower rows and comes first: ties go to them.
-        cosine = jnp.concatenate([best[0], c], axis=1)
-        row = jnp.concatenate([best[1], row], axis=1)
-        cosine, place = jax.lax.top_k(cosine, k)
-        return (cosine, jnp.take_along_axis(row, place, axis=1)), None
+        cosine = jnp.concatenate([best[0], found], axis=1)
+        row = jnp.concatenate([best[1], start + place], axis=1)
+        cosine, kept = jax.lax.top_k(cosine, k)
+        return (cosine, jnp.take_along_axis(row, kept, axis=1)), None
 
-    shape = (len(queries), k)
-    start = jnp.full(shape, similarity.MASKED), jnp.full(shape, -1, jnp.int32)
-    return jax.lax.scan(visit, start, (blocks, starts))[0]
+    return jax.lax.scan(visit, (cosine, row), (blocks, starts))[0]
+
+
+def _best_of_groups(groups: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The candidates ``[q, groups * 16]`` among which the ``k`` best are, in order.
+
+    An element among the ``k`` best can't be in a group that ``k`` groups precede in the
+    order of falling maximum and rising number: each would hold a better element.
+    """
+    count = min(k, groups.shape[1])
+    _, group = jax.lax.top_k(jnp.max(groups, axis=2), count)
+    group = jnp.sort(group, axis=1)
+    cosine = jnp.take_along_axis(groups, group[:, :, None], axis=1)
+    place = group[:, :, None] * _GROUP + jnp.arange(_GROUP, dtype=jnp.int32)
+    shape = (len(groups), count * _GROUP)
+    return cosine.reshape(shape), place.reshape(shape)
+
+
+def _memory_map(name: str) -> np.memmap:
+    """Maps the embeddings of an ``.npz`` file: NumPy stores them uncompressed."""
+    try:
+        with zipfile.ZipFile(name) as archive:
+            member = archive.getinfo("embeddings.npy")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise InputError(f"{name}: compressed; write it with numpy.savez")
+            with archive.open(member) as header:
+                version = np.lib.format.read_magic(header)
+                read = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }[version]
+                shape, fortran, dtype = read(header)
+                skipped = header.tell()
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: not an embedding file ({error})") from None
+    if fortran or len(shape) != 2 or dtype.hasobject:
+        raise InputError(f"{name}: embeddings are {dtype} {shape}, expected rows")
+    with open(name, "rb") as file:
+        # The local header repeats the name and may carry another extra field.
+        file.seek(member.header_offset + 26)
+        name_length, extra = np.frombuffer(file.read(4), "<u2").astype(int)
+    offset = member.header_offset + 30 + name_length + extra + skipped
+    return np.memmap(name, dtype, "r", int(offset), shape)

@@ -14,23 +14,24 @@ import pathlib
 import sys
 from typing import Any
 
+import numpy as np
 from absl import flags
 
-from hyperface_jax import files, initialization
-from hyperface_jax.algorithm2 import DISTANCES
+from hyperface_jax import checks, files, initialization
+from hyperface_jax.cli import packing_flags
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
-    check_model,
     load_embeddings,
     save_embeddings,
 )
-from hyperface_jax.objective import REDUCTIONS
-from hyperface_jax.packing import METHODS, PackingConfig, pack_embeddings
+from hyperface_jax.packing import PackingResult, pack_embeddings
+from hyperface_jax.packing_config import PackingConfig
 from hyperface_jax.record import packing_record
+from hyperface_jax.similarity import nearest
 
 FLAGS = flags.FlagValues()
-_DEFAULTS = PackingConfig()
+_SURROUNDINGS = ("fixed", "enrolled")
 
 flags.DEFINE_string(
     "gallery", None, "Embedding file of the gallery (.npz).", flag_values=FLAGS
@@ -51,77 +52,20 @@ flags.DEFINE_string(
     "Embedding file whose rows the references start at, instead of gallery rows.",
     flag_values=FLAGS,
 )
-flags.DEFINE_enum(
-    "method",
-    _DEFAULTS.method,
-    tuple(METHODS),
-    "annealed: smoothed repulsion, hundreds of iterations. algorithm1: the paper's. "
-    "algorithm2: the paper's on random batches, for very many identities.",
+flags.DEFINE_string(
+    "fixed",
+    None,
+    "Reference file of an earlier set to add to: its references stay as they are, come "
+    "first in the output, and the new ones keep away from them.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "num_iterations",
-    _DEFAULTS.num_iterations,
-    "By default 300 for annealed, 100000 for the others.",
+flags.DEFINE_string(
+    "enrolled",
+    None,
+    "Embedding file of real people whom no reference may resemble.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float(
-    "learning_rate",
-    _DEFAULTS.learning_rate,
-    "algorithm1 and 2: Adam's initial rate, by default 0.01. annealed: step length "
-    "relative to the curvature, by default 1.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "decay_rate",
-    _DEFAULTS.decay_rate,
-    "algorithm1 and 2: factor on the learning rate every decay_every iterations.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "decay_every",
-    _DEFAULTS.decay_every,
-    "algorithm1 and 2: iterations between two drops of the learning rate.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "batch_size",
-    _DEFAULTS.batch_size,
-    "algorithm2: references drawn an iteration.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    "batch_distances",
-    _DEFAULTS.batch_distances,
-    DISTANCES,
-    "algorithm2: distances within the batch, or from the batch to all references.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "regularization_weight",
-    _DEFAULTS.regularization_weight,
-    "How much staying near the gallery counts against being apart; 0 ignores it.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    "reduction",
-    _DEFAULTS.reduction,
-    REDUCTIONS,
-    "What is maximised: the smallest distance, or the mean distance to the nearest.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "block_size",
-    _DEFAULTS.block_size,
-    "Side of the tiles of cosines in memory; by default 512.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "seed",
-    _DEFAULTS.seed,
-    "Of the choice of starting rows and of nudges that part equal ones.",
-    flag_values=FLAGS,
-)
+packing_flags.define(FLAGS)
 flags.DEFINE_bool(
     "overwrite", False, "Replace an output of other settings.", flag_values=FLAGS
 )
@@ -131,13 +75,18 @@ def main() -> None:
     for name in ("gallery", "output"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required; see --help")
-    config = PackingConfig(**{name: FLAGS[name].value for name in vars(_DEFAULTS)})
+    config = packing_flags.config(FLAGS)
     inputs = _fingerprint()
-    if _already_packed(inputs):
+    record = _packed_before(inputs)
+    if record is not None:
         print(f"{FLAGS.output}: already packed with these settings")
+        _check_enrolled(record)
         return
     gallery = load_embeddings(FLAGS.gallery)
-    initial, names = _initial(gallery, config)
+    fixed, enrolled = (_surrounding(FLAGS[n].value, gallery) for n in _SURROUNDINGS)
+    initial, names = _initial(gallery, fixed, config)
+    output = pathlib.Path(FLAGS.output)
+    checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     with progress(
         total=config.iterations, description="packing", unit="iteration"
     ) as bar:
@@ -150,25 +99,63 @@ def main() -> None:
             bar.update(iteration - bar.n)
 
         result = pack_embeddings(
-            initial, gallery.embeddings, config, on_progress=on_progress
+            initial,
+            gallery.embeddings,
+            config,
+            fixed=fixed and fixed.embeddings,
+            enrolled=enrolled and enrolled.embeddings,
+            on_progress=on_progress,
+            checkpoint_path=checkpoint_path,
         )
-    record = packing_record(result, initial, gallery.embeddings)
+    record = _save(result, initial, names, gallery, fixed, inputs)
+    checkpoint_path.unlink(missing_ok=True)
+    _check_enrolled(record)
+
+
+def _save(
+    result: PackingResult,
+    initial: np.ndarray,
+    names: list[str],
+    gallery: EmbeddingFile,
+    fixed: EmbeddingFile | None,
+    inputs: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes the references, the fixed ones first; says and returns how they are."""
+    record = packing_record(
+        result, initial, gallery.embeddings, fixed and fixed.embeddings
+    )
+    record["inputs"] = inputs
+    embeddings = result.embeddings
+    if fixed is not None:
+        embeddings = np.concatenate([fixed.embeddings, embeddings])
+        names = [*_names(fixed, "fixed"), *names]
     save_embeddings(
         FLAGS.output,
-        result.embeddings,
+        embeddings,
         kind="references",
-        labels=range(len(initial)),
+        labels=np.arange(len(embeddings)),
         names=names,
         model=gallery.metadata.get("model"),
-        packing={**record, "inputs": inputs},
+        packing=record,
         settings=settings_of(FLAGS),
     )
     print(
-        f"{FLAGS.output}: {len(initial)} references, max cosine "
+        f"{FLAGS.output}: {len(embeddings)} references, max cosine "
         f"{record['initial']['max_cosine']:.4f} -> {result.max_cosine:.4f} (bound "
         f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
-        f"{result.objective:.4f}, {result.seconds:.1f} s"
+        f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
     )
+    return record
+
+
+def _check_enrolled(record: dict[str, Any]) -> None:
+    found, limit = record["enrolled_cosine"], record["max_enrolled_cosine"]
+    if found > limit:
+        raise InputError(
+            f"{FLAGS.output}: the best found comes within cosine {found:.4f} of an "
+            f"enrolled person, {found - limit:.4f} more than allowed; raise "
+            "--max_enrolled_cosine or ask for fewer identities"
+        )
 
 
 def _fingerprint() -> dict[str, Any]:
@@ -176,7 +163,7 @@ def _fingerprint() -> dict[str, Any]:
     depends = settings_of(FLAGS)
     for name in ("output", "overwrite"):
         depends.pop(name)
-    for name in ("gallery", "initial"):
+    for name in ("gallery", "initial", *_SURROUNDINGS):
         path = depends[name]
         if path is not None and not os.path.isfile(path):
             raise InputError(f"{path}: no such file; check --{name}")
@@ -184,40 +171,54 @@ def _fingerprint() -> dict[str, Any]:
     return depends
 
 
-def _already_packed(inputs: dict[str, Any]) -> bool:
+def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an output that this very command wrote; None without an output."""
     if not pathlib.Path(FLAGS.output).exists() or FLAGS.overwrite:
-        return False
+        return None
     record = load_embeddings(FLAGS.output).metadata.get("packing") or {}
     found = record.get("inputs")
-    if found == inputs:
-        return True
     if found is None:
         raise InputError(f"{FLAGS.output} exists and isn't of this command; move it")
-    name = next(k for k in inputs if found.get(k) != inputs[k])
-    raise InputError(
-        f"{FLAGS.output} exists and was packed with another {name} "
-        f"({found.get(name)}, now {inputs[name]}); choose another --output, "
-        "or pass --overwrite"
-    )
+    for name, value in inputs.items():
+        if found.get(name) != value:
+            raise InputError(
+                f"{FLAGS.output} exists and was packed with another {name} "
+                f"({found.get(name)}, now {value}); choose another --output, or pass "
+                "--overwrite"
+            )
+    return record
 
 
-def _initial(gallery: EmbeddingFile, config: PackingConfig) -> tuple[Any, list[str]]:
+def _surrounding(path: str | None, gallery: EmbeddingFile) -> EmbeddingFile | None:
+    if not path:
+        return None
+    return load_embeddings(path, model=gallery.metadata.get("model"))
+
+
+def _initial(
+    gallery: EmbeddingFile, fixed: EmbeddingFile | None, config: PackingConfig
+) -> tuple[np.ndarray, list[str]]:
     """The rows to start at, and the name of each: of what it was."""
     if FLAGS.initial:
-        start = load_embeddings(FLAGS.initial)
-        check_model(
-            start.metadata.get("model"), gallery.metadata.get("model"), FLAGS.initial
-        )
+        start = _surrounding(FLAGS.initial, gallery)
         n = FLAGS.num_identities or len(start.embeddings)
         if n > len(start.embeddings):
             raise InputError(
                 f"{FLAGS.initial}: {len(start.embeddings)} rows, --num_identities asks "
                 f"for {n}; ask for fewer, or leave out --initial"
             )
-        names = start.names if start.names is not None else [""] * n
-        return start.embeddings[:n], list(names[:n])
+        return start.embeddings[:n], _names(start, "initial")[:n]
+    taken = None
+    if fixed is None and FLAGS.num_identities is not None:
+        checks.in_range(FLAGS.num_identities, "num_identities", 2)
+    if fixed is not None:
+        taken = np.asarray(nearest(fixed.embeddings, gallery.embeddings).row)
     chosen = initialization.from_gallery(
-        gallery.embeddings, gallery.labels, FLAGS.num_identities, config.seed
+        gallery.embeddings,
+        gallery.labels,
+        FLAGS.num_identities,
+        config.seed,
+        taken=taken,
     )
     if chosen.num_mixtures:
         print(
@@ -225,12 +226,16 @@ def _initial(gallery: EmbeddingFile, config: PackingConfig) -> tuple[Any, list[s
             f"references; the other {chosen.num_mixtures} start at mixtures of two",
             file=sys.stderr,
         )
-    names = gallery.names
-    if names is None:
-        names = [f"row {row}" for row in range(len(gallery.embeddings))]
+    names = _names(gallery, "gallery")
     return chosen.embeddings, [
-        str(names[row]) if row >= 0 else "mixture" for row in chosen.gallery_rows
+        names[row] if row >= 0 else "mixture" for row in chosen.gallery_rows
     ]
+
+
+def _names(file: EmbeddingFile, what: str) -> list[str]:
+    if file.names is not None:
+        return [str(name) for name in file.names]
+    return [f"{what} row {row}" for row in range(len(file.embeddings))]
 
 
 def run() -> None:

@@ -8,6 +8,9 @@ import packing_oracles
 import pytest
 
 from hyperface_jax import PackingConfig, algorithm2, pack_embeddings
+from hyperface_jax.descent import Moment
+from hyperface_jax.packing_config import BATCH_DISTANCES
+from hyperface_jax.problem import Problem
 
 INITIAL = packing_oracles.clustered_rows(25, 16)
 GALLERY = packing_oracles.clustered_rows(40, 16, seed=1)
@@ -16,7 +19,7 @@ CONFIG = PackingConfig(
 )
 
 
-@pytest.mark.parametrize("distances", algorithm2.DISTANCES)
+@pytest.mark.parametrize("distances", BATCH_DISTANCES)
 def test_a_batch_of_all_is_algorithm1(distances):
     config = dataclasses.replace(CONFIG, batch_distances=distances)
     found = pack_embeddings(INITIAL, GALLERY, config)
@@ -27,15 +30,17 @@ def test_a_batch_of_all_is_algorithm1(distances):
     np.testing.assert_allclose(found.embeddings, x, atol=1e-4)
 
 
-@pytest.mark.parametrize("distances", algorithm2.DISTANCES)
+@pytest.mark.parametrize("distances", BATCH_DISTANCES)
 def test_only_the_batch_moves_and_its_terms_are_the_batch_s(distances):
     config = dataclasses.replace(CONFIG, batch_size=7, batch_distances=distances)
-    gallery = jnp.asarray(GALLERY)
-    state = algorithm2.init(jnp.asarray(INITIAL), gallery, config)
+    nothing = jnp.zeros((0, 16))
+    problem = Problem(jnp.asarray(GALLERY), nothing, nothing)
+    state = algorithm2.init(jnp.asarray(INITIAL), problem, config)
     moved_ever = np.zeros(25, bool)
     for iteration in range(30):
         before = np.asarray(state.embeddings)
-        state, terms = algorithm2.step(state, gallery, iteration, config=config)
+        moment = Moment(iteration, 0.0)
+        state, terms = algorithm2.step(state, problem, moment, config=config)
         moved = (np.asarray(state.embeddings) != before).any(axis=1)
         assert moved.sum() == 7
         moved_ever |= moved

@@ -42,5 +42,14 @@ def test_more_than_the_gallery_has_start_at_mixtures():
 def test_one_person_cannot_be_mixed():
     with pytest.raises(InputError, match="one identity"):
         from_gallery(GALLERY, np.zeros(30), 5, 0)
-    with pytest.raises(InputError, match="num_identities is 1"):
-        from_gallery(GALLERY, None, 1, 0)
+    with pytest.raises(InputError, match="num_identities is 0"):
+        from_gallery(GALLERY, None, 0, 0)
+
+
+def test_people_of_an_earlier_set_are_chosen_last():
+    labels = np.arange(30) // 3
+    taken = np.array([0, 4, 29])  # Of people 0, 1 and 9.
+    chosen = from_gallery(GALLERY, labels, 8, 0, taken=taken)
+    people = labels[chosen.gallery_rows]
+    assert set(people[:7]) == set(range(2, 9))
+    assert people[7] in (0, 1, 9)

@@ -7,8 +7,7 @@ import packing_oracles
 import pytest
 
 from hyperface_jax import objective
-
-REDUCTIONS = objective.REDUCTIONS
+from hyperface_jax.packing_config import REDUCTIONS
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,9 @@ def test_every_setting_reaches_the_packing(call, gallery, tmp_path):
         "batch_size": 5,
         "batch_distances": "all",
         "block_size": 4,
+        "time_limit": 100.0,
+        "tolerance": 1e-9,
+        "max_enrolled_cosine": 0.4,
         "seed": 9,
     }
     output = tmp_path / "references.npz"
@@ -125,6 +128,43 @@ def test_initial_rows_from_a_file(call, gallery, tmp_path, unit_rows):
     code, _, error = call(pack, **settings, num_identities=8, overwrite="true")
     assert code == 2
     assert "7 rows, --num_identities asks for 8" in error
+
+
+def test_a_set_grows_without_moving(call, gallery, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    settings = {"gallery": gallery, "num_iterations": 20}
+    call(pack, **settings, output=first, num_identities=6)
+    code, printed, _ = call(
+        pack, **settings, output=second, num_identities=4, fixed=first
+    )
+    assert code == 0
+    assert "10 references" in printed
+    before, after = load_embeddings(first), load_embeddings(second)
+    np.testing.assert_array_equal(after.embeddings[:6], before.embeddings)
+    assert after.names[:6].tolist() == before.names.tolist()
+    assert after.labels.tolist() == list(range(10))
+    # The new ones start at the people whom the first set left.
+    assert len({name for name in after.names}) == 10
+
+
+def test_enrolled_people_are_kept_away_from(call, gallery, tmp_path, unit_rows):
+    enrolled, output = tmp_path / "enrolled.npz", tmp_path / "references.npz"
+    save_embeddings(enrolled, unit_rows[:3], kind="gallery", model=MODEL)
+    settings = {"gallery": gallery, "enrolled": enrolled, "num_iterations": 20}
+    code, *_ = call(pack, **settings, output=output, max_enrolled_cosine=0.6)
+    assert code == 0
+    found = load_embeddings(output)
+    cosine = found.embeddings.astype(float) @ unit_rows[:3].T
+    assert cosine.max() <= 0.6 + 1e-6
+    assert found.metadata["packing"]["enrolled_cosine"] == pytest.approx(cosine.max())
+    everywhere = np.concatenate([np.eye(8), -np.eye(8)]).astype(np.float32)
+    save_embeddings(enrolled, everywhere, kind="gallery", model=MODEL)
+    code, _, error = call(
+        pack, **settings, output=output, max_enrolled_cosine=0.1, overwrite="true"
+    )
+    assert code == 2
+    assert "more than allowed" in error
+    assert load_embeddings(output).metadata["packing"]["enrolled_cosine"] > 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,190 @@
+"""The loop around a solver's steps: progress, stopping, checkpoints."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from hyperface_jax import checkpoint, objective
+from hyperface_jax.commands import InputError
+
+OnProgress = Callable[[int, objective.Terms], None]
+
+_SECONDS_BETWEEN_REPORTS = 0.25
+# Convergence is judged by what this many iterations gained over as many before, and
+# not before half the run is over, when the temperatures are still high.
+_PATIENCE = 25
+_EARLIEST_STOP = 0.5
+
+
+class Moment(NamedTuple):
+    """When a step happens.
+
+    Attributes:
+      iteration: int32, counted from 0: decides batches and learning rates.
+      fraction: float32, how much of the run is over, in [0, 1], in iterations or in
+        time, whichever is further: decides temperatures.
+    """
+
+    iteration: Any
+    fraction: Any
+
+
+class Checkpoints(NamedTuple):
+    """Where and when to keep checkpoints.
+
+    Attributes:
+      path: the file.
+      fingerprint: of the run, see :func:`hyperface_jax.checkpoint.fingerprint`.
+      seconds: at least this long between two of them.
+    """
+
+    path: Any
+    fingerprint: str
+    seconds: float
+
+
+class Descent(NamedTuple):
+    """What a descent found.
+
+    Attributes:
+      state: the solver's last state.
+      history: ``[iterations, terms]`` float32, the terms before each iteration.
+      stopped: why it stopped, in a sentence.
+      seconds: how long it took, over all runs.
+    """
+
+    state: Any
+    history: np.ndarray
+    stopped: str
+    seconds: float
+
+
+def descend(
+    state: Any,
+    step: Callable[[Any, Moment], tuple[Any, objective.Terms]],
+    config: Any,
+    *,
+    on_progress: OnProgress | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Descent:
+    """Steps until converged, out of iterations or out of time.
+
+    Args:
+      state: where to start.
+      step: one iteration.
+      config: a :class:`hyperface_jax.PackingConfig`.
+      on_progress: called with the iterations done and the terms, a few times a second.
+      checkpoints: where to keep them, or None. A descent found there is continued, to
+        the same bits as if it had never stopped; an interrupted one is saved first.
+
+    Raises:
+      InputError: the objective stopped being finite, or the checkpoint isn't ours.
+    """
+    history: list[np.ndarray] = []
+    begun = time.monotonic()
+    if checkpoints is not None:
+        found = checkpoint.load(checkpoints.path, state, checkpoints.fingerprint)
+        if found is not None:
+            state, history = found.state, list(found.history)
+            begun -= found.seconds
+    now = reported = saved = time.monotonic()
+
+    def save() -> None:
+        if checkpoints is not None:
+            found = checkpoint.Checkpoint(
+                len(history), now - begun, state, np.stack(history)
+            )
+            checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
+
+    with _interruptions() as interrupted:
+        while (stopped := _reason(history, now - begun, config)) is None:
+            state, terms = step(state, _moment(len(history), now - begun, config))
+            history.append(np.asarray(jax.device_get(terms), np.float32))
+            _check_finite(history)
+            now = time.monotonic()
+            if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
+                on_progress(len(history), objective.Terms(*map(float, history[-1])))
+                reported = now
+            if checkpoints is not None and now - saved > checkpoints.seconds:
+                save()
+                saved = now
+            if interrupted:
+                save()
+                raise KeyboardInterrupt
+    if on_progress is not None:
+        on_progress(len(history), objective.Terms(*map(float, history[-1])))
+    return Descent(state, np.stack(history), stopped, now - begun)
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Holds Ctrl-C and SIGTERM back until a step is complete.
+
+    A step gives its input away to be overwritten, so in the middle of one there is no
+    state to save.
+
+    Yields:
+      A list, empty until a signal arrives. A second signal interrupts at once.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Signals arrive in the main thread alone.
+        return
+    handlers = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _moment(iteration: int, seconds: float, config: Any) -> Moment:
+    fraction = iteration / max(1, config.iterations - 1)
+    if config.time_limit is not None:
+        fraction = max(fraction, min(1.0, seconds / config.time_limit))
+    return Moment(np.int32(iteration), np.float32(fraction))
+
+
+def _check_finite(history: list[np.ndarray]) -> None:
+    if not np.isfinite(history[-1]).all():
+        raise InputError(
+            f"packing left the finite numbers at iteration {len(history)}; the "
+            "learning_rate is too large: lower it"
+        )
+
+
+def _reason(history: list[np.ndarray], seconds: float, config: Any) -> str | None:
+    """Why to stop now, or None to go on."""
+    done = len(history)
+    if done == 0:
+        return None
+    earliest = max(2 * _PATIENCE, _EARLIEST_STOP * config.iterations)
+    if config.least_gain is not None and done >= earliest:
+        recent = [row[0] for row in history[-2 * _PATIENCE :]]
+        gain = float(min(recent[:_PATIENCE]) - min(recent[_PATIENCE:]))
+        if gain < config.least_gain:
+            return (
+                f"converged: the last {_PATIENCE} of {done} iterations lowered the "
+                f"objective by less than {config.least_gain:g}"
+            )
+    if done >= config.iterations:
+        return f"finished: all {done} iterations are done"
+    if config.time_limit is not None and seconds >= config.time_limit:
+        return f"time limit: {config.time_limit:g} s are over after {done} iterations"
+    return None

@@ -1,0 +1,99 @@
+"""The settings of packing, their defaults and their ranges."""
+
+import dataclasses
+
+from hyperface_jax import checks
+
+METHODS = ("annealed", "algorithm1", "algorithm2")
+REDUCTIONS = ("min", "mean_nearest")
+BATCH_DISTANCES = ("batch", "all")
+_DEFAULT_ITERATIONS = {"annealed": 300, "algorithm1": 100_000, "algorithm2": 100_000}
+_DEFAULT_LEARNING_RATE = {"annealed": 1.0, "algorithm1": 0.01, "algorithm2": 0.01}
+_DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class PackingConfig:
+    """How to pack.
+
+    Attributes:
+      method: ``"annealed"`` (smoothed repulsion, converges in hundreds of iterations),
+        ``"algorithm1"`` (the paper's) or ``"algorithm2"`` (the paper's, on batches).
+      num_iterations: at most this many, at least 1; None takes 300 for annealed and
+        the paper's 100,000 for the others.
+      time_limit: seconds after which to stop, more than 0; annealed then cools as fast
+        as the time demands. None is no limit.
+      tolerance: stop when 25 iterations lowered the objective by less than this. None
+        takes 1e-6 for annealed; the others then do all their iterations.
+      learning_rate: more than 0; for algorithm1 and algorithm2 Adam's initial rate,
+        None takes 0.01; for annealed the step's length relative to the curvature, None
+        takes 1.
+      decay_rate: algorithm1 and algorithm2: what the rate is multiplied by, in (0, 1].
+      decay_every: algorithm1 and algorithm2: after every so many iterations.
+      batch_size: algorithm2: references drawn an iteration, at least 2; more than there
+        are means all.
+      batch_distances: algorithm2: distances within the ``"batch"``, or from the batch
+        to ``"all"`` references.
+      regularization_weight: ``α`` >= 0, how much staying near the gallery counts
+        against being apart; 0 forgets the gallery.
+      reduction: ``"min"`` maximises the smallest distance between two references,
+        ``"mean_nearest"`` the mean distance to the nearest other.
+      max_enrolled_cosine: how near a reference may come to an enrolled embedding, in
+        (-1, 1); has no effect without enrolled embeddings.
+      block_size: side of the tiles of cosines in memory, at least 1; None takes 512;
+        more than there are rows means one tile.
+      seed: of algorithm2's batches, and of the nudges that separate equal rows; nothing
+        else is random.
+    """
+
+    method: str = "annealed"
+    num_iterations: int | None = None
+    time_limit: float | None = None
+    tolerance: float | None = None
+    learning_rate: float | None = None
+    decay_rate: float = 0.75
+    decay_every: int = 5000
+    batch_size: int = 1000
+    batch_distances: str = "batch"
+    regularization_weight: float = 0.5
+    reduction: str = "min"
+    max_enrolled_cosine: float = 0.3
+    block_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.method, "method", METHODS)
+        checks.one_of(self.reduction, "reduction", REDUCTIONS)
+        checks.one_of(self.batch_distances, "batch_distances", BATCH_DISTANCES)
+        for name in ("num_iterations", "block_size", "decay_every"):
+            if getattr(self, name) is not None:
+                checks.in_range(getattr(self, name), name, 1)
+        for name in ("time_limit", "learning_rate"):
+            if getattr(self, name) is not None:
+                checks.in_range(getattr(self, name), name, 0, 1e9, open_low=True)
+        if self.tolerance is not None:
+            checks.in_range(self.tolerance, "tolerance", 0, 1e9)
+        checks.in_range(self.decay_rate, "decay_rate", 0, 1, open_low=True)
+        checks.in_range(self.batch_size, "batch_size", 2)
+        checks.in_range(self.regularization_weight, "regularization_weight", 0, 1e6)
+        checks.in_range(
+            self.max_enrolled_cosine, "max_enrolled_cosine", -1, 1, open_low=True
+        )
+        checks.in_range(self.seed, "seed", 0, 2**32 - 1)
+
+    @property
+    def iterations(self) -> int:
+        """The largest number of iterations, the method's default filled in."""
+        return self.num_iterations or _DEFAULT_ITERATIONS[self.method]
+
+    @property
+    def step_size(self) -> float:
+        """The learning rate, the method's default filled in."""
+        return self.learning_rate or _DEFAULT_LEARNING_RATE[self.method]
+
+    @property
+    def least_gain(self) -> float | None:
+        """The tolerance, the method's default filled in; None never stops early."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return _DEFAULT_TOLERANCE[self.method]

@@ -1,0 +1,86 @@
+"""Every compiled entry point lowers for a GPU: no callback, nothing n x n, float32."""
+
+import functools
+import math
+import re
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import packing_oracles
+import pytest
+
+from hyperface_jax import (
+    PackingConfig,
+    algorithm1,
+    algorithm2,
+    annealed,
+    repulsion,
+    search,
+    similarity,
+    tracking,
+)
+from hyperface_jax.descent import Moment
+from hyperface_jax.problem import Problem
+
+N, D, BLOCK = 400, 8, 32
+X = jnp.asarray(packing_oracles.random_rows(N, D))
+PROBLEM = Problem(X, X[:100], X[:50])
+SOLVERS = {"annealed": annealed, "algorithm1": algorithm1, "algorithm2": algorithm2}
+
+
+def solver_step(method):
+    config = PackingConfig(method=method, block_size=BLOCK, batch_size=90)
+    solver = SOLVERS[method]
+    state = solver.init(jnp.copy(X), PROBLEM, config)
+    return functools.partial(solver.step, config=config), state, PROBLEM, Moment(1, 0.5)
+
+
+ENTRY_POINTS = {
+    "nearest": lambda: (
+        functools.partial(similarity.nearest, block_size=BLOCK),
+        X,
+        X[:300],
+    ),
+    "nearest_other": lambda: (
+        functools.partial(similarity.nearest_other, block_size=BLOCK),
+        X,
+    ),
+    "refresh": lambda: (
+        functools.partial(tracking.refresh, block_size=BLOCK),
+        tracking.unknown(X),
+        X,
+        X,
+    ),
+    "repulsion": lambda: (
+        functools.partial(repulsion.repulsion, block_size=BLOCK),
+        X,
+        jnp.zeros(N),
+        0.1,
+    ),
+    "top_k": lambda: (
+        lambda *arrays: search._top_k(*arrays, BLOCK),
+        X[:20],
+        X,
+        jnp.zeros((20, 3)),
+        jnp.zeros((20, 3), jnp.int32),
+    ),
+    **{f"{method} step": functools.partial(solver_step, method) for method in SOLVERS},
+}
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_lowers_for_cuda(name):
+    function, *arguments = ENTRY_POINTS[name]()
+    exported = jax.export.export(jax.jit(function), platforms=["cuda"])(*arguments)
+    text = exported.mlir_module()
+    assert "callback" not in text
+    sizes = [
+        math.prod(map(int, shape.split("x")[:-1]))
+        for shape in re.findall(r"tensor<((?:\d+x)+[a-z]\w*)>", text)
+    ]
+    assert N * D <= max(sizes) < N * N / 4
+    products = re.findall(r"stablehlo\.dot_general.*", text)
+    assert products
+    # A GPU would otherwise round the factors to 10 bits.
+    assert all("HIGHEST" in product for product in products)
