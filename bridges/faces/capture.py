@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-# Weights of expression targets (action units); the last column of a smile opens the
-# mouth a little so that teeth show.
+# Weights of expression targets (action units); those not in ``_ONE_SIDED`` come as a
+# left and a right one.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "smile": {"mouthSmile": 0.7, "cheekSquint": 0.4, "eyeSquint": 0.15},
