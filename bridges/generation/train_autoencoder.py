@@ -293,6 +293,12 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
     "learning_rate", _DEFAULTS.learning_rate, "Its peak.", flag_values=FLAGS
 )
+flags.DEFINE_float(
+    "feature_weight",
+    _DEFAULTS.feature_weight,
+    "Weight of the recogniser's features (decoder phase).",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of the run.", flag_values=FLAGS)
 
 
@@ -308,6 +314,7 @@ def main() -> None:
         num_processes=FLAGS.num_processes,
         batch_size=FLAGS.batch_size,
         learning_rate=FLAGS.learning_rate,
+        feature_weight=FLAGS.feature_weight,
         seed=FLAGS.seed,
     )
     train_autoencoder(
