@@ -79,6 +79,18 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     sys.exit(0)
 
 
+def require_flags(flag_values: flags.FlagValues, *names: str) -> None:
+    """Checks that the flags a command can't do without were given.
+
+    Raises:
+      InputError: one is missing or empty; says what it is for.
+    """
+    for name in names:
+        if not flag_values[name].value:
+            text = _one_line(flag_values[name].help).rstrip(".")
+            raise InputError(f"--{name} is missing: {text}; see --help")
+
+
 def progress(
     iterable: Iterable[Any] | None = None,
     *,

@@ -10,23 +10,15 @@ Example:
   hyperface-demo --output=runs/demo --compare
 """
 
-import dataclasses
-
 from absl import flags
 
+from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.demo.chain import run_demo
 from bridges.demo.config import DemoConfig
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
-_DEFINE = {
-    bool: flags.DEFINE_bool,
-    float: flags.DEFINE_float,
-    int: flags.DEFINE_integer,
-    str: flags.DEFINE_string,
-}
 _HELP = {
     "gallery_identities": "people rendered for the gallery",
     "gallery_images": "gallery images of each",
@@ -47,20 +39,16 @@ _HELP = {
     "seed": "of everything random",
 }
 
-flags.DEFINE_string("output", None, "the run folder", flag_values=FLAGS)
-for _field in dataclasses.fields(DemoConfig):
-    _DEFINE[_field.type](
-        _field.name, _field.default, _HELP[_field.name], flag_values=FLAGS
-    )
+flags.DEFINE_string(
+    "output", None, "the folder of the run, runs/demo say", flag_values=FLAGS
+)
+define_config_flags(DemoConfig(), _HELP, FLAGS)
 
 
 def main() -> None:
-    if not FLAGS.output:
-        raise InputError(
-            "--output is missing: name a folder for the run, runs/demo say"
-        )
-    names = [field.name for field in dataclasses.fields(DemoConfig)]
-    config = DemoConfig(**{name: FLAGS[name].value for name in names})
+    """Runs the chain with the settings that the flags give."""
+    require_flags(FLAGS, "output")
+    config = config_from_flags(DemoConfig(), FLAGS)
     result = run_demo(FLAGS.output, config, announce=_announce)
     print(result.headline())
 
@@ -70,6 +58,7 @@ def _announce(line: str) -> None:
 
 
 def run() -> None:
+    """Entry point of ``hyperface-demo``."""
     run_command(main, FLAGS)
 
 

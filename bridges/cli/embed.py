@@ -12,8 +12,7 @@ hyperface-search take.
 from absl import flags
 
 from bridges.embedding.gallery import embed_folder
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
@@ -38,10 +37,8 @@ flags.DEFINE_enum(
 
 
 def main() -> None:
-    if not FLAGS.images:
-        raise InputError("--images is needed: the folder to embed")
-    if not FLAGS.output:
-        raise InputError("--output is needed: the .npz file to write")
+    """Embeds the folder that the flags name."""
+    require_flags(FLAGS, "images", "output")
     result = embed_folder(
         FLAGS.images,
         FLAGS.output,
@@ -57,6 +54,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """Entry point of ``hyperface-embed``."""
     run_command(main, FLAGS)
 
 

@@ -12,81 +12,46 @@ The output folder holds images/, metadata.jsonl, references.npz and dataset.json
 is what hyperface-train takes.
 """
 
-import dataclasses
-
 from absl import flags
 
+from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.generation.image_generation import GenerationConfig, generate_dataset
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
-_DEFAULT = GenerationConfig()
+_HELP = {
+    "generator": "what makes the images: embedded, or the folder of a generator of "
+    "your own",
+    "recogniser": "recogniser the references live in, name or folder",
+    "images_per_identity": "images of each reference",
+    "beta": "how far each image's embedding is turned away from its reference: "
+    "standard deviation of the noise on each entry; 0.01 turns by about 13 degrees",
+    "guidance": "how much the identity is exaggerated: 1 not at all; more gives images "
+    "of a person that look more alike",
+    "steps": "steps of the diffusion solver",
+    "seed": "seed of the dataset",
+    "num_processes": "worker processes, by default one a core; does not change the "
+    "images",
+}
+
 flags.DEFINE_string(
     "references", None, "embedding file of the identities to show", flag_values=FLAGS
 )
 flags.DEFINE_string("output", None, "folder for the dataset", flag_values=FLAGS)
-flags.DEFINE_string(
-    "generator",
-    _DEFAULT.generator,
-    "what makes the images: embedded, or the folder of a generator of your own",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "recogniser",
-    _DEFAULT.recogniser,
-    "recogniser the references live in, name or folder",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "images_per_identity",
-    _DEFAULT.images_per_identity,
-    "images of each reference",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "beta",
-    _DEFAULT.beta,
-    "how far each image's embedding is turned away from its reference: standard "
-    "deviation of the noise on each entry; 0.01 turns by about 13 degrees",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "guidance",
-    _DEFAULT.guidance,
-    "how much the identity is exaggerated: 1 not at all; more gives images of a person "
-    "that look more alike",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "steps", _DEFAULT.steps, "steps of the diffusion solver", flag_values=FLAGS
-)
-flags.DEFINE_integer("seed", _DEFAULT.seed, "seed of the dataset", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "num_processes",
-    _DEFAULT.num_processes,
-    "worker processes, by default one a core; does not change the images",
-    flag_values=FLAGS,
-)
-
-
-def config_from_flags() -> GenerationConfig:
-    """The settings that the flags give."""
-    names = [field.name for field in dataclasses.fields(GenerationConfig)]
-    return GenerationConfig(**{name: FLAGS[name].value for name in names})
+define_config_flags(GenerationConfig(), _HELP, FLAGS)
 
 
 def main() -> None:
-    """Flags to a dataset folder."""
-    for name in ("references", "output"):
-        if not FLAGS[name].value:
-            raise InputError(f"--{name} is missing; see --help")
-    generate_dataset(FLAGS.references, FLAGS.output, config_from_flags())
+    """Makes the dataset that the flags describe."""
+    require_flags(FLAGS, "references", "output")
+    config = config_from_flags(GenerationConfig(), FLAGS)
+    generate_dataset(FLAGS.references, FLAGS.output, config)
     print(f"{FLAGS.output}: a dataset; train on it with hyperface-train --dataset")
 
 
 def run() -> None:
+    """Entry point of ``hyperface-generate``."""
     run_command(main, FLAGS)
 
 

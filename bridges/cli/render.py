@@ -16,8 +16,7 @@ verification set also has pairs.csv. An interrupted command goes on where it sto
 from absl import flags
 
 from bridges.faces import verification_sets, world
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "the folder to write", flag_values=FLAGS)
@@ -59,8 +58,7 @@ flags.DEFINE_integer(
 
 def main() -> None:
     """Renders the set that the flags describe."""
-    if not FLAGS.output:
-        raise InputError("--output is missing: name the folder to write")
+    require_flags(FLAGS, "output")
     common = {
         "image_size": FLAGS.image_size,
         "seed": FLAGS.seed,

@@ -11,26 +11,28 @@ Example:
 from absl import flags
 
 from bridges.report import write_report
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("run", None, "The run folder.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "run", None, "the run folder, as hyperface-demo makes it", flag_values=FLAGS
+)
 flags.DEFINE_string(
     "output",
     None,
-    "The page to write; by default report.html in the run folder.",
+    "the page to write, by default report.html in the run folder",
     flag_values=FLAGS,
 )
 
 
 def main() -> None:
-    if FLAGS.run is None:
-        raise InputError("--run is missing: name the folder of the run, runs/demo say")
+    """Writes the page of the run that the flags name, and prints where it is."""
+    require_flags(FLAGS, "run")
     print(write_report(FLAGS.run, FLAGS.output))
 
 
 def run() -> None:
+    """Entry point of ``hyperface-report``."""
     run_command(main, FLAGS)
 
 

@@ -10,18 +10,15 @@ The output folder holds model.safetensors, config.json and training.json, and is
 hyperface-verify and hyperface-embed take.
 """
 
-import dataclasses
-
 from absl import flags
 
+from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.recognition.config import CHOICES, RECIPES, TrainingConfig
 from bridges.recognition.training import train_recogniser
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
-_DEFAULT = TrainingConfig()
 _HELP = {
     "backbone": "the network",
     "image_size": "side in pixels, a multiple of 16",
@@ -46,7 +43,10 @@ _HELP = {
 }
 
 flags.DEFINE_list(
-    "dataset", None, "dataset folder, or several, with commas", flag_values=FLAGS
+    "dataset",
+    None,
+    "folder of images to train on, or several with commas",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("output", None, "folder for the recogniser", flag_values=FLAGS)
 flags.DEFINE_enum(
@@ -68,53 +68,16 @@ flags.DEFINE_integer(
 )
 
 
-def _define(name: str) -> None:
-    default, text = getattr(_DEFAULT, name), _HELP[name]
-    if name in CHOICES:
-        flags.DEFINE_enum(name, default, CHOICES[name], text, flag_values=FLAGS)
-    elif isinstance(default, tuple):
-        flags.DEFINE_list(
-            name, [f"{value:.4f}" for value in default], text, flag_values=FLAGS
-        )
-    else:
-        define = {
-            bool: flags.DEFINE_bool,
-            int: flags.DEFINE_integer,
-            float: flags.DEFINE_float,
-        }[type(default)]
-        define(name, default, text, flag_values=FLAGS)
-
-
-for _field in dataclasses.fields(TrainingConfig):
-    _define(_field.name)
-
-
-def config_from_flags() -> TrainingConfig:
-    """The recipe, with every flag that was given put in its place."""
-    given = {
-        field.name: FLAGS[field.name].value
-        for field in dataclasses.fields(TrainingConfig)
-        if FLAGS[field.name].present
-    }
-    if "milestones" in given:
-        try:
-            given["milestones"] = tuple(float(text) for text in given["milestones"])
-        except ValueError:
-            raise InputError(
-                f"--milestones={','.join(given['milestones'])} are not numbers"
-            ) from None
-    return dataclasses.replace(RECIPES[FLAGS.recipe], **given)
+define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
 
 
 def main() -> None:
-    if not FLAGS.dataset:
-        raise InputError("--dataset is needed: the folder of images to train on")
-    if not FLAGS.output:
-        raise InputError("--output is needed: the folder for the recogniser")
+    """Trains with the recipe and the settings that the flags give."""
+    require_flags(FLAGS, "dataset", "output")
     record = train_recogniser(
         FLAGS.dataset,
         FLAGS.output,
-        config_from_flags(),
+        config_from_flags(RECIPES[FLAGS.recipe], FLAGS),
         checkpoint_minutes=FLAGS.checkpoint_minutes,
         num_threads=FLAGS.num_threads,
     )
@@ -127,6 +90,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """Entry point of ``hyperface-train``."""
     run_command(main, FLAGS)
 
 

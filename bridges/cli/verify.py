@@ -13,8 +13,7 @@ sets stands for all of them.
 from absl import flags
 
 from bridges.evaluation.verification import verify_checkpoint
-from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
@@ -37,12 +36,8 @@ flags.DEFINE_bool(
 
 
 def main() -> None:
-    if not FLAGS.checkpoint:
-        raise InputError("--checkpoint is needed: the recogniser to measure")
-    if not FLAGS.benchmarks:
-        raise InputError("--benchmarks is needed: the verification sets")
-    if not FLAGS.output:
-        raise InputError("--output is needed: the JSON file to write")
+    """Measures the recogniser that the flags name, and prints a line a set."""
+    require_flags(FLAGS, "checkpoint", "benchmarks", "output")
     metrics = verify_checkpoint(
         FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, flip=FLAGS.flip
     )
@@ -56,6 +51,7 @@ def main() -> None:
 
 
 def run() -> None:
+    """Entry point of ``hyperface-verify``."""
     run_command(main, FLAGS)
 
 

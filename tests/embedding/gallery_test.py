@@ -99,7 +99,7 @@ def test_command_passes_every_flag_on(people, model, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [([], "--images is needed"), (["--images=x"], "--output is needed")],
+    [([], "--images is missing"), (["--images=x"], "--output is missing")],
 )
 def test_command_asks_for_what_it_needs(arguments, reason):
     command.FLAGS(["hyperface-embed", *arguments])

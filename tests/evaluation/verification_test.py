@@ -166,9 +166,9 @@ def test_command_prints_a_line_a_set(parse, model, sets, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "--checkpoint is needed"),
-        (["--checkpoint=x"], "--benchmarks is needed"),
-        (["--checkpoint=x", "--benchmarks=y"], "--output is needed"),
+        ([], "--checkpoint is missing"),
+        (["--checkpoint=x"], "--benchmarks is missing"),
+        (["--checkpoint=x", "--benchmarks=y"], "--output is missing"),
     ],
 )
 def test_command_asks_for_what_it_needs(parse, arguments, reason):

@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from bridges.cli import train as command
+from bridges.config_flags import config_from_flags
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.recognition.config import RECIPES, TrainingConfig
 from hyperface_jax import InputError
@@ -39,7 +41,7 @@ def parse():
 
 def test_defaults_are_the_configs(parse):
     parse()
-    assert command.config_from_flags() == TrainingConfig()
+    assert config_from_flags(TrainingConfig(), command.FLAGS) == TrainingConfig()
 
 
 @pytest.mark.parametrize(
@@ -56,12 +58,12 @@ def test_every_flag_has_its_effect(parse, field):
     parse(f"--{field.name}={text}")
     expected = dataclasses.replace(TrainingConfig(), **{field.name: value})
     assert value != field.default
-    assert command.config_from_flags() == expected
+    assert config_from_flags(TrainingConfig(), command.FLAGS) == expected
 
 
 def test_recipe_is_overridden_by_flags_given(parse):
     parse("--recipe=paper", "--epochs=10.0", "--batch_size=128")
-    config = command.config_from_flags()
+    config = config_from_flags(RECIPES[command.FLAGS.recipe], command.FLAGS)
     assert config == dataclasses.replace(RECIPES["paper"], epochs=10.0, batch_size=128)
     assert config.backbone == "iresnet50" and config.optimizer == "sgd"
 
@@ -69,9 +71,8 @@ def test_recipe_is_overridden_by_flags_given(parse):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "--dataset is needed"),
-        (["--dataset=x"], "--output is needed"),
-        (["--dataset=x", "--output=y", "--milestones=a"], "--milestones=a"),
+        ([], "--dataset is missing"),
+        (["--dataset=x"], "--output is missing"),
         (["--dataset=x", "--output=y", "--epochs=-1"], "epochs is -1"),
         (["--dataset=/nowhere", "--output=y"], "/nowhere: no such folder"),
     ],
@@ -80,6 +81,11 @@ def test_refusals(parse, arguments, reason):
     parse(*arguments)
     with pytest.raises(InputError, match=reason):
         command.main()
+
+
+def test_milestones_that_are_no_numbers_are_refused(parse):
+    with pytest.raises(flags.Error, match="milestones"):
+        parse("--milestones=a,b")
 
 
 def test_training_process_never_loads_jax(tmp_path):
