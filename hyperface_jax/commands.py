@@ -79,6 +79,17 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     sys.exit(0)
 
 
+def let_idle_threads_sleep() -> None:
+    """Has OpenMP threads sleep while they wait for work, unless the user says else.
+
+    By default they spin, and beside another busy process two of them run a program
+    several times slower. OpenMP reads the setting once, when torch loads it, so this
+    has to come first; child processes inherit it.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def require_flags(flag_values: flags.FlagValues, *names: str) -> None:
     """Checks that the flags a command can't do without were given.
 
