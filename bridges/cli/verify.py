@@ -2,7 +2,8 @@
 
 Reports, for each set, the 10-fold accuracy with its standard deviation, the rate of
 true accepts at false-accept rates of 1e-2, 1e-3 and 1e-4, the equal error rate and the
-area under the ROC curve. Example:
+area under the ROC curve. Where pairs.csv says which demographic group a pair is of,
+accuracy, false match rate and false non-match rate of each group too. Example:
 
     hyperface-verify --checkpoint=checkpoint --benchmarks=verification --output=m.json
 
@@ -48,6 +49,17 @@ def main() -> None:
             f"AUC {result['auc']:.4f}, {result['num_pairs']} pairs"
         )
     print(f"{'mean':16s} accuracy {100 * metrics['mean_accuracy']:.2f} %")
+    for name, result in metrics.get("groups", {}).items():
+        print(
+            f"{name:16s} accuracy {100 * result['accuracy']:.2f} %, "
+            f"FMR {_percent(result['false_match_rate'])}, "
+            f"FNMR {_percent(result['false_non_match_rate'])}, "
+            f"{result['num_pairs']} pairs"
+        )
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.2f} %"
 
 
 def run() -> None:

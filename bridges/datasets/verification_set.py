@@ -7,7 +7,7 @@
 
 ``first`` and ``second`` are paths relative to the folder, ``same`` is 1 for two images
 of one person and 0 for two people, ``fold`` is 0 … 9. ``group`` is optional: a
-demographic label to report accuracy by.
+label of both people's demographic group, to report errors by.
 """
 
 import csv

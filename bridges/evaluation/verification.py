@@ -16,7 +16,10 @@ from bridges.datasets.verification_set import (
     load_verification_set,
 )
 from bridges.embedding.recogniser import Recogniser, load_recogniser
-from bridges.evaluation.verification_metrics import evaluate_verification
+from bridges.evaluation.verification_metrics import (
+    evaluate_verification,
+    pool_groups,
+)
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import progress as progress_bar
 from hyperface_jax.commands import provenance
@@ -46,8 +49,8 @@ def verify_checkpoint(
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
-      ``evaluate_verification`` returns them, ``mean_accuracy``, ``settings``,
-      ``created_with``.
+      ``evaluate_verification`` returns them, ``mean_accuracy``, ``groups`` over all
+      sets (where pairs are labelled), ``settings``, ``created_with``.
 
     Raises:
       InputError: no recogniser or no verification set there, two sets of one name, an
@@ -76,6 +79,7 @@ def verify_checkpoint(
         "model": recogniser.model,
         "benchmarks": results,
         "mean_accuracy": float(np.mean([r["accuracy"] for r in results.values()])),
+        "groups": pool_groups(results.values()),
         "settings": settings,
         "created_with": provenance(),
     }

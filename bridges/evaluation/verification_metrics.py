@@ -6,6 +6,8 @@ the threshold on the squared distance that is best on the other nine, of 0, 0.01
 """
 
 import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,8 @@ def evaluate_verification(
       fractions, ``fold_accuracies``, ``threshold`` (mean over folds, a cosine) and
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
       ``eer``, ``tar_at_far`` by rate, ``num_pairs``, ``num_same``, ``num_folds``,
-      ``cosine`` (mean and std of both kinds of pairs) and ``groups``.
+      ``cosine`` (mean and std of both kinds of pairs) and, given groups, ``groups`` as
+      :func:`group_rates` returns them, each at the thresholds of all.
 
     Raises:
       InputError: shapes that disagree, non-finite embeddings, pairs of one kind only,
@@ -75,7 +78,13 @@ def evaluate_verification(
         },
     }
     if group is not None:
-        result["groups"] = _by_group(accepted, same, np.asarray(group))
+        group = np.asarray(group)
+        result["groups"] = group_rates(
+            {
+                str(name): confusion(accepted[group == name], same[group == name])
+                for name in np.unique(group)
+            }
+        )
     return result
 
 
@@ -118,6 +127,46 @@ def confusion(accepted: np.ndarray, same: np.ndarray) -> dict[str, int]:
     }
 
 
+def group_rates(
+    confusions: Mapping[str, Mapping[str, int]],
+) -> dict[str, dict[str, Any]]:
+    """Error rates of demographic groups, from the counts of their outcomes.
+
+    Returns:
+      By group: ``num_pairs``, ``accuracy``, ``false_match_rate`` (strangers accepted)
+      and ``false_non_match_rate`` (friends rejected) as ISO/IEC 19795-1 names them,
+      None without a pair of that kind; and ``confusion``.
+    """
+
+    def rate(errors: int, correct: int) -> float | None:
+        return errors / (errors + correct) if errors + correct else None
+
+    return {
+        name: {
+            "num_pairs": sum(found.values()),
+            "accuracy": (found["true_accept"] + found["true_reject"])
+            / sum(found.values()),
+            "false_match_rate": rate(found["false_accept"], found["true_reject"]),
+            "false_non_match_rate": rate(found["false_reject"], found["true_accept"]),
+            "confusion": dict(found),
+        }
+        for name, found in sorted(confusions.items())
+    }
+
+
+def pool_groups(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """:func:`group_rates` over the pairs of several verification sets together.
+
+    Args:
+      results: of :func:`evaluate_verification`; those without groups are passed over.
+    """
+    pooled: dict[str, Counter[str]] = {}
+    for result in results:
+        for name, found in result.get("groups", {}).items():
+            pooled.setdefault(name, Counter()).update(found["confusion"])
+    return group_rates(pooled)
+
+
 def area_under_curve(scores: np.ndarray, same: np.ndarray) -> float:
     """Probability that a pair of one person scores above a pair of two; ties half."""
     positives = int(same.sum())
@@ -156,21 +205,6 @@ def true_accept_rate(
     if allowed >= len(strangers):
         return 1.0
     return float((scores[same] > strangers[allowed]).mean())
-
-
-def _by_group(
-    accepted: np.ndarray, same: np.ndarray, group: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    """Accuracy and confusion of each group, at the folds' common thresholds."""
-    result = {}
-    for name in np.unique(group):
-        rows = group == name
-        result[str(name)] = {
-            "num_pairs": int(rows.sum()),
-            "accuracy": float((accepted[rows] == same[rows]).mean()),
-            "confusion": confusion(accepted[rows], same[rows]),
-        }
-    return result
 
 
 def _check(

@@ -134,6 +134,12 @@ class Identity:
         """Whether brows, beard and hair are drawn from the male distributions."""
         return self.gender > 0.5
 
+    @property
+    def group(self) -> str:
+        """The demographic group: gender, and the ethnicity of most weight."""
+        ethnicity = ETHNICITIES[int(np.argmax(self.ethnicity))]
+        return f"{'male' if self.male else 'female'} {ethnicity}"
+
 
 def sample_identity(model: HeadModel, generator: np.random.Generator) -> Identity:
     """Draws a person.

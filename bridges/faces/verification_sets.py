@@ -12,7 +12,8 @@ age_gap_30         AgeDB-30        photographs thirty years apart
 
 Ten folds share no one, and half the pairs of each are of one person. As in CA-LFW and
 CP-LFW, the two people of a negative pair are alike in gender and ethnicity (in
-``mixed``, as in LFW, they are any two).
+``mixed``, as in LFW, they are any two). Each pair is labelled with the demographic
+group of its people, or as one across groups.
 """
 
 import os
@@ -20,12 +21,14 @@ import pathlib
 
 import numpy as np
 
-from bridges.datasets.verification_set import write_pairs
+from bridges.datasets.verification_set import PAIRS, write_pairs
 from bridges.faces.capture import CaptureStyle
 from bridges.faces.world import FaceWorld, Photograph, render_photographs
 from hyperface_jax import InputError
 
 NUM_FOLDS = 10
+# The group of a pair whose two people are of different groups.
+ACROSS_GROUPS = "across groups"
 # LFW holds what a detector of frontal faces found, so strongly turned ones are missing.
 _AS_THEY_COME = CaptureStyle(yaw=(0.0, 40.0))
 _STYLES = {
@@ -85,8 +88,11 @@ def render_verification_set(
     ]
     settings = {"verification_set": name, "num_pairs": num_pairs}
     render_photographs(output, world, photographs, image_size, settings, num_processes)
-    write_pairs(output, _pairs(world, name, people))
-    return pathlib.Path(output)
+    folder = pathlib.Path(output)
+    # A set of an earlier version stays as it is: figures were measured on it.
+    if not (folder / PAIRS).exists():
+        write_pairs(folder, _pairs(world, name, people))
+    return folder
 
 
 def _style(name: str, number: int, side: int) -> CaptureStyle:
@@ -99,16 +105,25 @@ def _style(name: str, number: int, side: int) -> CaptureStyle:
 
 def _pairs(
     world: FaceWorld, name: str, people: int
-) -> list[tuple[str, str, bool, int]]:
+) -> list[tuple[str, str, bool, int, str]]:
     """Rows of ``pairs.csv``: a positive and a negative pair for each person."""
     rows = []
     folds = np.array_split(np.arange(people), NUM_FOLDS)
     for fold, members in enumerate(folds):
         others = _partners(world, members, alike=name != "mixed")
         for member, other in zip(members, others, strict=True):
-            rows.append((_file(member, 0), _file(member, 1), True, fold))
-            rows.append((_file(member, 0), _file(other, 1), False, fold))
+            rows.append(_pair(world, fold, member, member))
+            rows.append(_pair(world, fold, member, other))
     return rows
+
+
+def _pair(
+    world: FaceWorld, fold: int, first: int, second: int
+) -> tuple[str, str, bool, int, str]:
+    """The row of ``first``'s one photograph and ``second``'s other one."""
+    groups = {world.identity(int(number)).group for number in (first, second)}
+    group = groups.pop() if len(groups) == 1 else ACROSS_GROUPS
+    return _file(first, 0), _file(second, 1), bool(first == second), fold, group
 
 
 def _partners(world: FaceWorld, members: np.ndarray, alike: bool) -> np.ndarray:

@@ -224,6 +224,7 @@ def _record(
         "gender": round(identity.gender, 3),
         "age": round(capture.age, 1),
         "ethnicity": {name: round(weight, 3) for name, weight in weights},
+        "group": identity.group,
         "hair_style": identity.hair_style,
         "yaw": round(capture.yaw, 1),
         "pitch": round(capture.pitch, 1),

@@ -11,6 +11,7 @@ from bridges.evaluation.verification_metrics import (
     area_under_curve,
     cross_validate,
     equal_error_rate,
+    pool_groups,
     true_accept_rate,
 )
 from hyperface_jax import InputError
@@ -140,6 +141,27 @@ class TestEvaluate:
         rates = list(result["tar_at_far"].values())
         assert rates == sorted(rates, reverse=True)
         assert result["num_folds"] == 10
+
+    def test_group_rates_are_those_of_the_groups_pairs(self):
+        first, second, same = random_pairs(7, n=400)
+        fold = np.arange(400) // 40
+        # Group c has pairs of one kind only.
+        group = np.where(same, np.array(["a", "b", "c", "b"])[np.arange(400) % 4], "a")
+        result = evaluate_verification(first, second, same, fold, group)
+        distances = np.square(first.astype(float) - second).sum(1)
+        limits = 2 - 2 * np.array(result["fold_thresholds"])
+        accepted = distances < limits[fold]
+        for name in "abc":
+            rows, found = group == name, result["groups"][name]
+            assert found["accuracy"] == np.mean((accepted == same)[rows])
+            assert found["false_non_match_rate"] == np.mean(~accepted[rows & same])
+        strangers = (group == "a") & ~same
+        rate = result["groups"]["a"]["false_match_rate"]
+        assert rate == np.mean(accepted[strangers]) > 0
+        assert result["groups"]["c"]["false_match_rate"] is None
+        pooled = pool_groups([result, {"accuracy": 1.0}, result])
+        assert pooled["a"]["num_pairs"] == 2 * (group == "a").sum()
+        assert pooled["a"]["false_match_rate"] == rate
 
     def test_rotation_and_exchange_change_nothing(self):
         first, second, same = random_pairs(4)

@@ -81,6 +81,7 @@ def test_metrics_file_is_the_contract(model, sets, tmp_path):
     assert metrics["mean_accuracy"] == pytest.approx(np.mean(accuracies))
     assert set(metrics["benchmarks"]["cross_age"]["groups"]) == {"warm", "cold"}
     assert "groups" not in metrics["benchmarks"]["mixed"]
+    assert metrics["groups"] == metrics["benchmarks"]["cross_age"]["groups"]
     assert {"commit", "hardware", "packages"} <= set(metrics["created_with"])
 
 
@@ -159,7 +160,14 @@ def test_command_prints_a_line_a_set(parse, model, sets, tmp_path, capsys):
     )
     command.main()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["mixed", "cross_age", "mean"]
+    assert [line.split()[0] for line in lines] == [
+        "mixed",
+        "cross_age",
+        "mean",
+        "cold",
+        "warm",
+    ]
+    assert all("FMR" in line and "FNMR" in line for line in lines[3:])
     assert json.loads(output.read_text())["settings"]["flip"] is False
 
 

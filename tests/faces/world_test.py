@@ -150,6 +150,7 @@ def test_dataset_folder_and_resume(tmp_path):
     record = dataset.records[0]
     for key in ("gender", "age", "ethnicity", "yaw", "pitch", "roll", "expression"):
         assert key in record
+    assert record["group"] == _group(record)
     assert abs(sum(record["ethnicity"].values()) - 1) < 0.01
     description = json.loads((whole / "dataset.json").read_text())
     assert description["complete"] and description["counts"]["images"] == 6
@@ -171,6 +172,33 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
     assert len(set.union(*members)) == sum(map(len, members)) == 20
     for fold in range(10):
         assert pairs.same[pairs.fold == fold].mean() == 0.5
+    groups = {r["file_name"]: _group(r) for r in ImageDataset(folder).records}
+    of_image = np.array(
+        [groups[path.relative_to(folder).as_posix()] for path in pairs.paths]
+    )
+    first, second = of_image[pairs.pairs].T
+    expected = np.where(first == second, first, "across groups")
+    np.testing.assert_array_equal(pairs.group, expected)
+
+
+def _group(record):
+    """The demographic group, from the attributes that are recorded."""
+    gender = "male" if record["gender"] > 0.5 else "female"
+    return f"{gender} {max(record['ethnicity'], key=record['ethnicity'].get)}"
+
+
+def test_a_set_without_groups_stays_as_it_is(tmp_path):
+    def render():
+        return render_verification_set(
+            "mixed", tmp_path, num_pairs=40, image_size=16, num_processes=1
+        )
+
+    path = render() / "pairs.csv"
+    rows = [line.split(",")[:4] for line in path.read_text().splitlines()]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    before = path.read_bytes()
+    assert load_verification_set(render()).group is None
+    assert path.read_bytes() == before
 
 
 def test_age_gap_is_thirty_years_and_profiles_are_profiles(tmp_path):
