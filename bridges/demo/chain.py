@@ -81,18 +81,19 @@ def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
     images = config.num_identities * config.images_per_identity
     faces = config.gallery_identities * config.gallery_images
     sets = f"{len(VERIFICATION_SETS)} verification sets"
+    rendered = f"{faces:,} faces, {sets} of {config.num_pairs} pairs"
     planned: list[tuple[str, str, Callable[..., None]]] = [
-        ("render", f"{faces} faces, {sets} of {config.num_pairs} pairs", stages.render),
-        ("embed", f"{faces} faces by {config.recogniser}", stages.embed),
+        ("render", rendered, stages.render),
+        ("embed", f"{faces:,} faces by {config.recogniser}", stages.embed),
         ("pack", f"{config.num_identities} identities, far apart", stages.pack),
-        ("generate", f"{images} images of them", stages.generate),
-        ("train", f"a recogniser on these {images} images alone", stages.train),
+        ("generate", f"{images:,} images of them", stages.generate),
+        ("train", f"a recogniser on these {images:,} images alone", stages.train),
         ("verify", f"that recogniser on {sets}", stages.verify),
     ]
     if config.compare:
         planned += [
-            ("rendered", f"to compare, {images} rendered images", stages.rendered),
-            ("unpacked", f"to compare, {images} images, not packed", stages.unpacked),
+            ("rendered", f"to compare, {images:,} rendered images", stages.rendered),
+            ("unpacked", f"to compare, {images:,} images, not packed", stages.unpacked),
         ]
     return [
         *(

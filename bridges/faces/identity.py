@@ -136,9 +136,9 @@ class Identity:
 
     @property
     def group(self) -> str:
-        """The demographic group: gender, and the ethnicity of most weight."""
+        """The demographic group: the ethnicity of most weight, and the gender."""
         ethnicity = ETHNICITIES[int(np.argmax(self.ethnicity))]
-        return f"{'male' if self.male else 'female'} {ethnicity}"
+        return f"{ethnicity} {'male' if self.male else 'female'}"
 
 
 def sample_identity(model: HeadModel, generator: np.random.Generator) -> Identity:

@@ -1,4 +1,7 @@
-"""The report's section on accuracy: a plot, a table per recogniser, the details."""
+"""The report's section on accuracy: a plot, a table per recogniser, the details.
+
+Where pairs are labelled by demographic group, errors of each group too.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,7 +52,7 @@ def accuracy_section(metrics: Mapping[str, dict[str, Any]]) -> str:
     figure = f"<figure>{plots.plot_accuracies(labels, accuracies)}</figure>"
     body = (
         f'<div class="split">{figure}{_accuracy_table(labels, accuracies)}</div>'
-        f"{_details_table(own, names, labels)}"
+        f"{_details_table(own, names, labels)}{_group_table(metrics[OWN])}"
     )
     return elements.section(
         "accuracy",
@@ -100,4 +103,32 @@ def _details_table(
         "<p class='lead'>The recogniser trained on the packed identities, in detail: "
         "equal error rate, area under the ROC curve, and the true accepts at three "
         f"rates of false accepts.</p>{elements.table(head, rows, 'details')}"
+    )
+
+
+def _group_table(own: Mapping[str, Any]) -> str:
+    """Errors by demographic group over all sets; nothing without labelled pairs."""
+    groups = own.get("groups") or {}
+    if not groups:
+        return ""
+    # Pairs of two groups, which have no positive ones, go last.
+    names = sorted(
+        groups, key=lambda name: (groups[name]["false_non_match_rate"] is None, name)
+    )
+    rows = [
+        (
+            name[:1].upper() + name[1:],
+            f"{groups[name]['num_pairs']:,}",
+            elements.percent(groups[name]["accuracy"]),
+            elements.percent(groups[name]["false_match_rate"]),
+            elements.percent(groups[name]["false_non_match_rate"]),
+        )
+        for name in names
+    ]
+    head = ("group", "pairs", "accuracy", "FMR", "FNMR")
+    return (
+        "<p class='lead'>The same by demographic group, over the pairs of all sets, at "
+        "the thresholds that serve everyone: false match rate, strangers taken for one "
+        "person, and false non-match rate, one person taken for two.</p>"
+        f"{elements.table(head, rows, 'groups')}"
     )

@@ -32,7 +32,7 @@ def card(name: str, figure: str, text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
-    """A table that scrolls sideways when the screen is narrow.
+    """A table; on a narrow screen it scrolls sideways or, of some kinds, is cards.
 
     Args:
       head: column titles.
@@ -40,16 +40,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
       kind: its class in the style sheet.
     """
     titles = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in head)
-    lines = "".join(
-        f"<tr><th scope='row'>{html.escape(first)}</th>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for first, *rest in rows
-    )
+    lines = "".join(_row(head[1:], row) for row in rows)
     return (
         f"<div class='table {kind}'><table><thead><tr>{titles}</tr></thead>"
         f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def _row(titles: Sequence[str], row: Sequence[str]) -> str:
+    first, *rest = row
+    # A narrow screen shows some tables as cards, where each cell names its column.
+    cells = "".join(
+        f"<td data-title='{html.escape(title)}'>{html.escape(cell)}</td>"
+        for title, cell in zip(titles, rest, strict=True)
+    )
+    return f"<tr><th scope='row'>{html.escape(first)}</th>{cells}</tr>"
 
 
 def facts(values: Sequence[tuple[str, object]]) -> str:
@@ -74,6 +79,16 @@ def duration(seconds: float | None) -> str:
         return "–"
     whole = round(seconds)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def moment(text: str | None) -> str | None:
+    """An ISO 8601 time to the minute, as people write it."""
+    return text and f"{text[:10]} {text[11:16]} UTC"
+
+
+def short_commit(commit: str | None) -> str | None:
+    """The first twelve digits of a commit, with its + when files were changed."""
+    return commit and commit[:12] + "+" * commit.endswith("+")
 
 
 def percent(value: float | None) -> str:

@@ -69,6 +69,7 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
         return f"{plots.number(before[key], 4)} → {after}" if key in before else after
 
     angle, gap = record.get("min_angle_degrees"), record.get("gap")
+    seconds = record.get("seconds")
     return [
         ("objective J", change("objective")),
         ("largest cosine", change("max_cosine")),
@@ -79,7 +80,7 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
         ("method", record.get("method")),
         ("iterations", record.get("iterations")),
         ("stopped", record.get("stopped")),
-        ("seconds", record.get("seconds")),
+        ("time", None if seconds is None else f"{seconds:.1f} s"),
     ]
 
 

@@ -39,15 +39,15 @@ _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": _MUTED,
-    "axes.labelsize": 10.5,
+    "axes.labelsize": 11,
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": "none",
-    "font.size": 10.5,
+    "font.size": 11,
     "grid.color": _GRID,
     "grid.linewidth": 0.7,
-    "legend.fontsize": 10.5,
+    "legend.fontsize": 11,
     "legend.frameon": False,
     "legend.labelcolor": _INK,
     "lines.linewidth": 1.8,
@@ -60,8 +60,8 @@ _STYLE = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
-# 374 points wide: at that width text keeps a readable size on a phone.
-_SIZE = (5.2, 3.1)
+# 346 points wide, about what a phone has, so that text keeps its size there.
+_SIZE = (4.8, 3.0)
 
 
 class Histogram(NamedTuple):
@@ -197,7 +197,7 @@ def plot_accuracies(
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(sets) - 0.4)
         axes.set_xlim(right=min(axes.get_xlim()[1], 100.5))
-        axes.set_xlabel("accuracy in %, with the standard deviation over 10 folds")
+        axes.set_xlabel("accuracy in %, ± one standard deviation over folds")
         _legend_above(axes)
     return _to_svg(figure, "Verification accuracy by set")
 
@@ -218,9 +218,9 @@ def _drawing(
 
 
 def _legend_above(axes: Axes) -> None:
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0,
-        handlelength=1.1, columnspacing=1.4,
+    axes.figure.legend(
+        loc="outside upper left", ncols=3, borderpad=0, handlelength=1.1,
+        columnspacing=1.4,
     )  # fmt: skip
 
 

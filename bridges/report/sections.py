@@ -166,9 +166,9 @@ def settings(run: RunFolder) -> str:
         ("processor", hardware.get("processor")),
         ("cores", hardware.get("cores")),
         ("system", hardware.get("system")),
-        ("made", record.get("time")),
+        ("made", elements.moment(record.get("time"))),
         ("version", record.get("hyperface_jax")),
-        ("commit", record.get("commit")),
+        ("commit", elements.short_commit(record.get("commit"))),
         ("Python", record.get("python")),
         *record.get("packages", {}).items(),
     ]

@@ -184,7 +184,7 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
 def _group(record):
     """The demographic group, from the attributes that are recorded."""
     gender = "male" if record["gender"] > 0.5 else "female"
-    return f"{gender} {max(record['ethnicity'], key=record['ethnicity'].get)}"
+    return f"{max(record['ethnicity'], key=record['ethnicity'].get)} {gender}"
 
 
 def test_a_set_without_groups_stays_as_it_is(tmp_path):

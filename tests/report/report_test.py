@@ -13,8 +13,12 @@ import pytest
 from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.evaluation.verification_metrics import evaluate_verification
+from bridges.evaluation.verification_metrics import (
+    evaluate_verification,
+    group_rates,
+)
 from bridges.report import packing_figures, write_report
+from bridges.report.accuracy import accuracy_section
 from bridges.report.contact_sheet import contact_sheet, encode_png, spread
 from bridges.report.elements import count, duration
 from bridges.report.plots import plot_convergence
@@ -22,6 +26,7 @@ from bridges.report.run_folder import read_run_folder
 from hyperface_jax import InputError, save_embeddings
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
+CONFUSION = ("true_accept", "false_reject", "false_accept", "true_reject")
 VOID = {"meta", "img", "path", "use", "rect", "br"}
 
 
@@ -79,6 +84,25 @@ def metrics(seed):
     second /= np.linalg.norm(second, axis=1, keepdims=True)
     figures = evaluate_verification(first, second, same, np.arange(40) // 4)
     return {"benchmarks": {"mixed": figures, "age_gap_30": figures, "ours": figures}}
+
+
+def test_errors_by_group_are_in_the_table_when_there_are_groups():
+    own = {
+        "benchmarks": metrics(4)["benchmarks"],
+        "groups": group_rates(
+            {
+                name: dict(zip(CONFUSION, counts, strict=True))
+                for name, counts in {
+                    "across groups": (0, 0, 1, 7),
+                    "old <b>": (3, 1, 1, 1),
+                }.items()
+            }
+        ),
+    }
+    page = Page(accuracy_section({"packed": own}))
+    # Accuracy (3 + 1) / 6, false matches 1 / 2, false non-matches 1 / 4.
+    assert "Old <b> 6 66.7 % 50.0 % 25.0 % Across groups 8 87.5 % 12.5 % –" in page.text
+    assert "demographic" not in Page(accuracy_section({"packed": metrics(4)})).text
 
 
 @pytest.fixture(scope="module")
