@@ -9,11 +9,15 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from hyperface_jax import hypersphere, objective, schedule, tracking
-from hyperface_jax.problem import Problem, keep_away, nearest_reference
+from hyperface_jax import hypersphere, objective, ring, schedule, tracking
+from hyperface_jax.problem import (
+    Problem,
+    keep_away,
+    nearest_reference,
+    references_at,
+)
 
 
 class State(NamedTuple):
@@ -66,8 +70,8 @@ def step(
         x = hypersphere.normalize_rows(x)
         terms = objective.terms_of_pairs(
             x,
-            jnp.concatenate([x, problem.fixed])[nearest],
-            gallery[known.row],
+            references_at(x, problem.fixed, nearest),
+            ring.take(gallery, known.row),
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )

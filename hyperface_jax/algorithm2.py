@@ -9,15 +9,15 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from hyperface_jax import hypersphere, objective, schedule, tracking
+from hyperface_jax import hypersphere, objective, ring, schedule, tracking
 from hyperface_jax.problem import (
     Problem,
     keep_away,
     nearest_reference,
     nearest_reference_of,
+    references_at,
 )
 
 
@@ -67,7 +67,7 @@ def step(
     key = jax.random.fold_in(jax.random.key(config.seed), moment.iteration)
     size = min(config.batch_size, len(everything))
     rows = jax.random.choice(key, len(everything), (size,), replace=False)
-    x, opt_state, known = jax.tree.map(lambda a: a[rows], state)
+    x, opt_state, known = jax.tree.map(lambda a: ring.take(a, rows), state)
     known = tracking.refresh(known, x, problem.gallery, block_size=config.block_size)
     within = config.batch_distances == "batch"
     if within:
@@ -82,8 +82,8 @@ def step(
         pool = x if within else everything.at[rows].set(x)
         terms = objective.terms_of_pairs(
             x,
-            jnp.concatenate([pool, fixed])[nearest],
-            problem.gallery[known.row],
+            references_at(pool, fixed, nearest),
+            ring.take(problem.gallery, known.row),
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )

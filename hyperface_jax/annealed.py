@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import hypersphere, objective, schedule, tracking
+from hyperface_jax import hypersphere, objective, ring, schedule, tracking
 from hyperface_jax.problem import Problem, keep_away, nearest_reference
 from hyperface_jax.repulsion import Repulsion, repulsion
 
@@ -99,7 +99,7 @@ def step(
     known = tracking.refresh(
         state.known, x, problem.gallery, block_size=config.block_size
     )
-    pull = problem.gallery[known.row]
+    pull = ring.take(problem.gallery, known.row)
     found, state = _repulse(state, problem.fixed, tau, outer, config.block_size)
     direction = hypersphere.tangent(x, alpha * pull - found.force)
     direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]

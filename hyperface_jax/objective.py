@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import hypersphere, similarity
+from hyperface_jax import hypersphere, ring, similarity
 from hyperface_jax.problem import nearest_reference
 
 
@@ -110,8 +110,8 @@ def packing_objective(
     pull = similarity.nearest(fixed, gallery, block_size=block_size).row
     return terms_of_pairs(
         x,
-        x[other],
-        gallery[pull],
+        ring.take(x, other),
+        ring.take(gallery, pull),
         regularization_weight=regularization_weight,
         reduction=reduction,
     )

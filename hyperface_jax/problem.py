@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import hypersphere, similarity
+from hyperface_jax import hypersphere, ring, similarity
 
 
 class Problem(NamedTuple):
@@ -45,8 +45,18 @@ def nearest_reference_of(
     rows: jax.Array, x: jax.Array, fixed: jax.Array, *, block_size: int | None
 ) -> tuple[jax.Array, jax.Array]:
     """The same for the references ``rows`` ``[b]`` of ``x`` alone."""
-    found = similarity.nearest(x[rows], x, exclude=rows, block_size=block_size)
-    return _or_fixed(x[rows], fixed, found.cosine, found.row, len(x), block_size)
+    batch = ring.take(x, rows)
+    found = similarity.nearest(batch, x, exclude=rows, block_size=block_size)
+    return _or_fixed(batch, fixed, found.cosine, found.row, len(x), block_size)
+
+
+def references_at(x: jax.Array, fixed: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows ``index`` ``[b]`` of ``concatenate([x, fixed])``, which is never made."""
+    if not len(fixed):
+        return ring.take(x, index)
+    moving = ring.take(x, jnp.minimum(index, len(x) - 1))
+    staying = ring.take(fixed, jnp.maximum(index - len(x), 0))
+    return jnp.where((index < len(x))[:, None], moving, staying)
 
 
 def _or_fixed(
@@ -84,7 +94,7 @@ def keep_away(x: jax.Array, problem: Problem, config: Any) -> jax.Array:
     if not len(problem.enrolled):
         return x
     found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
-    near = problem.enrolled[found.row]
+    near = ring.take(problem.enrolled, found.row)
     # The direction to turn in is undefined where both are equal: a fixed random one.
     noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
     away = hypersphere.normalize_rows(hypersphere.tangent(near, x + 1e-5 * noise))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import similarity
+from hyperface_jax import sharded, similarity
 
 # Weights are taken relative to the last known level, and capped at e^40: a pair that
 # has come much closer since is pushed apart hard, not by infinity.
@@ -58,6 +58,13 @@ def repulsion(
         maximum of their own: ``w_ji`` is 0 for them.
       block_size: side of the tiles of cosines; None takes 512.
     """
+    if sharded.size() is not None:
+        # Imported late: it builds on this module.
+        from hyperface_jax import ring_repulsion
+
+        return ring_repulsion.repel(
+            x, level, temperature, fixed=fixed, block_size=block_size
+        )
     n, d = x.shape
     size = similarity.fit_block_size(block_size, n)
     blocks = similarity.to_blocks(x, size)
@@ -73,15 +80,15 @@ def repulsion(
         second = (j * size + within)[None, :]
         valid = (first != second) & (first < n) & (second < n)
         c = jnp.where(valid, c, similarity.MASKED)
-        of_first = _weights(c, levels[i][:, None], temperature)
+        of_first = pair_weights(c, levels[i][:, None], temperature)
         of_second = of_first
         if not shared:
-            of_second = _weights(c, levels[j][None, :], temperature)
+            of_second = pair_weights(c, levels[j][None, :], temperature)
         both = of_first + of_second
         # A diagonal tile holds both orders of its pairs already.
         once = jnp.where(i == j, 0.0, 1.0)
-        total = _add(total, i, c, of_first, both, blocks[j], 1.0)
-        return _add(total, j, c.T, of_second.T, both.T, blocks[i], once), None
+        total = add_tile(total, i, c, of_first, both, blocks[j], 1.0)
+        return add_tile(total, j, c.T, of_second.T, both.T, blocks[i], once), None
 
     start = Repulsion(
         jnp.zeros((count, size, d)),
@@ -113,18 +120,19 @@ def _repelled_by(
         i, j = tile
         c = similarity.cosines(blocks[i], fixed_blocks[j])
         c = jnp.where(j * size + jnp.arange(size) < len(fixed), c, similarity.MASKED)
-        weights = _weights(c, levels[i][:, None], temperature)
-        return _add(total, i, c, weights, weights, fixed_blocks[j], 1.0), None
+        weights = pair_weights(c, levels[i][:, None], temperature)
+        return add_tile(total, i, c, weights, weights, fixed_blocks[j], 1.0), None
 
     return jax.lax.scan(visit, total, tiles)[0]
 
 
-def _weights(c: jax.Array, level: jax.Array, temperature: jax.Array) -> jax.Array:
+def pair_weights(c: jax.Array, level: jax.Array, temperature: jax.Array) -> jax.Array:
+    """What pairs of cosine ``c`` weigh for the rows at ``level``; masked ones 0."""
     weights = jnp.exp(jnp.minimum((c - level) / temperature, _MAX_EXPONENT))
     return jnp.where(c > similarity.MASKED, weights, 0.0)
 
 
-def _add(
+def add_tile(
     total: Repulsion,
     block: jax.Array,
     c: jax.Array,
@@ -133,6 +141,17 @@ def _add(
     others: jax.Array,
     scale: float | jax.Array,
 ) -> Repulsion:
+    """Adds to ``total`` what a tile does to the rows of one side.
+
+    Args:
+      total: sums by blocks, ``[blocks, size, ...]``.
+      block: which block the rows are.
+      c: ``[size, others]``, cosines.
+      row_weights: ``[size, others]``, ``w_ij``.
+      weights: ``[size, others]``, ``w_ij + w_ji``.
+      others: ``[others, d]``, the rows of the other side.
+      scale: 0 leaves all but the nearest cosines as they are.
+    """
     force = jnp.matmul(weights, others, precision=jax.lax.Precision.HIGHEST)
     return Repulsion(
         total.force.at[block].add(scale * force),

@@ -1,7 +1,8 @@
 """Nearest neighbours by cosine, exactly, in blocks.
 
 Nothing here ever holds an ``n × n`` array: memory is a few tiles of
-``block_size × block_size`` cosines beside the rows themselves. Products are taken at
+``block_size × block_size`` cosines beside the rows themselves. Searching a tile is a
+few passes over it, cheap beside its product as long as it is still in a core's cache. Products are taken at
 float32 precision on every device (``Precision.HIGHEST``; a GPU would otherwise round
 its inputs to 10 bits of mantissa). Equal cosines go to the lowest row, as in
 ``numpy.argmax``.
@@ -14,7 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hyperface_jax import sharded
+
 DEFAULT_BLOCK_SIZE = 512
+# What a core's second-level cache holds with the rows it is made of; on other devices
+# a tile must rather be worth starting a kernel for.
+_SEARCHED_TILE = 304
+_SEARCHED_TILE_ELSEWHERE = 2048
 # Below every cosine, and finite: infinities would turn into NaN under subtraction.
 MASKED = -4.0
 
@@ -43,6 +50,22 @@ def fit_block_size(block_size: int | None, rows: int) -> int:
     return min(block_size or DEFAULT_BLOCK_SIZE, max(rows, 1))
 
 
+def even_block_size(block_size: int | None, rows: int) -> int:
+    """The side of tiles that are searched: of blocks that leave next to no padding.
+
+    Args:
+      block_size: what was asked for, or None for a size that suits the device.
+      rows: how many there are.
+    """
+    if block_size is not None or rows == 0:
+        return fit_block_size(block_size, rows)
+    on_cpu = jax.default_backend() == "cpu"
+    side = _SEARCHED_TILE if on_cpu else _SEARCHED_TILE_ELSEWHERE
+    blocks = max(1, round(rows / side))
+    # Rows of whole vectors.
+    return min(rows, -(-rows // (16 * blocks)) * 16)
+
+
 def to_blocks(x: jax.Array, block_size: int) -> jax.Array:
     """Splits ``[n, ...]`` in ``[blocks, block_size, ...]``, the tail padded with 0."""
     padding = -len(x) % block_size
@@ -63,20 +86,26 @@ def nearest(
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find, such as itself.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device, about
+        300 on a CPU.
 
     Returns:
       The neighbours, with the cosine of the runner-up: a query that moves by less
       than half of ``cosine - runner_up`` keeps its nearest row.
     """
-    if exclude is None:
-        exclude = jnp.full(len(queries), -1)
+    if sharded.size() is not None:
+        # Imported late: it builds on this module.
+        from hyperface_jax import ring_nearest
+
+        if exclude is None:
+            exclude = jnp.full(len(queries), -1)
+        return ring_nearest.nearest(queries, rows, exclude, block_size=block_size)
     return _nearest(
         queries,
         rows,
         exclude,
-        fit_block_size(block_size, len(queries)),
-        fit_block_size(block_size, len(rows)),
+        even_block_size(block_size, len(queries)),
+        even_block_size(block_size, len(rows)),
     )
 
 
@@ -90,81 +119,98 @@ def nearest_other(
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device, about
+        300 on a CPU.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
     """
-    return _nearest_other(rows, fit_block_size(block_size, len(rows)))
+    if sharded.size() is not None:
+        from hyperface_jax import ring_nearest
+
+        return ring_nearest.nearest_other(rows, block_size=block_size)
+    return _nearest_other(rows, even_block_size(block_size, len(rows)))
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _nearest(
     queries: jax.Array,
     rows: jax.Array,
-    exclude: jax.Array,
+    exclude: jax.Array | None,
     query_block: int,
     row_block: int,
 ) -> Neighbors:
-    blocks = to_blocks(rows, row_block)
-    starts = jnp.arange(len(blocks)) * row_block
+    count, dimension = rows.shape
+    # Whole blocks, then the rest as it is: no padding to tell apart from rows.
+    whole = count // row_block
+    blocks = rows[: whole * row_block].reshape(whole, row_block, dimension)
+    starts = jnp.arange(whole, dtype=jnp.int32) * row_block
+    rest = rows[whole * row_block :], jnp.int32(whole * row_block)
 
-    def of_query_block(group: tuple[jax.Array, jax.Array]) -> Neighbors:
+    def of_query_block(group: tuple[jax.Array, jax.Array | None]) -> Neighbors:
         block, excluded = group
-        none = jnp.full(len(block), MASKED)
 
         def visit(best: Neighbors, tile: tuple) -> tuple[Neighbors, None]:
             columns, start = tile
-            row = start + jnp.arange(row_block)
-            valid = (row < len(rows)) & (row != excluded[:, None])
-            c = jnp.where(valid, cosines(block, columns), MASKED)
+            c = cosines(block, columns)
+            if excluded is not None:
+                row = start + jnp.arange(len(columns))
+                c = jnp.where(row != excluded[:, None], c, MASKED)
             return _merge(best, _best_two(c, start)), None
 
-        start = Neighbors(none, jnp.zeros(len(block), jnp.int32), none)
-        return jax.lax.scan(visit, start, (blocks, starts))[0]
+        none = jnp.full(len(block), MASKED)
+        best = Neighbors(none, jnp.zeros(len(block), jnp.int32), none)
+        best, _ = jax.lax.scan(visit, best, (blocks, starts))
+        return visit(best, rest)[0] if len(rest[0]) else best
 
-    groups = to_blocks(queries, query_block), to_blocks(exclude, query_block)
+    groups = jax.tree.map(lambda a: to_blocks(a, query_block), (queries, exclude))
     found = jax.lax.map(of_query_block, groups)
     return jax.tree.map(lambda a: a.reshape(-1)[: len(queries)], found)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _nearest_other(rows: jax.Array, block_size: int) -> tuple[jax.Array, jax.Array]:
+    n = len(rows)
     blocks = to_blocks(rows, block_size)
-    # Row-major order over the upper triangle: each row meets its columns in rising
-    # order, first from above the diagonal, so that the first of equals is the lowest.
-    tiles = jnp.asarray(np.stack(np.triu_indices(len(blocks)), axis=1))
+    first, second = np.triu_indices(len(blocks))
+    padded = (second == len(blocks) - 1) & (n % block_size > 0)
+    masked = (first == second) | padded
     within = jnp.arange(block_size)
 
-    def visit(best: tuple, tile: jax.Array) -> tuple[tuple, None]:
+    def visit(best: tuple, tile: jax.Array, mask: bool) -> tuple[tuple, None]:
         i, j = tile
         c = cosines(blocks[i], blocks[j])
-        first = (i * block_size + within)[:, None]
-        second = (j * block_size + within)[None, :]
-        # Both sides: the transposed tile would see the padding of the first.
-        valid = (first != second) & (first < len(rows)) & (second < len(rows))
-        c = jnp.where(valid, c, MASKED)
-        best = _improve(best, j, _best(c.T, i * block_size))
-        return _improve(best, i, _best(c, j * block_size)), None
+        if mask:
+            row = (i * block_size + within)[:, None]
+            column = (j * block_size + within)[None, :]
+            c = jnp.where((row != column) & (row < n) & (column < n), c, MASKED)
+        best = _improve(best, j, _best(c, i * block_size, axis=0))
+        return _improve(best, i, _best(c, j * block_size, axis=1)), None
 
-    start = (
+    best = (
         jnp.full((len(blocks), block_size), MASKED),
         jnp.zeros((len(blocks), block_size), jnp.int32),
     )
-    (cosine, row), _ = jax.lax.scan(visit, start, tiles)
-    return cosine.reshape(-1)[: len(rows)], row.reshape(-1)[: len(rows)]
+    # Most tiles need no mask, and a mask costs as much as the search itself.
+    for mask in (False, True):
+        tiles = np.stack([first, second], axis=1)[masked == mask]
+        visit_all = functools.partial(visit, mask=mask)
+        best, _ = jax.lax.scan(visit_all, best, jnp.asarray(tiles))
+    cosine, row = best
+    return cosine.reshape(-1)[:n], row.reshape(-1)[:n]
 
 
-def _best(c: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Largest entry of each row of a tile, and its column counted from ``start``."""
-    cosine = jnp.max(c, axis=1)
+def _best(c: jax.Array, start: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Largest entry of a tile along ``axis``, and its place counted from ``start``."""
+    cosine = jnp.max(c, axis=axis)
     # A maximum and a minimum vectorise; an argmax, on the CPU, does not.
-    column = jnp.where(c == cosine[:, None], jnp.arange(c.shape[1]), c.shape[1])
-    return cosine, (start + jnp.min(column, axis=1)).astype(jnp.int32)
+    place = jax.lax.broadcasted_iota(jnp.int32, c.shape, axis)
+    place = jnp.where(c == jnp.expand_dims(cosine, axis), place, c.shape[axis])
+    return cosine, (start + jnp.min(place, axis=axis)).astype(jnp.int32)
 
 
 def _best_two(c: jax.Array, start: jax.Array) -> Neighbors:
-    cosine, row = _best(c, start)
+    cosine, row = _best(c, start, axis=1)
     others = jnp.where(start + jnp.arange(c.shape[1]) == row[:, None], MASKED, c)
     return Neighbors(cosine, row, jnp.max(others, axis=1))
 
@@ -182,9 +228,10 @@ def _merge(a: Neighbors, b: Neighbors) -> Neighbors:
 
 
 def _improve(best: tuple, block: jax.Array, found: tuple) -> tuple:
-    cosine, row = best
-    better = found[0] > cosine[block]
+    """Takes what is better, or equal and of a lower row: tiles come in any order."""
+    cosine, row = best[0][block], best[1][block]
+    better = (found[0] > cosine) | ((found[0] == cosine) & (found[1] < row))
     return (
-        cosine.at[block].set(jnp.where(better, found[0], cosine[block])),
-        row.at[block].set(jnp.where(better, found[1], row[block])),
+        best[0].at[block].set(jnp.where(better, found[0], cosine)),
+        best[1].at[block].set(jnp.where(better, found[1], row)),
     )

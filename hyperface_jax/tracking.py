@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import similarity
+from hyperface_jax import ring_nearest, sharded, similarity
 
 # Two float32 cosines of equal vectors, summed in different orders, differ by less.
 _ROUNDING = 4e-6
@@ -68,6 +68,8 @@ def refresh(
     Returns:
       The up-to-date record.
     """
+    if sharded.size() is not None:
+        return _refresh_on_many(known, x, gallery, block_size)
     return _refresh(known, x, gallery, similarity.fit_block_size(block_size, len(x)))
 
 
@@ -77,10 +79,9 @@ def _refresh(
 ) -> NearestGallery:
     def of_block(block: tuple[NearestGallery, jax.Array]) -> NearestGallery:
         known, x = block
-        moved = jnp.linalg.norm(x - known.anchor, axis=1)
         return jax.lax.cond(
             # Padding rows are zero and never move: no reason to search.
-            jnp.any((2 * moved + _ROUNDING > known.margin) & jnp.any(x != 0, axis=1)),
+            jnp.any(_doubtful(known, x) & jnp.any(x != 0, axis=1)),
             lambda: start(x, gallery, block_size=block_size),
             lambda: known,
         )
@@ -88,3 +89,31 @@ def _refresh(
     blocks = jax.tree.map(lambda a: similarity.to_blocks(a, block_size), (known, x))
     found = jax.lax.map(of_block, blocks)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _refresh_on_many(
+    known: NearestGallery, x: jax.Array, gallery: jax.Array, block_size: int | None
+) -> NearestGallery:
+    doubtful = _doubtful(known, x)
+
+    def search() -> NearestGallery:
+        nobody = jnp.full(len(x), -1)
+        found = ring_nearest.nearest(
+            x, gallery, nobody, wanted=doubtful, block_size=block_size
+        )
+        margin = found.cosine - found.runner_up
+        return NearestGallery(
+            jnp.where(doubtful, found.row, known.row),
+            jnp.where(doubtful, margin, known.margin),
+            jnp.where(doubtful[:, None], x, known.anchor),
+        )
+
+    # The gallery goes around only if some device has a point to search for.
+    return jax.lax.cond(jnp.any(doubtful), search, lambda: known)
+
+
+def _doubtful(known: NearestGallery, x: jax.Array) -> jax.Array:
+    """Which points ``[n]`` may have changed their nearest gallery row."""
+    moved = jnp.linalg.norm(x - known.anchor, axis=1)
+    return 2 * moved + _ROUNDING > known.margin
