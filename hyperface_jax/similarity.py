@@ -1,11 +1,11 @@
 """Nearest neighbours by cosine, exactly, in blocks.
 
 Nothing here ever holds an ``n × n`` array: memory is a few tiles of
-``block_size × block_size`` cosines beside the rows themselves. Searching a tile is a
-few passes over it, cheap beside its product as long as it is still in a core's cache. Products are taken at
-float32 precision on every device (``Precision.HIGHEST``; a GPU would otherwise round
-its inputs to 10 bits of mantissa). Equal cosines go to the lowest row, as in
-``numpy.argmax``.
+``block_size × block_size`` cosines beside the rows themselves. Searching a tile takes a
+few passes over it, cheap beside its product while it is still in a core's cache.
+Products are taken at float32 precision on every device (``Precision.HIGHEST``; a GPU
+would otherwise round its inputs to 10 bits of mantissa). Equal cosines go to the lowest
+row, as in ``numpy.argmax``.
 """
 
 import functools
@@ -14,8 +14,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from hyperface_jax import sharded
 
 DEFAULT_BLOCK_SIZE = 512
 # What a core's second-level cache holds with the rows it is made of; on other devices
@@ -93,13 +91,6 @@ def nearest(
       The neighbours, with the cosine of the runner-up: a query that moves by less
       than half of ``cosine - runner_up`` keeps its nearest row.
     """
-    if sharded.size() is not None:
-        # Imported late: it builds on this module.
-        from hyperface_jax import ring_nearest
-
-        if exclude is None:
-            exclude = jnp.full(len(queries), -1)
-        return ring_nearest.nearest(queries, rows, exclude, block_size=block_size)
     return _nearest(
         queries,
         rows,
@@ -125,10 +116,6 @@ def nearest_other(
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
     """
-    if sharded.size() is not None:
-        from hyperface_jax import ring_nearest
-
-        return ring_nearest.nearest_other(rows, block_size=block_size)
     return _nearest_other(rows, even_block_size(block_size, len(rows)))
 
 
