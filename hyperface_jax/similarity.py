@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hyperface_jax import sharded
+
 DEFAULT_BLOCK_SIZE = 512
 # What a core's second-level cache holds with the rows it is made of; on other devices
 # a tile must rather be worth starting a kernel for.
@@ -91,6 +93,13 @@ def nearest(
       The neighbours, with the cosine of the runner-up: a query that moves by less
       than half of ``cosine - runner_up`` keeps its nearest row.
     """
+    if sharded.size() is not None:
+        # Imported late: it builds on this module.
+        from hyperface_jax import ring_nearest
+
+        if exclude is None:
+            exclude = jnp.full(len(queries), -1)
+        return ring_nearest.nearest(queries, rows, exclude, block_size=block_size)
     return _nearest(
         queries,
         rows,
@@ -116,6 +125,10 @@ def nearest_other(
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
     """
+    if sharded.size() is not None:
+        from hyperface_jax import ring_nearest
+
+        return ring_nearest.nearest_other(rows, block_size=block_size)
     return _nearest_other(rows, even_block_size(block_size, len(rows)))
 
 
