@@ -28,7 +28,7 @@ from bridges.generation.model_folder import (
     save_model,
 )
 from hyperface_jax import InputError
-from hyperface_jax.commands import run_command
+from hyperface_jax.commands import require_flags, run_command
 
 
 def export_generator(
@@ -66,23 +66,31 @@ def export_generator(
 
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("autoencoder", None, "Trained autoencoder.", flag_values=FLAGS)
-flags.DEFINE_string("diffusion", None, "Trained denoiser.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "Folder to write.", flag_values=FLAGS)
-flags.DEFINE_string("name", DEFAULT_GENERATOR, "Its name.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "autoencoder", None, "folder of the trained autoencoder", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "diffusion", None, "folder of the trained denoiser", flag_values=FLAGS
+)
+flags.DEFINE_string("output", None, "folder to write", flag_values=FLAGS)
+flags.DEFINE_string(
+    "name",
+    DEFAULT_GENERATOR,
+    "what the generator is called in the files it makes",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
-    """Parsed flags to a generator folder."""
-    for name in ("autoencoder", "diffusion", "output"):
-        if getattr(FLAGS, name) is None:
-            raise InputError(f"--{name} is missing; see --help")
+    """Joins the models that the flags name; prints the size of the result."""
+    require_flags(FLAGS, "autoencoder", "diffusion", "output")
     export_generator(FLAGS.autoencoder, FLAGS.diffusion, FLAGS.output, name=FLAGS.name)
     size = (pathlib.Path(FLAGS.output) / WEIGHTS).stat().st_size
     print(f"{FLAGS.output}: {size / 1e6:.1f} MB")
 
 
 def run() -> None:
+    """Entry point of ``python -m bridges.generation.export``."""
     run_command(main, FLAGS)
 
 

@@ -6,7 +6,6 @@ faster one takes more steps. Two runs are therefore not bit-equal.
 """
 
 import contextlib
-import dataclasses
 import math
 import os
 import pathlib
@@ -37,12 +36,28 @@ def cosine_schedule(progress: float, step: int, *, warmup: int) -> float:
     )
 
 
-def model_settings(config: Any) -> dict[str, Any]:
-    """The settings of a training dataclass but for how long and on how many cores."""
-    settings = dataclasses.asdict(config)
-    for name in ("minutes", "num_processes"):
-        del settings[name]
-    return settings
+def optimizer_step(
+    optimizer: torch.optim.Optimizer,
+    loss: torch.Tensor,
+    *,
+    learning_rate: float,
+    workers: Workers,
+) -> None:
+    """Descends ``loss``: gradients averaged over the processes, their norm at most 1.
+
+    Args:
+      optimizer: of one group of parameters.
+      loss: a scalar with a graph.
+      learning_rate: of this step.
+      workers: the processes of the run.
+    """
+    (group,) = optimizer.param_groups
+    group["lr"] = learning_rate
+    optimizer.zero_grad()
+    loss.backward()
+    workers.average_gradients(group["params"])
+    torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+    optimizer.step()
 
 
 def train_for(
@@ -75,7 +90,8 @@ def train_for(
       checkpoint_every: seconds between checkpoints, and so what a kill costs at most.
 
     Returns:
-      ``steps``, ``images``, ``seconds``, ``milliseconds_per_image``.
+      ``steps``, ``images``, ``seconds``, ``milliseconds_per_image`` and, in process 0,
+      the final figures of ``evaluate``.
     """
     path = pathlib.Path(folder) / CHECKPOINT
     spent, step = _load(path, state, settings)
@@ -99,13 +115,19 @@ def train_for(
         if spent - saved > checkpoint_every:
             _save(path, state, settings, spent, step)
             saved = spent
+    record = _summary(step, step * images_per_step, spent)
+    if workers.rank == 0 and evaluate is not None:
+        record |= evaluate()
+        logging.info("done: %s", record)
+    return record
+
+
+def _summary(steps: int, images: int, seconds: float) -> dict[str, Any]:
     return {
-        "steps": step,
-        "images": step * images_per_step,
-        "seconds": round(spent, 1),
-        "milliseconds_per_image": round(
-            1e3 * spent / max(1, step * images_per_step), 2
-        ),
+        "steps": steps,
+        "images": images,
+        "seconds": round(seconds, 1),
+        "milliseconds_per_image": round(1e3 * seconds / max(1, images), 2),
     }
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from absl import flags, logging
 
+from bridges.config_flags import config_from_flags, define_config_flags
+from bridges.generation import training_config
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.identity_conditioning import (
     IdentityIndex,
@@ -40,45 +42,29 @@ from bridges.generation.timed_training import (
     CHECKPOINT,
     cosine_schedule,
     evaluating,
-    model_settings,
+    optimizer_step,
     train_for,
 )
 from hyperface_jax import InputError
-from hyperface_jax.commands import provenance, run_command
+from hyperface_jax.commands import provenance, require_flags, run_command
 
 KIND = "latent diffusion"
 
 
 @dataclasses.dataclass(frozen=True)
-class DiffusionTrainingConfig:
-    """Settings of a training run.
+class DiffusionTrainingConfig(training_config.TimedTrainingConfig):
+    """Settings of a training run, beside those of every timed training.
 
     Attributes:
-      minutes: time budget, from the first step on.
-      num_processes: single-threaded processes that share a batch.
-      batch_size: images per step over all processes.
-      learning_rate: its peak.
       drop_rate: how often the condition is left out, for guidance.
       ema_decay: of the moving average of the weights that is the result.
-      seed: of weights, batches and noise.
     """
 
     minutes: float = 40.0
     num_processes: int = 2
     batch_size: int = 64
-    learning_rate: float = 1e-3
     drop_rate: float = 0.1
     ema_decay: float = 0.998
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.minutes > 0:
-            raise InputError(f"minutes {self.minutes} is not positive")
-        if self.num_processes < 1 or self.batch_size % self.num_processes:
-            raise InputError(
-                f"batch_size {self.batch_size} can't be shared by "
-                f"num_processes {self.num_processes}"
-            )
 
 
 def train_latent_diffusion(
@@ -134,66 +120,103 @@ def _train(
     shape: DiffusionConfig,
     initial: str | None,
 ) -> None:
+    """What each process does: trains, and in process 0 saves the model."""
     torch.manual_seed(config.seed)
     denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
     if initial is not None:
         load_weights(initial, denoiser)
-    average = copy.deepcopy(denoiser).requires_grad_(False)
-    weights, averaged = list(denoiser.parameters()), list(average.parameters())
-    optimizer = torch.optim.AdamW(
-        weights, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
-    )
     torch.manual_seed(config.seed + 1 + workers.rank)
-    batches = _Batches(cache, config)
-    signal_power = alphas_cumprod()
-
-    def update(progress: float, step: int) -> dict[str, float]:
-        rate = config.learning_rate * cosine_schedule(progress, step, warmup=150)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        latents, conditions = batches.draw()
-        loss = diffusion_loss(denoiser, latents, conditions, signal_power)
-        optimizer.zero_grad()
-        loss.backward()
-        workers.average_gradients(weights)
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        # Follows quickly at first, when the weights are still far from anything.
-        decay = min(config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(averaged, weights, 1 - decay)
-        return {"loss": loss.item()}
-
-    def evaluate() -> dict[str, float]:
-        return {"held-out loss": _held_out_loss(average, cache, signal_power)}
-
+    training = _Training(workers, cache, config, denoiser)
     record = train_for(
         60 * config.minutes,
-        update,
-        {"denoiser": denoiser, "average": average, "optimizer": optimizer},
+        training.update,
+        training.state(),
         output,
         settings={
-            **model_settings(config),
+            **config.model_settings(),
             "shape": str(shape),
             "initial": initial,
             **cache.models,
         },
         images_per_step=config.batch_size,
         workers=workers,
-        evaluate=evaluate,
+        evaluate=training.evaluate,
     )
-    if workers.rank == 0:
-        record |= evaluate()
-        logging.info("done: %s", record)
-        if initial is not None:
-            record["initial"] = read_description(initial, KIND)["training"]
-        description = {
-            "kind": KIND,
-            "config": dataclasses.asdict(shape),
-            "recogniser": cache.recogniser,
-            "autoencoder_latents": cache.models["autoencoder_latents"],
-            "training": {**record, **provenance(dataclasses.asdict(config))},
+    if workers.rank != 0:
+        return
+    if initial is not None:
+        record["initial"] = read_description(initial, KIND)["training"]
+    description = {
+        "kind": KIND,
+        "config": dataclasses.asdict(shape),
+        "recogniser": cache.recogniser,
+        "autoencoder_latents": cache.models["autoencoder_latents"],
+        "training": {**record, **provenance(dataclasses.asdict(config))},
+    }
+    save_model(output, training.average, description)
+
+
+class _Training:
+    """The steps of one process, and the moving average that is their result."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        cache: LatentCache,
+        config: DiffusionTrainingConfig,
+        denoiser: IdentityDenoiser,
+    ) -> None:
+        self._workers = workers
+        self._cache = cache
+        self._config = config
+        self._denoiser = denoiser
+        self._weights = list(denoiser.parameters())
+        self.average = copy.deepcopy(denoiser).requires_grad_(False)
+        self._averaged = list(self.average.parameters())
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
+        )
+        self._identities: IdentityIndex = index_identities(cache.labels)
+        self._signal_power = alphas_cumprod()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "denoiser": self._denoiser,
+            "average": self.average,
+            "optimizer": self._optimizer,
         }
-        save_model(output, average, description)
+
+    def update(self, progress: float, step: int) -> dict[str, float]:
+        """Takes a step; returns the loss."""
+        latents, conditions = self._draw()
+        loss = diffusion_loss(self._denoiser, latents, conditions, self._signal_power)
+        rate = cosine_schedule(progress, step, warmup=150)
+        optimizer_step(
+            self._optimizer,
+            loss,
+            learning_rate=self._config.learning_rate * rate,
+            workers=self._workers,
+        )
+        # Follows quickly at first, when the weights are still far from anything.
+        decay = min(self._config.ema_decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
+        return {"loss": loss.item()}
+
+    def evaluate(self) -> dict[str, float]:
+        """The loss of the average on identities never trained on."""
+        loss = _held_out_loss(self.average, self._cache, self._signal_power)
+        return {"held-out loss": loss}
+
+    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents, plain or mirrored, and the conditions they are learnt under."""
+        count = self._config.own_batch_size
+        images = torch.randint(len(self._cache.labels), (count,))
+        mirrored = torch.randint(2, (count,))
+        latents = self._cache.latents[mirrored, images].float()
+        conditions = mean_of_others(self._cache.embeddings, self._identities, images)
+        kept = torch.rand(count, 1) >= self._config.drop_rate
+        return latents, conditions * kept
 
 
 def _check_initial(folder: str, cache: LatentCache) -> dict[str, Any]:
@@ -214,24 +237,6 @@ def _check_initial(folder: str, cache: LatentCache) -> dict[str, Any]:
         if found != needed:
             raise InputError(f"{folder}: was trained on {what} than given here")
     return description
-
-
-class _Batches:
-    """Draws latents (plain or mirrored) and the conditions they are learnt under."""
-
-    def __init__(self, cache: LatentCache, config: DiffusionTrainingConfig) -> None:
-        self._cache = cache
-        self._index: IdentityIndex = index_identities(cache.labels)
-        self._size = config.batch_size // config.num_processes
-        self._drop_rate = config.drop_rate
-
-    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
-        images = torch.randint(len(self._cache.labels), (self._size,))
-        mirrored = torch.randint(2, (self._size,))
-        latents = self._cache.latents[mirrored, images].float()
-        conditions = mean_of_others(self._cache.embeddings, self._index, images)
-        kept = torch.rand(self._size, 1) >= self._drop_rate
-        return latents, conditions * kept
 
 
 def _held_out_loss(
@@ -257,55 +262,36 @@ def _held_out_loss(
 
 
 FLAGS = flags.FlagValues()
-_DEFAULTS = DiffusionTrainingConfig()
-flags.DEFINE_string("dataset", None, "Image dataset folder.", flag_values=FLAGS)
+flags.DEFINE_string("dataset", None, "image dataset folder", flag_values=FLAGS)
 flags.DEFINE_string(
-    "autoencoder", None, "Folder of the trained autoencoder.", flag_values=FLAGS
+    "autoencoder", None, "folder of the trained autoencoder", flag_values=FLAGS
 )
 flags.DEFINE_string(
-    "recogniser", "recogniser_f", "Recogniser, name or folder.", flag_values=FLAGS
+    "recogniser", "recogniser_f", "recogniser, name or folder", flag_values=FLAGS
 )
-flags.DEFINE_string("output", None, "Folder of the result.", flag_values=FLAGS)
+flags.DEFINE_string("output", None, "folder of the result", flag_values=FLAGS)
 flags.DEFINE_string(
-    "initial", None, "Trained denoiser to start from.", flag_values=FLAGS
+    "initial", None, "trained denoiser to start from", flag_values=FLAGS
 )
-flags.DEFINE_float("minutes", _DEFAULTS.minutes, "Time budget.", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "num_processes", _DEFAULTS.num_processes, "Processes.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "batch_size", _DEFAULTS.batch_size, "Images per step.", flag_values=FLAGS
-)
-flags.DEFINE_float(
-    "learning_rate", _DEFAULTS.learning_rate, "Its peak.", flag_values=FLAGS
-)
-flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of the run.", flag_values=FLAGS)
+define_config_flags(DiffusionTrainingConfig(), training_config.DESCRIPTIONS, FLAGS)
 
 
 def main() -> None:
-    """Parsed flags to a trained denoiser."""
-    for name in ("dataset", "autoencoder", "output"):
-        if getattr(FLAGS, name) is None:
-            raise InputError(f"--{name} is missing; see --help")
+    """Trains a denoiser with the settings that the flags give."""
+    require_flags(FLAGS, "dataset", "autoencoder", "output")
     logging.set_verbosity(logging.INFO)
-    config = DiffusionTrainingConfig(
-        minutes=FLAGS.minutes,
-        num_processes=FLAGS.num_processes,
-        batch_size=FLAGS.batch_size,
-        learning_rate=FLAGS.learning_rate,
-        seed=FLAGS.seed,
-    )
     train_latent_diffusion(
         FLAGS.dataset,
         FLAGS.autoencoder,
         FLAGS.recogniser,
         FLAGS.output,
-        config,
+        config_from_flags(DiffusionTrainingConfig(), FLAGS),
         initial=FLAGS.initial,
     )
 
 
 def run() -> None:
+    """Entry point of ``python -m bridges.generation.train_latent_diffusion``."""
     run_command(main, FLAGS)
 
 

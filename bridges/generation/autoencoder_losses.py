@@ -1,0 +1,67 @@
+"""How far a decoded image is from the one it should be."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from bridges.embedding.recogniser import load_recogniser
+
+Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def reconstruction_losses(
+    decoded: torch.Tensor,
+    images: torch.Tensor,
+    *,
+    gradient_weight: float,
+    coarse_weight: float,
+) -> dict[str, torch.Tensor]:
+    """Weighted L1 distances between images, by name.
+
+    Args:
+      decoded: ``[n, 3, s, s]``.
+      images: ``[n, 3, s, s]``, what they should be.
+      gradient_weight: of the distance between image gradients.
+      coarse_weight: of the distance at half and at a quarter of the resolution.
+    """
+    error = decoded - images
+    losses = {
+        "l1": error.abs().mean(),
+        "gradient": gradient_weight * _gradient_size(error),
+    }
+    for scale in (2, 4):
+        coarse = functional.avg_pool2d(error, scale).abs().mean()
+        losses[f"l1/{scale}"] = coarse_weight * coarse
+    return losses
+
+
+def feature_distance(recogniser: str) -> Distance:
+    """A distance between images: of a recogniser's normalised feature maps.
+
+    Args:
+      recogniser: its name or folder.
+
+    Returns:
+      A function of the images to improve and of those they should be, each
+      ``[n, 3, s, s]`` in [-1, 1]; gradients flow to the first alone.
+    """
+    judge = load_recogniser(recogniser)
+
+    def distance(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            targets = judge.features(images)
+        terms = [
+            (functional.normalize(x) - functional.normalize(y)).square().sum(1).mean()
+            for x, y in zip(judge.features(decoded), targets, strict=True)
+        ]
+        return sum(terms) / len(terms)
+
+    return distance
+
+
+def _gradient_size(image: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference between neighbouring pixels, both directions."""
+    horizontal = (image[..., 1:] - image[..., :-1]).abs().mean()
+    vertical = (image[..., 1:, :] - image[..., :-1, :]).abs().mean()
+    return horizontal + vertical
