@@ -18,6 +18,7 @@ KINDS = ("gallery", "references", "queries")
 # float32 rows normalised by any library are within a few 1e-7 of length 1; 1e-3 lets
 # rows pass that went through float16, and no row somebody forgot to normalise.
 NORM_TOLERANCE = 1e-3
+_GROUP = "group_"
 # What NumPy and zipfile raise at damaged bytes, by where the damage is.
 _UNREADABLE = (
     EOFError,
@@ -39,12 +40,15 @@ class EmbeddingFile(NamedTuple):
       names: ``[n]`` str, where each row came from (a file name, say), or None.
       metadata: ``format_version``, ``kind``, ``model`` (``name``, ``sha256``),
         ``created_with`` and, for references, the record ``packing``.
+      groups: what each row belongs to, by attribute: ``[n]`` str each, such as
+        ``groups["gender"]``; stored as ``group_gender``.
     """
 
     embeddings: np.ndarray
     labels: np.ndarray | None
     names: np.ndarray | None
     metadata: dict[str, Any]
+    groups: dict[str, np.ndarray]
 
 
 def save_embeddings(
@@ -54,6 +58,7 @@ def save_embeddings(
     kind: str,
     labels: np.ndarray | None = None,
     names: np.ndarray | None = None,
+    groups: dict[str, np.ndarray] | None = None,
     model: dict[str, str] | None = None,
     packing: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
@@ -66,6 +71,7 @@ def save_embeddings(
       kind: ``"gallery"``, ``"references"`` or ``"queries"``.
       labels: ``[n]`` integers, the identity of each row.
       names: ``[n]`` strings.
+      groups: ``[n]`` strings for each attribute, see :class:`EmbeddingFile`.
       model: ``{"name": …, "sha256": …}`` of the recogniser the embeddings live in.
       packing: for references, the packing record.
       settings: the settings of the run that made them.
@@ -82,6 +88,8 @@ def save_embeddings(
         arrays["labels"] = np.asarray(labels, np.int64)
     if names is not None:
         arrays["names"] = np.asarray(names, np.str_)
+    for attribute, values in (groups or {}).items():
+        arrays[_GROUP + attribute] = np.asarray(values, np.str_)
     for key, array in arrays.items():
         if len(array) != len(embeddings):
             raise InputError(
@@ -135,6 +143,11 @@ def load_embeddings(
     embeddings = np.ascontiguousarray(embeddings, np.float32)
     labels = _per_row(arrays, "labels", np.integer, len(embeddings), name)
     names = _per_row(arrays, "names", np.str_, len(embeddings), name)
+    groups = {
+        key.removeprefix(_GROUP): _per_row(arrays, key, np.str_, len(embeddings), name)
+        for key in sorted(arrays)
+        if key.startswith(_GROUP)
+    }
     record = _read_metadata(arrays, name)
     if kind is not None and record.get("kind") not in (None, kind):
         raise InputError(
@@ -144,7 +157,7 @@ def load_embeddings(
     check_model(record.get("model"), model, name)
     if labels is not None:
         labels = labels.astype(np.int64)
-    return EmbeddingFile(embeddings, labels, names, record)
+    return EmbeddingFile(embeddings, labels, names, record, groups)
 
 
 def check_embeddings(embeddings: np.ndarray, name: str) -> None:

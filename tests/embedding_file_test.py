@@ -47,6 +47,18 @@ def test_everything_written_is_read(path, unit_rows):
     assert read.metadata["created_with"]["settings"] == {"seed": 1}
 
 
+def test_groups_are_kept_by_attribute(path, unit_rows):
+    groups = {"gender": ["female", "male"] * 10, "country": ["x"] * 20}
+    save_embeddings(path, unit_rows, kind="gallery", groups=groups)
+    read = load_embeddings(path).groups
+    assert {name: values.tolist() for name, values in read.items()} == groups
+    write(path, embeddings=unit_rows, group_gender=np.arange(20))
+    with pytest.raises(InputError, match="group_gender is int64"):
+        load_embeddings(path)
+    write(path, embeddings=unit_rows)
+    assert load_embeddings(path).groups == {}
+
+
 def test_labels_and_names_are_optional(path, unit_rows):
     save_embeddings(path, unit_rows, kind="gallery")
     read = load_embeddings(path)

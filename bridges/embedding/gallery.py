@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from bridges.datasets.groups import groups_of
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import load_recogniser
-from hyperface_jax import EmbeddingFile, InputError, load_embeddings, save_embeddings
-from hyperface_jax.commands import progress as progress_bar
+from bridges.provenance import check_same_settings
+from hyperface_jax import EmbeddingFile, load_embeddings, save_embeddings
 
 PathLike = str | os.PathLike[str]
-
-# Images read before they are embedded: 2048 of 112 px are 77 MB.
-_CHUNK = 2048
 
 
 def embed_folder(
@@ -54,19 +52,14 @@ def embed_folder(
     found = _read_same(pathlib.Path(output), settings)
     if found is not None:
         return found
-    embeddings = np.empty((len(dataset), recogniser.embedding_size), np.float32)
-    with progress_bar(description="embedding", total=len(dataset), unit="image") as bar:
-        for start in range(0, len(dataset), _CHUNK):
-            chosen = range(start, min(start + _CHUNK, len(dataset)))
-            pixels = dataset.load(recogniser.image_size, chosen)
-            embeddings[start : start + _CHUNK] = recogniser.embed(pixels, flip=flip)
-            bar.update(len(chosen))
+    embeddings = recogniser.embed_files(dataset.paths, flip=flip)
     save_embeddings(
         output,
         embeddings,
         kind=kind,
         labels=dataset.labels if dataset.labelled else None,
         names=np.array([record["file_name"] for record in dataset.records]),
+        groups=groups_of(dataset.records),
         model=recogniser.model,
         settings=settings,
     )
@@ -79,10 +72,5 @@ def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> EmbeddingFile 
         return None
     found = load_embeddings(output)
     old = found.metadata.get("created_with", {}).get("settings", {})
-    differing = [key for key in settings if old.get(key) != settings[key]]
-    if differing:
-        raise InputError(
-            f"{output}: exists, made with other settings ({', '.join(differing)}); "
-            "give another file or remove this one"
-        )
+    check_same_settings(output, old, settings)
     return found
