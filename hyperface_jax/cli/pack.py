@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from hyperface_jax import checks, files, initialization
+from hyperface_jax import balance, checks, files, initialization
 from hyperface_jax.cli import packing_flags
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
@@ -65,6 +65,19 @@ flags.DEFINE_string(
     "Embedding file of real people whom no reference may resemble.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "balance",
+    None,
+    "Start references in equal shares for each group of this attribute of the gallery, "
+    "such as gender, and report each group. The gallery must say who belongs to which.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "shares",
+    None,
+    "With --balance: the share of each group, such as female:0.5,male:0.5.",
+    flag_values=FLAGS,
+)
 packing_flags.define(FLAGS)
 flags.DEFINE_bool(
     "overwrite", False, "Replace an output of other settings.", flag_values=FLAGS
@@ -84,7 +97,7 @@ def main() -> None:
         return
     gallery = load_embeddings(FLAGS.gallery)
     fixed, enrolled = (_surrounding(FLAGS[n].value, gallery) for n in _SURROUNDINGS)
-    initial, names = _initial(gallery, fixed, config)
+    initial, names, groups = _initial(gallery, fixed, config)
     output = pathlib.Path(FLAGS.output)
     checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     with progress(
@@ -107,7 +120,7 @@ def main() -> None:
             on_progress=on_progress,
             checkpoint_path=checkpoint_path,
         )
-    record = _save(result, initial, names, gallery, fixed, inputs)
+    record = _save(result, initial, names, groups, gallery, fixed, inputs)
     checkpoint_path.unlink(missing_ok=True)
     _check_enrolled(record)
 
@@ -116,6 +129,7 @@ def _save(
     result: PackingResult,
     initial: np.ndarray,
     names: list[str],
+    groups: np.ndarray | None,
     gallery: EmbeddingFile,
     fixed: EmbeddingFile | None,
     inputs: dict[str, Any],
@@ -126,15 +140,20 @@ def _save(
     )
     record["inputs"] = inputs
     embeddings = result.embeddings
+    if groups is not None:
+        record["balance"] = _balance(embeddings, groups, gallery)
     if fixed is not None:
         embeddings = np.concatenate([fixed.embeddings, embeddings])
         names = [*_names(fixed, "fixed"), *names]
+        if groups is not None:
+            groups = np.concatenate([_groups_near(fixed.embeddings, gallery), groups])
     save_embeddings(
         FLAGS.output,
         embeddings,
         kind="references",
         labels=np.arange(len(embeddings)),
         names=names,
+        groups=None if groups is None else {FLAGS.balance: groups},
         model=gallery.metadata.get("model"),
         packing=record,
         settings=settings_of(FLAGS),
@@ -145,7 +164,27 @@ def _save(
         f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
         f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
     )
+    if "balance" in record:
+        print("\n".join(balance.describe(record["balance"])))
     return record
+
+
+def _balance(
+    embeddings: np.ndarray, groups: np.ndarray, gallery: EmbeddingFile
+) -> dict[str, Any]:
+    report = balance.balance_report(
+        embeddings,
+        groups,
+        gallery.embeddings,
+        gallery.groups[FLAGS.balance],
+        block_size=FLAGS.block_size,
+    )
+    return {"attribute": FLAGS.balance, **report}
+
+
+def _groups_near(embeddings: np.ndarray, gallery: EmbeddingFile) -> np.ndarray:
+    row = nearest(embeddings, gallery.embeddings, block_size=FLAGS.block_size).row
+    return gallery.groups[FLAGS.balance][np.asarray(row)]
 
 
 def _check_enrolled(record: dict[str, Any]) -> None:
@@ -197,8 +236,14 @@ def _surrounding(path: str | None, gallery: EmbeddingFile) -> EmbeddingFile | No
 
 def _initial(
     gallery: EmbeddingFile, fixed: EmbeddingFile | None, config: PackingConfig
-) -> tuple[np.ndarray, list[str]]:
-    """The rows to start at, and the name of each: of what it was."""
+) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+    """The rows to start at, the name of each: of what it was, and its group."""
+    if FLAGS.shares and not FLAGS.balance:
+        raise InputError("--shares says nothing without --balance; give both")
+    if FLAGS.initial and FLAGS.balance:
+        raise InputError(
+            "--initial and --balance both say where references start; leave out one"
+        )
     if FLAGS.initial:
         start = _surrounding(FLAGS.initial, gallery)
         n = FLAGS.num_identities or len(start.embeddings)
@@ -207,19 +252,23 @@ def _initial(
                 f"{FLAGS.initial}: {len(start.embeddings)} rows, --num_identities asks "
                 f"for {n}; ask for fewer, or leave out --initial"
             )
-        return start.embeddings[:n], _names(start, "initial")[:n]
+        return start.embeddings[:n], _names(start, "initial")[:n], None
     taken = None
     if fixed is None and FLAGS.num_identities is not None:
         checks.in_range(FLAGS.num_identities, "num_identities", 2)
     if fixed is not None:
         taken = np.asarray(nearest(fixed.embeddings, gallery.embeddings).row)
-    chosen = initialization.from_gallery(
-        gallery.embeddings,
-        gallery.labels,
-        FLAGS.num_identities,
-        config.seed,
-        taken=taken,
-    )
+    if FLAGS.balance:
+        chosen, groups = _balanced(gallery, config, taken)
+    else:
+        groups = None
+        chosen = initialization.from_gallery(
+            gallery.embeddings,
+            gallery.labels,
+            FLAGS.num_identities,
+            config.seed,
+            taken=taken,
+        )
     if chosen.num_mixtures:
         print(
             f"the gallery starts {len(chosen.embeddings) - chosen.num_mixtures} "
@@ -227,9 +276,52 @@ def _initial(
             file=sys.stderr,
         )
     names = _names(gallery, "gallery")
-    return chosen.embeddings, [
-        names[row] if row >= 0 else "mixture" for row in chosen.gallery_rows
-    ]
+    names = [names[row] if row >= 0 else "mixture" for row in chosen.gallery_rows]
+    return chosen.embeddings, names, groups
+
+
+def _balanced(
+    gallery: EmbeddingFile, config: PackingConfig, taken: np.ndarray | None
+) -> tuple[initialization.Initial, np.ndarray]:
+    """The rows to start at, by group, and the group of each."""
+    if FLAGS.balance not in gallery.groups:
+        known = ", ".join(gallery.groups) or "none"
+        raise InputError(
+            f"{FLAGS.gallery}: says of no row which {FLAGS.balance} it is (attributes: "
+            f"{known}); hyperface-embed takes attributes from the metadata of a dataset"
+        )
+    start = balance.from_gallery(
+        gallery.embeddings,
+        gallery.labels,
+        gallery.groups[FLAGS.balance],
+        FLAGS.num_identities,
+        config.seed,
+        shares=_shares(),
+        taken=taken,
+    )
+    for name, count in start.mixtures.items():
+        print(
+            f"the gallery has too few people of the group {name}: {count} of its "
+            "references start at mixtures of two",
+            file=sys.stderr,
+        )
+    return start.initial._replace(num_mixtures=0), start.groups
+
+
+def _shares() -> dict[str, float] | None:
+    if not FLAGS.shares:
+        return None
+    shares = {}
+    for text in FLAGS.shares:
+        name, _, share = text.rpartition(":")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise InputError(
+                f"--shares: {text!r} is not a group and its share; write them as "
+                "female:0.5,male:0.5"
+            ) from None
+    return shares
 
 
 def _names(file: EmbeddingFile, what: str) -> list[str]:

@@ -134,6 +134,47 @@ def test_enrolled_people_are_kept_away_from(call, gallery, tmp_path, unit_rows):
     assert load_embeddings(output).metadata["packing"]["enrolled_cosine"] > 0.1
 
 
+def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
+    gallery, output = tmp_path / "gallery.npz", tmp_path / "references.npz"
+    settings = {"gallery": gallery, "output": output, "balance": "gender"}
+    genders = np.repeat(["female", "male"], [14, 6])
+    save_embeddings(gallery, unit_rows, kind="gallery", groups={"gender": genders})
+    code, printed, _ = call(
+        pack,
+        **settings,
+        num_identities=8,
+        num_iterations=5,
+        shares="female:.75,male:.25",
+    )
+    assert code == 0
+    found = load_embeddings(output)
+    assert found.groups["gender"].tolist() == ["female"] * 6 + ["male"] * 2
+    rows = [int(name.split()[-1]) for name in found.names]
+    assert genders[rows].tolist() == found.groups["gender"].tolist()
+    report = found.metadata["packing"]["balance"]
+    assert report["attribute"] == "gender"
+    assert {name: g["count"] for name, g in report["groups"].items()} == {
+        "female": 6,
+        "male": 2,
+    }
+    nearest = (found.embeddings.astype(float) @ unit_rows.T).argmax(axis=1)
+    belongs = genders[nearest] == found.groups["gender"]
+    assert report["belonging"] == np.mean(belongs)
+    assert "  male: 2 references" in printed
+    for changed, message in (
+        ({"balance": "age"}, "which age it is (attributes: gender)"),
+        ({"shares": "female"}, "'female' is not a group and its share"),
+        ({"shares": "female:1,child:0.1"}, "no group 'child'"),
+        ({"balance": "", "shares": "female:1"}, "--shares says nothing without"),
+        ({"initial": gallery}, "--initial and --balance both say"),
+        ({"num_identities": 1}, "num_identities is 1"),
+    ):
+        code, _, error = call(pack, **{**settings, **changed}, overwrite="true")
+        assert (code, error.count("\n")) == (2, 1)
+        assert message in error
+    assert load_embeddings(output).metadata["packing"]["balance"] == report
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
