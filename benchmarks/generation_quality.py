@@ -33,9 +33,9 @@ from bridges.generation.image_workers import (
     Condition,
     ImageSettings,
     decode_jpeg,
-    default_num_processes,
     make_images,
 )
+from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, check_model, files, load_embeddings
 from hyperface_jax.commands import provenance, run_command
 

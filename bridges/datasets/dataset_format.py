@@ -28,21 +28,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{value!r} has no JSON form")
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-      InputError: not JSON, or no object.
-    """
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds {type(value).__name__}, expected an object")
-    return value
-
-
 def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
     """Reads ``metadata.jsonl``: a record per image.
 

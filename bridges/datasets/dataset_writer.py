@@ -16,11 +16,11 @@ from bridges.datasets.dataset_format import (
     FORMAT_VERSION,
     JOURNAL,
     METADATA,
-    read_json,
     read_metadata,
     to_json,
 )
 from bridges.datasets.images import encode_jpeg
+from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -147,7 +147,7 @@ class ImageDatasetWriter:
         path = self.folder / DESCRIPTION
         if path.exists():
             found = read_json(path)
-            _check_same_settings(path, found, self._description)
+            check_same_settings(path, _settings(found), _settings(self._description))
             if found.get("complete"):
                 self.complete = True
                 for record in read_metadata(self.folder / METADATA):
@@ -213,14 +213,6 @@ def _check_vacant(folder: pathlib.Path) -> None:
         )
 
 
-def _check_same_settings(
-    path: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-    old = {"kind": found.get("kind"), **found.get("settings", {})}
-    new = {"kind": wanted["kind"], **wanted["settings"]}
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            raise InputError(
-                f"{path}: made with {key} = {old.get(key)!r}, asked for "
-                f"{new.get(key)!r}; give another folder or remove this one"
-            )
+def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What two descriptions of one dataset have to agree on."""
+    return {"kind": description.get("kind"), **description.get("settings", {})}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -87,20 +88,15 @@ class StageRecorder:
     def _read(self) -> dict[str, dict[str, Any]]:
         if not self._path.exists():
             return {}
+        record = read_json(self._path)
         try:
-            record = json.loads(self._path.read_text())
-            settings = record["settings"]
+            settings = dict(record["settings"])
             records = {stage["name"]: stage for stage in record["stages"]}
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f"{self._path}: not the record of a run; give another --output"
+                f"{self._path}: not the record of a run; give another output"
             ) from None
-        for key, value in self._settings.items():
-            if settings.get(key) != value:
-                raise InputError(
-                    f"{self._path.parent}: a run with {key} = {settings.get(key)!r}, "
-                    f"asked for {value!r}; give another --output or remove the folder"
-                )
+        check_same_settings(self._path.parent, settings, self._settings)
         return records
 
     def _write(self) -> None:

@@ -2,18 +2,22 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from bridges import pretrained
+from bridges.datasets.images import read_images
 from bridges.recognition import checkpoint
 from bridges.recognition.augmentation import scale_pixels
 from bridges.recognition.iresnet import IResNet, build_backbone
 from hyperface_jax import InputError, files
-from hyperface_jax.commands import progress as progress_bar
+from hyperface_jax.commands import progress
 
-_PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / "pretrained"
+# 2048 images of 112 px are 77 MB.
+_FILES_IN_MEMORY = 2048
 
 
 class Recogniser:
@@ -47,7 +51,6 @@ class Recogniser:
         *,
         flip: bool = True,
         batch_size: int = 256,
-        progress: bool = False,
     ) -> np.ndarray:
         """Embeds images.
 
@@ -55,7 +58,6 @@ class Recogniser:
           images: ``[n, h, w, 3]`` uint8 RGB, square; resampled when of another size.
           flip: add the outputs of the image and its mirror image before normalising.
           batch_size: images at once; bounds the memory.
-          progress: show a bar.
 
         Returns:
           ``[n, d]`` float32, unit rows.
@@ -72,12 +74,40 @@ class Recogniser:
         if images.shape[1] != images.shape[2]:
             raise InputError(f"images of shape {images.shape} are not square")
         embeddings = np.empty((len(images), self.embedding_size), np.float32)
-        starts = range(0, len(images), batch_size)
-        if progress:
-            starts = progress_bar(starts, description="embedding", unit="batch")
-        for start in starts:
+        for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             embeddings[start : start + batch_size] = self._embed_batch(batch, flip)
+        return embeddings
+
+    def embed_files(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        flip: bool = True,
+        description: str = "embedding",
+    ) -> np.ndarray:
+        """Embeds image files, a few in memory at a time, with a progress bar.
+
+        Args:
+          paths: the files; resampled when of another size.
+          flip: as for :meth:`embed`.
+          description: of the bar.
+
+        Returns:
+          ``[n, d]`` float32, unit rows.
+
+        Raises:
+          InputError: an unreadable image; names the file.
+        """
+        embeddings = np.empty((len(paths), self.embedding_size), np.float32)
+        bar = progress(description=description, total=len(paths), unit="image")
+        with bar:
+            for start in range(0, len(paths), _FILES_IN_MEMORY):
+                chosen = paths[start : start + _FILES_IN_MEMORY]
+                images = read_images(chosen, self.image_size)
+                rows = slice(start, start + len(chosen))
+                embeddings[rows] = self.embed(images, flip=flip)
+                bar.update(len(chosen))
         return embeddings
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -114,7 +144,7 @@ def load_recogniser(
       InputError: nothing there, an unfinished training, or damaged files.
     """
     folder = pathlib.Path(name_or_folder)
-    shipped = _PRETRAINED / folder
+    shipped = pretrained.FOLDER / folder
     if len(folder.parts) == 1 and (shipped / checkpoint.CONFIG).is_file():
         folder = shipped
     config = checkpoint.read_config(folder)

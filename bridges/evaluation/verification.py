@@ -1,7 +1,6 @@
 """A recogniser measured on verification sets, into ``metrics.json``."""
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from bridges.datasets.images import read_images
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
@@ -20,8 +18,8 @@ from bridges.evaluation.verification_metrics import (
     evaluate_verification,
     pool_groups,
 )
+from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
-from hyperface_jax.commands import progress as progress_bar
 from hyperface_jax.commands import provenance
 
 __all__ = ["evaluate_verification", "find_benchmarks", "verify_checkpoint"]
@@ -29,7 +27,6 @@ __all__ = ["evaluate_verification", "find_benchmarks", "verify_checkpoint"]
 PathLike = str | os.PathLike[str]
 
 FORMAT_VERSION = 1
-_CHUNK = 2048
 
 
 def verify_checkpoint(
@@ -110,16 +107,9 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
 ) -> dict[str, Any]:
-    paths = benchmark.paths
-    embeddings = np.empty((len(paths), recogniser.embedding_size), np.float32)
-    with progress_bar(
-        description=f"verifying on {benchmark.name}", total=len(paths), unit="image"
-    ) as bar:
-        for start in range(0, len(paths), _CHUNK):
-            chunk = paths[start : start + _CHUNK]
-            images = read_images(chunk, recogniser.image_size)
-            embeddings[start : start + _CHUNK] = recogniser.embed(images, flip=flip)
-            bar.update(len(chunk))
+    embeddings = recogniser.embed_files(
+        benchmark.paths, flip=flip, description=f"verifying on {benchmark.name}"
+    )
     first, second = benchmark.pairs.T
     return evaluate_verification(
         embeddings[first],
@@ -142,17 +132,10 @@ def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any]
     """The metrics already there, if they answer the same question."""
     if not output.exists():
         return None
-    try:
-        found = json.loads(output.read_text())
-        old = found["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+    found = read_json(output)
+    if not isinstance(found.get("settings"), dict):
         raise InputError(
             f"{output}: exists and holds no metrics of ours; give another file"
-        ) from None
-    if old != settings:
-        differing = [key for key in settings if old.get(key) != settings[key]]
-        raise InputError(
-            f"{output}: holds figures of other settings ({', '.join(differing)}); "
-            "give another file or remove this one"
         )
+    check_same_settings(output, found["settings"], settings)
     return found

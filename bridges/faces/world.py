@@ -5,11 +5,10 @@ in any process, in any order, whatever else is rendered. Streams keep people apa
 whoever is in one is in no other.
 """
 
+import contextlib
 import functools
-import multiprocessing
 import os
 import pathlib
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from bridges.faces.capture import ANY, Capture, CaptureStyle, sample_capture
 from bridges.faces.head_model import shipped_head_model
 from bridges.faces.identity import ETHNICITIES, Identity, sample_identity
 from bridges.faces.renderer import FaceRenderer
+from bridges.worker_processes import default_num_processes, map_in_processes
 from hyperface_jax import InputError
 from hyperface_jax.commands import progress
 
@@ -38,6 +38,10 @@ STREAMS = (
 LICENCE = (
     "Rendered by hyperface_jax from CC0 MakeHuman data; no real person is shown. CC0."
 )
+
+
+# Photographs a worker process takes at a time.
+_BATCH_SIZE = 8
 
 
 class Photograph(NamedTuple):
@@ -148,6 +152,8 @@ def render_photographs(
     num_processes: int | None = None,
 ) -> None:
     """Renders the given photographs into an image dataset folder, in parallel."""
+    if num_processes is not None and num_processes < 1:
+        raise InputError(f"num_processes is {num_processes}, expected 1 or more")
     if not 16 <= image_size <= 1024:
         raise InputError(f"image_size is {image_size}, expected 16 to 1024 pixels")
     settings = {
@@ -168,8 +174,9 @@ def render_photographs(
         unit="image",
         initial=len(photographs) - len(wanted),
     )
-    with bar:
-        for content, record in _in_parallel(render, wanted, num_processes):
+    rendered = _in_parallel(render, wanted, num_processes)
+    with contextlib.closing(rendered), bar:
+        for content, record in rendered:
             writer.write(content, record)
             bar.update()
     writer.finish(licence=LICENCE)
@@ -185,32 +192,34 @@ def _generator(seed: int, stream: str, *numbers: int) -> np.random.Generator:
 
 
 def _encoded(
-    seed: int, stream: str, image_size: int, photograph: Photograph
-) -> tuple[bytes, dict[str, Any]]:
-    image, record = FaceWorld(seed, stream).photograph(photograph, image_size)
-    return encode_jpeg(image), record
+    seed: int, stream: str, image_size: int, photographs: Sequence[Photograph]
+) -> list[tuple[bytes, dict[str, Any]]]:
+    world = FaceWorld(seed, stream)
+    made = (world.photograph(photograph, image_size) for photograph in photographs)
+    return [(encode_jpeg(image), record) for image, record in made]
 
 
 def _in_parallel(
-    function: Callable[[Photograph], Any],
-    items: Sequence[Photograph],
+    function: Callable[[Sequence[Photograph]], list[Any]],
+    photographs: Sequence[Photograph],
     num_processes: int | None,
 ) -> Iterator[Any]:
-    """Maps in worker processes, in order; one process means this one."""
-    count = min(num_processes or os.cpu_count() or 1, max(1, len(items) // 16))
-    if count <= 1:
-        yield from map(function, items)
-        return
+    """Maps batches in worker processes, in order; one process means this one."""
+    count = min(
+        num_processes or default_num_processes(), max(1, len(photographs) // 16)
+    )
     # The first one compiles the kernels and caches them for the workers.
-    yield function(items[0])
-    # Spawned, not forked: a fork would carry over the threads of JAX or torch.
-    with multiprocessing.get_context("spawn").Pool(count, _ignore_interrupt) as pool:
-        yield from pool.imap(function, items[1:], chunksize=8)
-
-
-def _ignore_interrupt() -> None:
-    """Workers leave Ctrl-C to their parent, which ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    alone = photographs[:1] if count > 1 else photographs
+    for photograph in alone:
+        yield from function([photograph])
+    rest = photographs[len(alone) :]
+    if rest:
+        starts = range(0, len(rest), _BATCH_SIZE)
+        batches = (rest[start : start + _BATCH_SIZE] for start in starts)
+        made = map_in_processes(function, batches, count)
+        with contextlib.closing(made):
+            for batch in made:
+                yield from batch
 
 
 def _record(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bridges import pretrained
 from bridges.generation.autoencoder import (
     AutoencoderConfig,
     FaceAutoencoder,
@@ -30,7 +31,6 @@ DEFAULT_STEPS = 10
 # Rounding inside a matrix product depends on its shape. Every batch has this many rows,
 # padded if need be, so that an image does not depend on how many are made with it.
 BATCH_SIZE = 16
-_PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / "pretrained"
 
 
 class GeneratorNetwork(nn.Module):
@@ -157,7 +157,7 @@ def load_generator(
       InputError: no such generator, or a damaged one.
     """
     folder = pathlib.Path(name_or_folder)
-    shipped = _PRETRAINED / str(name_or_folder)
+    shipped = pretrained.FOLDER / str(name_or_folder)
     if str(name_or_folder) in shipped_generators():
         folder = shipped
     elif not folder.is_dir():
@@ -179,7 +179,7 @@ def load_generator(
 def shipped_generators() -> list[str]:
     """Names of the generators that ship with the package."""
     found = []
-    for path in sorted(_PRETRAINED.glob("*/config.json")):
+    for path in sorted(pretrained.FOLDER.glob("*/config.json")):
         with contextlib.suppress(InputError):
             read_description(path.parent, KIND)
             found.append(path.parent.name)

@@ -6,6 +6,7 @@ Kill it at any moment: the same command goes on and ends with the same images.
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 from typing import Any
 
@@ -25,9 +26,9 @@ from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generation.image_workers import (
     Condition,
     ImageSettings,
-    default_num_processes,
     make_images,
 )
+from bridges.worker_processes import default_num_processes
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -141,28 +142,12 @@ def _make_missing(
 ) -> None:
     """Makes the images that ``writer`` does not have yet."""
     done = writer.done
-    missing = [
-        (identity, index)
-        for identity in range(len(references))
-        for index in range(config.images_per_identity)
-        if (identity, index) not in done
-    ]
-    conditions = (
-        Condition(
-            embedding=vary_identity(
-                references[identity],
-                beta=config.beta,
-                dataset_seed=config.seed,
-                identity=identity,
-                index=index,
-            ),
-            reference=references[identity],
-            seed=image_seed(config.seed, identity, index),
-        )
-        for identity, index in missing
+    wanted = itertools.product(
+        range(len(references)), range(config.images_per_identity)
     )
+    missing = [key for key in wanted if key not in done]
     made = make_images(
-        conditions,
+        (_condition(references, config, *key) for key in missing),
         ImageSettings(
             generator_name(config.generator),
             config.recogniser,
@@ -171,15 +156,13 @@ def _make_missing(
         ),
         config.num_processes or default_num_processes(),
     )
-    with (
-        contextlib.closing(made),
-        progress(
-            description="generating",
-            total=len(references) * config.images_per_identity,
-            unit="image",
-            initial=len(done),
-        ) as bar,
-    ):
+    bar = progress(
+        description="generating",
+        total=len(done) + len(missing),
+        unit="image",
+        initial=len(done),
+    )
+    with contextlib.closing(made), bar:
         for (identity, index), (image, cosine) in zip(missing, made, strict=True):
             record = {
                 "identity": identity,
@@ -189,6 +172,21 @@ def _make_missing(
             }
             writer.write(image, record)
             bar.update()
+
+
+def _condition(
+    references: np.ndarray, config: GenerationConfig, identity: int, index: int
+) -> Condition:
+    """What image ``index`` of an identity is made from."""
+    varied = vary_identity(
+        references[identity],
+        beta=config.beta,
+        dataset_seed=config.seed,
+        identity=identity,
+        index=index,
+    )
+    seed = image_seed(config.seed, identity, index)
+    return Condition(varied, references[identity], seed)
 
 
 def _read_references(

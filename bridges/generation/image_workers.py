@@ -1,17 +1,10 @@
 """Processes that turn conditions into encoded images, a core each."""
 
-import concurrent.futures
+import contextlib
 import io
 import itertools
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +18,7 @@ from bridges.generation.generator import (
     load_generator,
     single_threaded,
 )
+from bridges.worker_processes import map_in_processes
 
 
 class Condition(NamedTuple):
@@ -102,42 +96,21 @@ def make_images(
         for batch in batches:
             yield from maker.make(batch)
         return
-    with concurrent.futures.ProcessPoolExecutor(
+    made = map_in_processes(
+        _make_in_worker,
+        batches,
         num_processes,
-        # Spawned, not forked: a fork would carry over threads of JAX or torch.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(settings,),
-    ) as pool:
-        # A few batches ahead, not all: an interrupt waits for what is begun.
-        ahead: deque[concurrent.futures.Future[Any]] = deque()
-        try:
-            for batch in batches:
-                ahead.append(pool.submit(_make_in_worker, batch))
-                if len(ahead) > 2 * num_processes:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        except BrokenProcessPool:
-            raise MemoryError(
-                "a worker process was ended from outside, most likely for lack of "
-                "memory; use a smaller --num_processes, what is finished is kept"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        initializer=_load_in_worker,
+        arguments=(settings,),
+    )
+    with contextlib.closing(made):
+        for batch in made:
+            yield from batch
 
 
 def decode_jpeg(content: bytes) -> np.ndarray:
     """The image ``[h, w, 3]`` in a JPEG file's bytes."""
     return np.asarray(Image.open(io.BytesIO(content)))
-
-
-def default_num_processes() -> int:
-    """One process for every core this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on this system; it then limits no process to cores.
-        return os.cpu_count() or 1
 
 
 def _batches(conditions: Iterable[Condition]) -> Iterator[list[Condition]]:
@@ -150,20 +123,10 @@ def _batches(conditions: Iterable[Condition]) -> Iterator[list[Condition]]:
 _maker: ImageMaker | None = None
 
 
-def _start_worker(settings: ImageSettings) -> None:
+def _load_in_worker(settings: ImageSettings) -> None:
     global _maker
-    # Ctrl-C is the parent's to handle; a worker goes when its parent is gone, however.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _maker = ImageMaker(settings)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _make_in_worker(conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:

@@ -1,6 +1,5 @@
 """A model on the disk: ``config.json`` beside ``model.safetensors``."""
 
-import json
 import os
 import pathlib
 from typing import Any
@@ -9,6 +8,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from bridges.provenance import read_json
 from hyperface_jax import InputError, files
 
 CONFIG = "config.json"
@@ -56,13 +56,8 @@ def read_description(folder: str | os.PathLike[str], kind: str) -> dict[str, Any
             raise InputError(
                 f"{folder}: no {name} in it; expected the folder of a finished {kind}"
             )
-    try:
-        description = json.loads((folder / CONFIG).read_text())
-        found = description["kind"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / CONFIG}: not a model description ({error!r})"
-        ) from None
+    description = read_json(folder / CONFIG)
+    found = description.get("kind")
     if found != kind:
         raise InputError(f"{folder}: holds the model kind {found!r}, expected {kind!r}")
     return description

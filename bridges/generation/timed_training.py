@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import pathlib
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from absl import logging
 
 from bridges.generation.data_parallel import Workers
+from bridges.provenance import check_same_settings
 from hyperface_jax import InputError, files
 
 CHECKPOINT = "training.pt"
@@ -185,14 +187,13 @@ def _load(
 ) -> tuple[float, int]:
     if not path.exists():
         return 0.0, 0
-    content = torch.load(path, weights_only=True)
-    for key in sorted({*settings, *content["settings"]}):
-        was, now = content["settings"].get(key), settings.get(key)
-        if was != now:
-            raise InputError(
-                f"{path}: a run with {key} = {was!r} was interrupted here, this one "
-                f"has {now!r}; choose another --output, or remove the file"
-            )
+    try:
+        content = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        raise InputError(
+            f"{path}: damaged; remove it to train from the start"
+        ) from None
+    check_same_settings(path, content["settings"], settings)
     for name, part in state.items():
         part.load_state_dict(content["state"][name])
     logging.info("continuing %s at step %d", path, content["step"])

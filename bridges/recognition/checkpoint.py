@@ -17,7 +17,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save
 
-from bridges.datasets.dataset_format import read_json
+from bridges.provenance import read_json
 from hyperface_jax import InputError, files
 
 FORMAT_VERSION = 1

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from bridges.datasets.dataset_format import read_json
 from bridges.datasets.image_dataset import ImageDataset
+from bridges.provenance import check_same_settings, read_json
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.steps import (
@@ -256,13 +256,7 @@ def _claim(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any]:
     if path.exists():
         found = read_json(path)
         for part in ("settings", "data"):
-            old, new = found.get(part, {}), record[part]
-            for key in sorted({*old, *new}):
-                if old.get(key) != new.get(key):
-                    raise InputError(
-                        f"{path}: of a training with {key} = {old.get(key)!r}, asked "
-                        f"for {new.get(key)!r}; give another folder or remove this one"
-                    )
+            check_same_settings(path, found.get(part, {}), record[part])
         return found
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file, expected a folder to write to")

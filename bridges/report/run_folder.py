@@ -9,7 +9,6 @@
 Any part may be missing: it was not made yet, or the stages were run one by one.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bridges.datasets.image_dataset import ImageDataset
+from bridges.provenance import read_json
 from hyperface_jax import EmbeddingFile, InputError, load_embeddings
 
 # The recogniser trained on the run's own dataset, in tables and legends.
@@ -72,7 +72,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
                 raise InputError(f"{file} is not there")
             return read(folder / file)
         except InputError as error:
-            notes[name] = str(error)
+            notes[name] = str(error).removeprefix(f"{folder}{os.sep}")
             return None
 
     run = RunFolder(
@@ -81,9 +81,9 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
         gallery_images=part("gallery_images", "gallery", ImageDataset),
         references=part("references", "references.npz", load_embeddings),
         dataset=part("dataset", "dataset", ImageDataset),
-        training=part("training", "checkpoint/training.json", _read_json),
+        training=part("training", "checkpoint/training.json", read_json),
         metrics=part("metrics", "metrics.json", lambda _: _read_metrics(folder)) or {},
-        stages=part("stages", "run.json", _read_json),
+        stages=part("stages", "run.json", read_json),
         notes=notes,
     )
     if not any(run[1:-1]):
@@ -120,18 +120,8 @@ def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     paths = {OWN: folder / "metrics.json"}
     for path in sorted(folder.glob("compare/*/metrics.json")):
         paths[path.parent.name] = path
-    metrics = {who: _read_json(path) for who, path in paths.items()}
+    metrics = {who: read_json(path) for who, path in paths.items()}
     for who, found in metrics.items():
         if not found.get("benchmarks"):
             raise InputError(f"{paths[who].name} names no benchmarks")
     return metrics
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path.name} is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path.name} holds no JSON object")
-    return value

@@ -64,7 +64,7 @@ def test_same_call_returns_and_another_is_refused(people, model, tmp_path):
     before = (tmp_path / "g.npz").read_bytes()
     embed_folder(people, tmp_path / "g.npz", model=model)
     assert (tmp_path / "g.npz").read_bytes() == before
-    with pytest.raises(InputError, match=r"other settings \(flip\)"):
+    with pytest.raises(InputError, match=r"flip = True, asked for False"):
         embed_folder(people, tmp_path / "g.npz", model=model, flip=False)
     with pytest.raises(InputError, match="images"):
         embed_folder(people / "ann", tmp_path / "g.npz", model=model)

@@ -110,11 +110,11 @@ def test_same_call_returns_and_another_is_refused(model, sets, tmp_path):
     output = tmp_path / "m.json"
     first = verify_checkpoint(model, sets, output)
     assert verify_checkpoint(model, sets, output) == first
-    with pytest.raises(InputError, match=r"other settings \(benchmarks\)"):
+    with pytest.raises(InputError, match=r"made with other benchmarks"):
         verify_checkpoint(model, sets / "mixed", output)
-    with pytest.raises(InputError, match=r"other settings \(flip\)"):
+    with pytest.raises(InputError, match=r"flip = True, asked for False"):
         verify_checkpoint(model, sets, output, flip=False)
-    output.write_text("[]")
+    output.write_text("{}")
     with pytest.raises(InputError, match="no metrics of ours"):
         verify_checkpoint(model, sets, output)
 

@@ -238,7 +238,7 @@ def test_an_unfinished_dataset_is_named(run_folder):
 def test_unfit_metrics_are_named(run_folder, content):
     (run_folder / "metrics.json").write_text(content)
     run = read_run_folder(run_folder)
-    assert run.metrics == {} and run.notes["metrics"].startswith("metrics.json ")
+    assert run.metrics == {} and run.notes["metrics"].startswith("metrics.json")
 
 
 def test_a_dataset_alone_makes_a_page(whole, tmp_path):

@@ -1,0 +1,82 @@
+"""A function mapped over items by worker processes, in order."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from typing import Any
+
+# Submitted per process beyond what is being worked on: an interrupt waits for no more.
+_AHEAD = 2
+
+
+def map_in_processes(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    num_processes: int,
+    *,
+    initializer: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[Any]:
+    """Yields ``function(item)`` of each item, in order.
+
+    Args:
+      function: importable by name.
+      items: picklable; taken as needed, a few ahead.
+      num_processes: how many work at once.
+      initializer: called first in each process, with ``arguments``.
+      arguments: of ``initializer``.
+
+    Raises:
+      MemoryError: a process was ended from outside.
+    """
+    with concurrent.futures.ProcessPoolExecutor(
+        num_processes,
+        # Spawned, not forked: a fork would carry over threads of JAX or torch.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(initializer, arguments),
+    ) as pool:
+        ahead: deque[concurrent.futures.Future[Any]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > _AHEAD * num_processes:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool:
+            raise MemoryError(
+                "a worker process was ended from outside, most likely for lack of "
+                "memory; use a smaller --num_processes, what is finished is kept"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def default_num_processes() -> int:
+    """One process for every core this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on this system; it then limits no process to cores.
+        return os.cpu_count() or 1
+
+
+def _start(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    # Ctrl-C is the parent's to handle; a worker goes when its parent is gone, however.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*arguments)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
