@@ -73,7 +73,8 @@ def load(
 
     Args:
       path: the file to read.
-      like: a state of the same structure, shapes and types.
+      like: a state of the same structure, shapes and types, of arrays or of
+        ``jax.ShapeDtypeStruct``.
       fingerprint: of the run that wants to go on.
 
     Returns:

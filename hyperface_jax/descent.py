@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hyperface_jax import checkpoint, objective
+from hyperface_jax import checkpoint, objective, sharded
 from hyperface_jax.commands import InputError
 
 OnProgress = Callable[[int, objective.Terms], None]
@@ -89,37 +89,42 @@ def descend(
     history: list[np.ndarray] = []
     begun = time.monotonic()
     if checkpoints is not None:
-        found = checkpoint.load(checkpoints.path, state, checkpoints.fingerprint)
+        found = checkpoint.load(
+            checkpoints.path, sharded.logical(state), checkpoints.fingerprint
+        )
+        sharded.check_shared(checkpoints.path, 0 if found is None else found.iteration)
         if found is not None:
-            state, history = found.state, list(found.history)
+            state, history = sharded.put(found.state), list(found.history)
             begun -= found.seconds
-    now = reported = saved = time.monotonic()
+    now = reported = saved = sharded.agree(time.monotonic() - begun)
 
     def save() -> None:
         if checkpoints is not None:
-            found = checkpoint.Checkpoint(
-                len(history), now - begun, state, np.stack(history)
-            )
-            checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
+            # Processes gather the state together; one of them writes it.
+            whole = sharded.to_host(state)
+            found = checkpoint.Checkpoint(len(history), now, whole, np.stack(history))
+            if sharded.is_main_process():
+                checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
 
     with _interruptions() as interrupted:
-        while (stopped := _reason(history, now - begun, config)) is None:
-            state, terms = step(state, _moment(len(history), now - begun, config))
+        while (stopped := _reason(history, now, config)) is None:
+            state, terms = step(state, _moment(len(history), now, config))
             history.append(np.asarray(jax.device_get(terms), np.float32))
             _check_finite(history)
-            now = time.monotonic()
+            # Time decides what to do next, so all processes go by the same clock.
+            now = sharded.agree(time.monotonic() - begun)
             if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
                 on_progress(len(history), objective.Terms(*map(float, history[-1])))
                 reported = now
             if checkpoints is not None and now - saved > checkpoints.seconds:
                 save()
                 saved = now
-            if interrupted:
+            if sharded.of_every_process(len(interrupted)).any():
                 save()
                 raise KeyboardInterrupt
     if on_progress is not None:
         on_progress(len(history), objective.Terms(*map(float, history[-1])))
-    return Descent(state, np.stack(history), stopped, now - begun)
+    return Descent(state, np.stack(history), stopped, now)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,15 @@ or, with the reduction ``mean_nearest``, the mean over i of the distance to the 
 other reference in place of the minimum. Smaller is better (Shahreza & Marcel, 2025).
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import hypersphere, ring, similarity
+from hyperface_jax import hypersphere, ring, sharded, similarity
 from hyperface_jax.problem import nearest_reference
 
 
@@ -143,13 +145,13 @@ def measure(
       the nearest gallery row, ``[n]`` float64 each (the latter 1 without a gallery).
     """
     others = x if fixed is None else np.concatenate([x, fixed])
-    _, row = nearest_reference(
-        jnp.asarray(x), jnp.asarray(others[len(x) :]), block_size=block_size
-    )
-    nearest_cosine = _double_cosines(x, others[np.asarray(row)])
+    of_others = functools.partial(nearest_reference, block_size=block_size)
+    _, row = _on_host(of_others, x, others[len(x) :])
+    nearest_cosine = _double_cosines(x, others[row])
     gallery_cosine = np.ones(len(x))
     if gallery is not None:
-        row = np.asarray(similarity.nearest(x, gallery, block_size=block_size).row)
+        nearest = functools.partial(similarity.nearest, block_size=block_size)
+        row = _on_host(nearest, x, gallery).row
         gallery_cosine = _double_cosines(x, gallery[row])
     terms = combine(
         float(nearest_cosine.max()),
@@ -159,6 +161,11 @@ def measure(
         reduction=reduction,
     )
     return terms, nearest_cosine, gallery_cosine
+
+
+def _on_host(function: Callable, *arrays: np.ndarray) -> Any:
+    """Calls ``function`` on whatever devices are in use, from NumPy to NumPy."""
+    return sharded.to_host(sharded.jit(function)(*sharded.put(arrays)))
 
 
 def _double_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Packing: move reference embeddings apart on the hypersphere, near a gallery."""
 
 import dataclasses
+import functools
 import math
 import os
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from hyperface_jax import (
     descent,
     hypersphere,
     objective,
+    sharded,
     similarity,
 )
 from hyperface_jax.commands import InputError
@@ -90,6 +92,7 @@ def pack_embeddings(
     on_progress: descent.OnProgress | None = None,
     checkpoint_path: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
+    num_devices: int | None = None,
 ) -> PackingResult:
     """Spreads embeddings over the hypersphere while keeping them near a gallery.
 
@@ -112,17 +115,42 @@ def pack_embeddings(
         ``checkpoint_seconds``; the same call finds it and goes on, to the same bits.
         The caller removes it once the result is safe.
       checkpoint_seconds: seconds between checkpoints.
+      num_devices: over how many devices to spread the rows, those of all processes
+        together; each holds ``1 / num_devices`` of them. Changes the result by
+        rounding alone. None takes one, or, in a run of several processes, all.
 
     Returns:
       The packed embeddings and all that is measured of them.
 
     Raises:
       InputError: malformed rows, dimensions that differ, too few rows, a checkpoint of
-        another run, or a descent that left the finite numbers.
+        another run, a descent that left the finite numbers, or more devices than there
+        are.
     """
-    config = config or PackingConfig()
+    with sharded.use_devices(num_devices):
+        return _pack(
+            initial,
+            gallery,
+            config or PackingConfig(),
+            {"fixed": fixed, "enrolled": enrolled},
+            on_progress,
+            checkpoint_path,
+            checkpoint_seconds,
+        )
+
+
+def _pack(
+    initial: Any,
+    gallery: Any,
+    config: PackingConfig,
+    surroundings: dict[str, Any],
+    on_progress: descent.OnProgress | None,
+    checkpoint_path: str | os.PathLike[str] | None,
+    checkpoint_seconds: float,
+) -> PackingResult:
+    """:func:`pack_embeddings` on the devices that are in use."""
     initial = checks.unit_rows(
-        initial, "initial", min_rows=1 if fixed is not None else 2
+        initial, "initial", min_rows=1 if surroundings["fixed"] is not None else 2
     )
     if gallery is None and config.regularization_weight > 0:
         raise InputError(
@@ -131,30 +159,34 @@ def pack_embeddings(
         )
     others = [
         _surrounding(initial, array, name)
-        for name, array in (
-            ("gallery", gallery),
-            ("fixed", fixed),
-            ("enrolled", enrolled),
-        )
+        for name, array in {"gallery": gallery, **surroundings}.items()
     ]
+    sharded.check_same("embeddings", initial, *others)
     # With a weight of 0 the gallery can't matter: one row spares its searches.
     pulling = others[0] if config.regularization_weight > 0 else initial[:1]
-    problem = Problem(*map(jnp.asarray, (pulling, *others[1:])))
-    x, duplicates = _separate(initial, problem, config)
+    problem = sharded.put(Problem(pulling, *others[1:]))
+    separate = sharded.jit(functools.partial(_separate, config=config))
+    x, duplicates = separate(sharded.put(initial), problem)
     checkpoints = None
     if checkpoint_path is not None:
         identity = checkpoint.fingerprint(dataclasses.asdict(config), initial, *others)
         checkpoints = descent.Checkpoints(checkpoint_path, identity, checkpoint_seconds)
     solver = _SOLVERS[config.method]
+    init = sharded.jit(
+        lambda x, problem: solver.init(keep_away(x, problem, config), problem, config)
+    )
+    step = sharded.jit(
+        functools.partial(solver.step, config=config), donate_argnums=(0,)
+    )
     found = descent.descend(
-        solver.init(keep_away(x, problem, config), problem, config),
-        lambda state, moment: solver.step(state, problem, moment, config=config),
+        init(x, problem),
+        lambda state, moment: step(state, problem, moment),
         config,
         on_progress=on_progress,
         checkpoints=checkpoints,
     )
     result = _result(found, problem, None if gallery is None else others[0], config)
-    return result._replace(duplicates=duplicates)
+    return result._replace(duplicates=int(duplicates))
 
 
 def _surrounding(initial: np.ndarray, array: Any, name: str) -> np.ndarray:
@@ -167,17 +199,16 @@ def _surrounding(initial: np.ndarray, array: Any, name: str) -> np.ndarray:
 
 
 def _separate(
-    initial: np.ndarray, problem: Problem, config: PackingConfig
-) -> tuple[jax.Array, int]:
+    x: jax.Array, problem: Problem, config: PackingConfig
+) -> tuple[jax.Array, jax.Array]:
     """Nudges rows that equal an earlier or fixed row, which no gradient could part."""
-    x = jnp.asarray(initial)
     cosine, other = nearest_reference(x, problem.fixed, block_size=config.block_size)
     # Of two equal rows the first stays where it is.
     row = jnp.arange(len(x))
     equal = (cosine > _DUPLICATE_COSINE) & ((other < row) | (other >= len(x)))
     noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
     nudged = hypersphere.normalize_rows(x + _NUDGE * noise)
-    return jnp.where(equal[:, None], nudged, x), int(jnp.sum(equal))
+    return jnp.where(equal[:, None], nudged, x), jnp.sum(equal)
 
 
 def _result(
@@ -187,7 +218,7 @@ def _result(
     config: PackingConfig,
 ) -> PackingResult:
     x, enrolled_cosine = _away_from_enrolled(found.state.embeddings, problem, config)
-    embeddings, fixed = np.asarray(x), np.asarray(problem.fixed)
+    embeddings, fixed = sharded.to_host((x, problem.fixed))
     terms, nearest_cosine, gallery_cosine = objective.measure(
         embeddings,
         gallery,
@@ -215,19 +246,24 @@ def _result(
 
 
 def _away_from_enrolled(
-    x: jax.Array, problem: Problem, config: PackingConfig
-) -> tuple[jax.Array, float]:
+    x: Any, problem: Problem, config: PackingConfig
+) -> tuple[Any, float]:
     """Sweeps until no reference is too near; returns the largest cosine left."""
-    if not len(problem.enrolled):
+    if not jax.tree.leaves(problem.enrolled)[0].size:
         return x, -1.0
-    sweep = jax.jit(keep_away, static_argnums=2)
+
+    def largest(x: jax.Array, problem: Problem) -> jax.Array:
+        found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
+        return jnp.max(found.cosine)
+
+    sweep = jax.jit(functools.partial(keep_away, config=config))
+    sweep, largest = sharded.jit(sweep), sharded.jit(largest)
     best, least = x, math.inf
     for _ in range(_MAX_SWEEPS):
-        found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
-        cosine = float(jnp.max(found.cosine))
+        cosine = float(largest(x, problem))
         if cosine < least:
             best, least = x, cosine
         if least <= config.max_enrolled_cosine:
             break
-        x = sweep(x, problem, config)
+        x = sweep(x, problem)
     return best, least

@@ -93,13 +93,14 @@ def use_devices(num_devices: int | None) -> Iterator[None]:
 
     Args:
       num_devices: over all processes together, the same number from each. None takes
-        all when there are several processes, and changes nothing otherwise.
+        those already in use, or else all, when there are several processes, or one.
 
     Raises:
       InputError: there are not as many, or the processes can't share them evenly.
     """
     processes = jax.process_count()
-    if num_devices is None and processes == 1:
+    alone = processes == 1 and num_devices in (None, 1)
+    if alone or (num_devices is None and size() is not None):
         yield
         return
     devices = jax.devices()
