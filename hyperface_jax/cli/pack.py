@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from hyperface_jax import balance, checks, files, initialization
+from hyperface_jax.certificate import enrolled_certificate
 from hyperface_jax.cli import packing_flags
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
@@ -120,7 +121,7 @@ def main() -> None:
             on_progress=on_progress,
             checkpoint_path=checkpoint_path,
         )
-    record = _save(result, initial, names, groups, gallery, fixed, inputs)
+    record = _save(result, initial, names, groups, gallery, fixed, enrolled, inputs)
     checkpoint_path.unlink(missing_ok=True)
     _check_enrolled(record)
 
@@ -132,6 +133,7 @@ def _save(
     groups: np.ndarray | None,
     gallery: EmbeddingFile,
     fixed: EmbeddingFile | None,
+    enrolled: EmbeddingFile | None,
     inputs: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes the references, the fixed ones first; says and returns how they are."""
@@ -147,6 +149,14 @@ def _save(
         names = [*_names(fixed, "fixed"), *names]
         if groups is not None:
             groups = np.concatenate([_groups_near(fixed.embeddings, gallery), groups])
+    if enrolled is not None:
+        record["enrolled"] = enrolled_certificate(
+            embeddings,
+            enrolled.embeddings,
+            result.config.max_enrolled_cosine,
+            num_fixed=len(embeddings) - len(result.embeddings),
+            block_size=FLAGS.block_size,
+        )
     save_embeddings(
         FLAGS.output,
         embeddings,
@@ -164,6 +174,13 @@ def _save(
         f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
         f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
     )
+    if enrolled is not None:
+        found = record["enrolled"]
+        print(
+            f"  enrolled: largest cosine {found['max_cosine']:.6f} to any of "
+            f"{found['count']}, {'kept' if found['kept'] else 'not kept'} "
+            f"(at most {found['limit']:g}; checked in double precision)"
+        )
     if "balance" in record:
         print("\n".join(balance.describe(record["balance"])))
     return record
@@ -188,13 +205,20 @@ def _groups_near(embeddings: np.ndarray, gallery: EmbeddingFile) -> np.ndarray:
 
 
 def _check_enrolled(record: dict[str, Any]) -> None:
-    found, limit = record["enrolled_cosine"], record["max_enrolled_cosine"]
-    if found > limit:
-        raise InputError(
-            f"{FLAGS.output}: the best found comes within cosine {found:.4f} of an "
-            f"enrolled person, {found - limit:.4f} more than allowed; raise "
-            "--max_enrolled_cosine or ask for fewer identities"
-        )
+    """Refuses to call a set finished that comes too near an enrolled person."""
+    found = record.get("enrolled")
+    if found is None or found["kept"]:
+        return
+    fixed = found["fixed_too_near"]
+    whose = f" ({fixed} of them of --fixed, which stay where they are)" if fixed else ""
+    raise InputError(
+        f"{FLAGS.output}: the best found comes within cosine "
+        f"{found['max_cosine']:.4f} of an enrolled person (reference "
+        f"{found['reference']}, row {found['enrolled']} of {FLAGS.enrolled}), "
+        f"{found['max_cosine'] - found['limit']:.2g} more than allowed; "
+        f"{found['too_near']} references are too near{whose}; raise "
+        "--max_enrolled_cosine or ask for fewer identities"
+    )
 
 
 def _fingerprint() -> dict[str, Any]:

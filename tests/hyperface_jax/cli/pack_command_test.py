@@ -123,15 +123,25 @@ def test_enrolled_people_are_kept_away_from(call, gallery, tmp_path, unit_rows):
     found = load_embeddings(output)
     cosine = found.embeddings.astype(float) @ unit_rows[:3].T
     assert cosine.max() <= 0.6 + 1e-6
-    assert found.metadata["packing"]["enrolled_cosine"] == pytest.approx(cosine.max())
+    certificate = found.metadata["packing"]["enrolled"]
+    assert certificate["kept"]
+    assert certificate["count"] == 3
+    assert certificate["max_cosine"] == pytest.approx(cosine.max(), abs=1e-7)
     everywhere = np.concatenate([np.eye(8), -np.eye(8)]).astype(np.float32)
     save_embeddings(enrolled, everywhere, kind="gallery", model=MODEL)
-    code, _, error = call(
-        pack, **settings, output=output, max_enrolled_cosine=0.1, overwrite="true"
-    )
+    infeasible = {**settings, "output": output, "max_enrolled_cosine": 0.1}
+    code, _, error = call(pack, **infeasible, overwrite="true")
     assert code == 2
-    assert "more than allowed" in error
-    assert load_embeddings(output).metadata["packing"]["enrolled_cosine"] > 0.1
+    # Kept is the best found, with its distance from what was asked for.
+    certificate = load_embeddings(output).metadata["packing"]["enrolled"]
+    assert not certificate["kept"]
+    excess = certificate["max_cosine"] - 0.1
+    assert excess > 0
+    assert f"{excess:.2g} more than allowed; " in error
+    assert f"{certificate['too_near']} references are too near" in error
+    # Asked again, the answer is the same: it is not taken for done.
+    code, _, again = call(pack, **infeasible)
+    assert (code, again) == (2, error.splitlines()[-1] + "\n")
 
 
 def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
