@@ -1,0 +1,136 @@
+"""Plots beside the records of benchmarks, as SVG and PNG."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hyperface_jax import files
+
+Points = tuple[Sequence[float], Sequence[float]]
+_COLOURS = ("#0b6e99", "#c4572b", "#4b8b3b", "#8a63a6", "#7a7a7a")
+_STYLE = {
+    "axes.grid": True,
+    "axes.prop_cycle": matplotlib.cycler(color=_COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "svg.hashsalt": "hyperface",
+}
+
+
+class Panel(NamedTuple):
+    """One pair of axes of a figure.
+
+    Attributes:
+      title: above it.
+      x_label: with the unit.
+      y_label: with the unit.
+      curves: x and y values by name.
+      levels: horizontal lines by name.
+      x_scale: ``"linear"`` or ``"log"``.
+      y_scale: ``"linear"`` or ``"log"``.
+      marker: of the points, ``""`` for none.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Mapping[str, Points]
+    levels: Mapping[str, float] = {}
+    x_scale: str = "log"
+    y_scale: str = "linear"
+    marker: str = ""
+
+
+def draw_curves(output: str | None, panels: Sequence[Panel]) -> None:
+    """Draws panels side by side, beside the JSON record ``output``, if there is one."""
+    if not output:
+        return
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(
+            1, len(panels), figsize=(5.4 * len(panels), 3.6), squeeze=False
+        )
+        for panel, ax in zip(panels, axes[0], strict=True):
+            _draw(panel, ax)
+        _save(figure, output)
+
+
+def draw_bars(
+    output: str | None,
+    names: Sequence[str],
+    quantities: Mapping[str, Sequence[float]],
+) -> None:
+    """Draws each quantity, on a logarithmic axis, as a bar a name.
+
+    Args:
+      output: the JSON record beside which to draw, or None.
+      names: of the contenders.
+      quantities: label with unit, to a value a contender.
+    """
+    if not output:
+        return
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(
+            1,
+            len(quantities),
+            figsize=(5.4 * len(quantities), 1.2 + 0.4 * len(names)),
+            sharey=True,
+            squeeze=False,
+        )
+        for (label, values), ax in zip(quantities.items(), axes[0], strict=True):
+            bars = ax.barh(names, values, color=_COLOURS[0], height=0.6)
+            ax.bar_label(bars, fmt="%.3g", padding=3)
+            ax.set(xlabel=label, xscale="log")
+            ax.margins(x=0.25)
+            ax.grid(False, axis="y")
+        axes[0][0].invert_yaxis()
+        _save(figure, output)
+
+
+def _draw(panel: Panel, ax: Axes) -> None:
+    for name, (x, y) in panel.curves.items():
+        ax.plot(x, y, label=name, marker=panel.marker)
+    for name, level in panel.levels.items():
+        ax.axhline(level, color="#7a7a7a", linewidth=0.9, linestyle="--")
+        ax.annotate(
+            name,
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(-2, 3),
+            ha="right",
+            color="#555555",
+            fontsize=8.5,
+        )
+    ax.set(
+        title=panel.title,
+        xlabel=panel.x_label,
+        ylabel=panel.y_label,
+        xscale=panel.x_scale,
+        yscale=panel.y_scale,
+    )
+    if panel.curves:
+        ax.legend()
+
+
+def _save(figure: Figure, output: str) -> None:
+    for suffix in (".svg", ".png"):
+        path = pathlib.Path(output).with_suffix(suffix)
+        with files.atomic_path(path) as temporary:
+            # Dates would make equal plots differ.
+            figure.savefig(temporary, dpi=130, metadata=_metadata(suffix))
+    pyplot.close(figure)
+
+
+def _metadata(suffix: str) -> dict[str, None]:
+    return {"Date": None} if suffix == ".svg" else {}
