@@ -15,6 +15,8 @@ from hyperface_jax import ring_nearest, sharded, similarity
 
 # Two float32 cosines of equal vectors, summed in different orders, differ by less.
 _ROUNDING = 4e-6
+# Enough for products to run at their full rate, and few where few are in doubt.
+_SEARCHED_AT_ONCE = 128
 
 
 class NearestGallery(NamedTuple):
@@ -56,39 +58,45 @@ def refresh(
 ) -> NearestGallery:
     """Brings ``known`` up to date: afterwards ``row`` is exact for ``x``.
 
-    Points are searched again in blocks, and only the blocks that hold a point which
-    may have changed its nearest row.
+    Only points that may have changed their nearest row are searched again, some at
+    once.
 
     Args:
       known: of :func:`start` or an earlier :func:`refresh`.
       x: ``[n, d]``, unit rows, where the points are now.
       gallery: ``[m, d]``, unit rows, the same as before.
-      block_size: points a block; None takes 512.
+      block_size: points searched at once, and side of the tiles of cosines; None
+        takes 128 points, and tiles that suit the device.
 
     Returns:
       The up-to-date record.
     """
     if sharded.size() is not None:
         return _refresh_on_many(known, x, gallery, block_size)
-    return _refresh(known, x, gallery, similarity.fit_block_size(block_size, len(x)))
+    return _refresh(known, x, gallery, block_size)
 
 
 @functools.partial(jax.jit, static_argnums=3)
 def _refresh(
-    known: NearestGallery, x: jax.Array, gallery: jax.Array, block_size: int
+    known: NearestGallery, x: jax.Array, gallery: jax.Array, block_size: int | None
 ) -> NearestGallery:
-    def of_block(block: tuple[NearestGallery, jax.Array]) -> NearestGallery:
-        known, x = block
-        return jax.lax.cond(
-            # Padding rows are zero and never move: no reason to search.
-            jnp.any(_doubtful(known, x) & jnp.any(x != 0, axis=1)),
-            lambda: start(x, gallery, block_size=block_size),
-            lambda: known,
+    doubtful = _doubtful(known, x)
+    count, size = jnp.sum(doubtful), min(block_size or _SEARCHED_AT_ONCE, len(x))
+    # Their numbers, packed together; the tail points behind the last point.
+    padded = -(-len(x) // size) * size
+    points = jnp.nonzero(doubtful, size=padded, fill_value=len(x))[0]
+
+    def search(progress: tuple) -> tuple:
+        done, known = progress
+        some = jax.lax.dynamic_slice(points, (done,), (size,))
+        found = start(x.at[some].get(mode="clip"), gallery, block_size=block_size)
+        return done + size, jax.tree.map(
+            lambda all, new: all.at[some].set(new, mode="drop"), known, found
         )
 
-    blocks = jax.tree.map(lambda a: similarity.to_blocks(a, block_size), (known, x))
-    found = jax.lax.map(of_block, blocks)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
+    return jax.lax.while_loop(
+        lambda progress: progress[0] < count, search, (jnp.zeros_like(count), known)
+    )[1]
 
 
 @functools.partial(jax.jit, static_argnums=3)
