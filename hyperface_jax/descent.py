@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hyperface_jax import checkpoint, objective, sharded
+from hyperface_jax import checkpoint, objective, processes, sharded
 from hyperface_jax.commands import InputError
 
 OnProgress = Callable[[int, objective.Terms], None]
@@ -92,18 +92,20 @@ def descend(
         found = checkpoint.load(
             checkpoints.path, sharded.logical(state), checkpoints.fingerprint
         )
-        sharded.check_shared(checkpoints.path, 0 if found is None else found.iteration)
+        processes.check_shared(
+            checkpoints.path, 0 if found is None else found.iteration
+        )
         if found is not None:
             state, history = sharded.put(found.state), list(found.history)
             begun -= found.seconds
-    now = reported = saved = sharded.agree(time.monotonic() - begun)
+    now = reported = saved = processes.agree(time.monotonic() - begun)
 
     def save() -> None:
         if checkpoints is not None:
             # Processes gather the state together; one of them writes it.
             whole = sharded.to_host(state)
             found = checkpoint.Checkpoint(len(history), now, whole, np.stack(history))
-            if sharded.is_main_process():
+            if processes.is_main_process():
                 checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
 
     with _interruptions() as interrupted:
@@ -112,14 +114,14 @@ def descend(
             history.append(np.asarray(jax.device_get(terms), np.float32))
             _check_finite(history)
             # Time decides what to do next, so all processes go by the same clock.
-            now = sharded.agree(time.monotonic() - begun)
+            now = processes.agree(time.monotonic() - begun)
             if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
                 on_progress(len(history), objective.Terms(*map(float, history[-1])))
                 reported = now
             if checkpoints is not None and now - saved > checkpoints.seconds:
                 save()
                 saved = now
-            if sharded.of_every_process(len(interrupted)).any():
+            if processes.of_every_process(len(interrupted)).any():
                 save()
                 raise KeyboardInterrupt
     if on_progress is not None:

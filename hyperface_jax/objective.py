@@ -10,7 +10,6 @@ other reference in place of the minimum. Smaller is better (Shahreza & Marcel, 2
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -146,12 +145,12 @@ def measure(
     """
     others = x if fixed is None else np.concatenate([x, fixed])
     of_others = functools.partial(nearest_reference, block_size=block_size)
-    _, row = _on_host(of_others, x, others[len(x) :])
+    _, row = sharded.from_host(of_others)(x, others[len(x) :])
     nearest_cosine = _double_cosines(x, others[row])
     gallery_cosine = np.ones(len(x))
     if gallery is not None:
         nearest = functools.partial(similarity.nearest, block_size=block_size)
-        row = _on_host(nearest, x, gallery).row
+        row = sharded.from_host(nearest)(x, gallery).row
         gallery_cosine = _double_cosines(x, gallery[row])
     terms = combine(
         float(nearest_cosine.max()),
@@ -161,11 +160,6 @@ def measure(
         reduction=reduction,
     )
     return terms, nearest_cosine, gallery_cosine
-
-
-def _on_host(function: Callable, *arrays: np.ndarray) -> Any:
-    """Calls ``function`` on whatever devices are in use, from NumPy to NumPy."""
-    return sharded.to_host(sharded.jit(function)(*sharded.put(arrays)))
 
 
 def _double_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from hyperface_jax import (
     descent,
     hypersphere,
     objective,
+    processes,
     sharded,
     similarity,
 )
@@ -161,7 +162,7 @@ def _pack(
         _surrounding(initial, array, name)
         for name, array in {"gallery": gallery, **surroundings}.items()
     ]
-    sharded.check_same("embeddings", initial, *others)
+    processes.check_same("embeddings", initial, *others)
     # With a weight of 0 the gallery can't matter: one row spares its searches.
     pulling = others[0] if config.regularization_weight > 0 else initial[:1]
     problem = sharded.put(Problem(pulling, *others[1:]))

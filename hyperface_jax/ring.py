@@ -157,31 +157,63 @@ def take(rows: jax.Array, index: jax.Array) -> jax.Array:
     devices = sharded.size()
     if devices is None:
         return rows[index]
+    if len(index) * devices <= len(rows):
+        return over_devices(_take_few, (rows, index), count=len(index))
+    return _take_many(rows, index)
 
-    def chosen(rows: jax.Array, index: jax.Array, home: jax.Array) -> tuple:
-        local = index - home * len(rows)
-        mine = (local >= 0) & (local < len(rows))
-        mine = mine.reshape(-1, *[1] * (rows.ndim - 1))
-        return mine, rows[jnp.clip(local, 0, len(rows) - 1)]
 
-    def by_passing_rows(rows: jax.Array, index: jax.Array) -> jax.Array:
+def _take_few(rows: jax.Array, index: jax.Array) -> jax.Array:
+    """Each device gives what it has; the sum over devices is divided among them."""
+    everywhere = jax.lax.all_gather(index, AXIS, tiled=True)
+    mine, local = _own(everywhere, len(rows), jax.lax.axis_index(AXIS), rows.ndim)
+    return jax.lax.psum_scatter(jnp.where(mine, rows[local], 0), AXIS, tiled=True)
+
+
+@jax.custom_vjp
+def _take_many(rows: jax.Array, index: jax.Array) -> jax.Array:
+    """The rows go around, and each device copies what it wants."""
+
+    def body(rows: jax.Array, index: jax.Array) -> jax.Array:
         def visit(found: jax.Array, rows: jax.Array, home: jax.Array) -> tuple:
-            mine, value = chosen(rows, index, home)
-            return jnp.where(mine, value, found), rows
+            mine, local = _own(index, len(rows), home, rows.ndim)
+            return jnp.where(mine, rows[local], found), rows
 
         nothing = jnp.zeros((len(index), *rows.shape[1:]), rows.dtype)
         return around(visit, nothing, rows)[0]
 
-    def by_adding_up(rows: jax.Array, index: jax.Array) -> jax.Array:
-        everywhere = jax.lax.all_gather(index, AXIS, tiled=True)
-        mine, value = chosen(rows, everywhere, jax.lax.axis_index(AXIS))
-        value = jnp.where(mine, value, 0)
-        return jax.lax.psum_scatter(value, AXIS, tiled=True)
-
-    # Few rows are put together from all devices, which holds them all for a moment.
-    few = len(index) * devices <= len(rows)
-    body = by_adding_up if few else by_passing_rows
     return over_devices(body, (rows, index), count=len(index))
+
+
+def _take_many_forward(rows: jax.Array, index: jax.Array) -> tuple:
+    return _take_many(rows, index), (index, jnp.zeros_like(rows))
+
+
+def _take_many_backward(saved: tuple, gradient: jax.Array) -> tuple:
+    """Sums go around and gather the gradient of each row where it was copied to.
+
+    Left to itself, the derivative would keep the rows of every visit.
+    """
+    index, blank = saved
+
+    def body(blank: jax.Array, index: jax.Array, gradient: jax.Array) -> jax.Array:
+        def visit(kept: tuple, total: jax.Array, home: jax.Array) -> tuple:
+            mine, local = _own(index, len(total), home, total.ndim)
+            return kept, total.at[local].add(jnp.where(mine, gradient, 0))
+
+        return around(visit, (), blank)[1]
+
+    total = over_devices(body, (blank, index, gradient), count=len(blank))
+    return total, None
+
+
+_take_many.defvjp(_take_many_forward, _take_many_backward)
+
+
+def _own(index: jax.Array, rows: int, home: jax.Array, ndim: int) -> tuple:
+    """Which of ``index`` are rows of the device ``home``, and where they are there."""
+    local = index - home * rows
+    mine = (local >= 0) & (local < rows)
+    return mine.reshape(-1, *[1] * (ndim - 1)), jnp.clip(local, 0, rows - 1)
 
 
 def _shift(tree: Any, distance: int) -> Any:

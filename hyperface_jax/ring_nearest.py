@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import ring, similarity
+from hyperface_jax import ring, sharded, similarity
 from hyperface_jax.sharded import AXIS
 from hyperface_jax.similarity import MASKED, Neighbors
 
@@ -30,6 +30,9 @@ def nearest(
 ) -> Neighbors:
     """:func:`hyperface_jax.similarity.nearest`; the smaller side travels.
 
+    Outside of compiled functions arrays come from the host, and neighbours return
+    there as NumPy arrays.
+
     Args:
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
@@ -40,6 +43,9 @@ def nearest(
     Returns:
       The neighbours.
     """
+    if not isinstance(queries, jax.core.Tracer):
+        search = functools.partial(nearest, block_size=block_size)
+        return sharded.from_host(search)(queries, rows, exclude)
     if wanted is None:
         wanted = jnp.ones(len(queries), bool)
     search = functools.partial(_search, count=len(rows), block_size=block_size)

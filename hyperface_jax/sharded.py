@@ -13,8 +13,6 @@ compiled functions (:class:`Rows`); inside, every function sees the true number.
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,45 +44,6 @@ class Rows:
 
     padded: jax.Array
     count: int
-
-
-def connect(
-    coordinator: str, num_processes: int | None, process_id: int | None
-) -> None:
-    """Joins the processes of a run; before anything else touches a device.
-
-    Args:
-      coordinator: ``host:port`` of process 0, the same for all.
-      num_processes: how many processes there are.
-      process_id: which of them this is, from 0.
-
-    Raises:
-      InputError: an impossible combination, or the others did not answer.
-    """
-    if num_processes is None or process_id is None:
-        raise InputError(
-            "--coordinator needs --num_processes and --process_id; pass all three"
-        )
-    checks.in_range(num_processes, "num_processes", 1)
-    checks.in_range(process_id, "process_id", 0, num_processes - 1)
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError(f"--coordinator is {coordinator!r}, must be host:port")
-    # Between processes the CPU, too, needs a library that sends; a GPU has its own.
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"process {process_id} of {num_processes} could not join {coordinator} "
-            f"({str(error).splitlines()[0]}); start all processes with the same "
-            "--coordinator and --num_processes"
-        ) from None
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that writes files and speaks."""
-    return jax.process_index() == 0
 
 
 @contextlib.contextmanager
@@ -170,7 +129,11 @@ def jit(function: Callable, *, donate_argnums: tuple[int, ...] = ()) -> Callable
         found = function(*jax.tree.map(_open, arguments, is_leaf=_is_rows))
         return jax.tree.map(_close, found)
 
-    return jax.jit(on_rows, donate_argnums=donate_argnums)
+    compiled = jax.jit(on_rows, donate_argnums=donate_argnums)
+    if jax.process_count() == 1:
+        return compiled
+    # What one process alone has, such as a number, must be given as NumPy's.
+    return lambda *arguments: compiled(*jax.tree.map(_as_global, arguments))
 
 
 def logical(tree: Any) -> Any:
@@ -193,67 +156,27 @@ def to_host(tree: Any) -> Any:
     return jax.tree.map(_to_host, tree, is_leaf=_is_rows)
 
 
-def of_every_process(value: float) -> np.ndarray:
-    """The value that each process has of a number, ``[processes]`` float32.
+def from_host(function: Callable) -> Callable:
+    """Lets ``function`` work on the devices in use, from NumPy arrays to NumPy arrays.
 
-    All processes must call it together. Whatever decides what to do next and may
-    differ between them, such as the time, goes through here.
+    All processes must call it together, with the same arrays.
     """
-    processes = jax.process_count()
-    if processes == 1:
-        return np.asarray([value], np.float32)
-    mesh = jax.sharding.get_mesh()
-    own = np.full(1, value, np.float32)
-    each = jax.make_array_from_callback(
-        (mesh.size,), NamedSharding(mesh, ROWS), lambda index: own
-    )
-    values = np.asarray(_piece(each, 0, mesh.size))
-    return values.reshape(processes, -1)[:, 0]
 
+    def on_host(*arrays: Any) -> Any:
+        return to_host(jit(function)(*put(arrays)))
 
-def agree(value: float) -> float:
-    """The value that process 0 has, exact to float32; with one process, ``value``."""
-    return value if jax.process_count() == 1 else float(of_every_process(value)[0])
-
-
-def check_same(what: str, *arrays: np.ndarray | None) -> None:
-    """Checks that every process was given the same arrays.
-
-    Raises:
-      InputError: in every process, if not.
-    """
-    if jax.process_count() == 1:
-        return
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).data)
-    # 24 bits are what a float32 holds.
-    found = of_every_process(int.from_bytes(digest.digest()[:3], "big"))
-    if len(np.unique(found)) > 1:
-        raise InputError(
-            f"the processes were given different {what}; give each the same files"
-        )
-
-
-def check_shared(path: str | os.PathLike[str], iteration: int) -> None:
-    """Checks that every process read the same checkpoint, or none.
-
-    Raises:
-      InputError: in every process, if not.
-    """
-    found = of_every_process(iteration)
-    if len(np.unique(found)) > 1:
-        raise InputError(
-            f"{os.fspath(path)}: some processes find another checkpoint or none; put "
-            "the output in a folder that all machines share"
-        )
+    return on_host
 
 
 def pad(x: jax.Array, multiple: int) -> jax.Array:
     """Appends zero rows to ``x`` until ``multiple`` divides their number."""
     missing = -len(x) % multiple
     return jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
+
+
+def _as_global(leaf: Any) -> Any:
+    local = isinstance(leaf, jax.Array) and leaf.is_fully_addressable
+    return np.asarray(leaf) if local else leaf
 
 
 def _is_rows(leaf: Any) -> bool:
@@ -300,13 +223,13 @@ def _to_host(leaf: Any) -> np.ndarray:
     step = min(_ROWS_AT_ONCE, len(leaf.padded))
     for start in range(0, leaf.count, step):
         first = min(start, len(leaf.padded) - step)
-        piece = np.asarray(_piece(leaf.padded, first, step))
+        piece = np.asarray(replicated_piece(leaf.padded, first, step))
         whole[first : first + step] = piece[: leaf.count - first]
     return whole
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _piece(x: jax.Array, first: int, count: int) -> jax.Array:
-    """Some rows, on every device."""
+def replicated_piece(x: jax.Array, first: int, count: int) -> jax.Array:
+    """``count`` rows of ``x`` from ``first`` on, whole on every device."""
     piece = jax.lax.dynamic_slice_in_dim(x, first, count)
     return jax.lax.with_sharding_constraint(piece, PartitionSpec())

@@ -9,6 +9,7 @@ turns into images. The file keeps the settings, the convergence and the measured
 separation beside the theoretical bound.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from hyperface_jax import balance, checks, files, initialization
+from hyperface_jax import balance, checks, files, initialization, processes
 from hyperface_jax.certificate import enrolled_certificate
-from hyperface_jax.cli import packing_flags
+from hyperface_jax.cli import device_flags, packing_flags
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
@@ -80,6 +81,7 @@ flags.DEFINE_list(
     flag_values=FLAGS,
 )
 packing_flags.define(FLAGS)
+device_flags.define(FLAGS)
 flags.DEFINE_bool(
     "overwrite", False, "Replace an output of other settings.", flag_values=FLAGS
 )
@@ -90,14 +92,23 @@ def main() -> None:
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required; see --help")
     config = packing_flags.config(FLAGS)
-    inputs = _fingerprint()
-    record = _packed_before(inputs)
+    with device_flags.in_use(FLAGS):
+        _pack(config)
+
+
+def _pack(config: PackingConfig) -> None:
+    with processes.together():
+        inputs = _fingerprint()
+        record = _packed_before(inputs)
+        gallery = load_embeddings(FLAGS.gallery)
+        surroundings = [_surrounding(FLAGS[n].value, gallery) for n in _SURROUNDINGS]
+    seen = json.dumps([inputs, record is not None], default=str)
+    processes.check_same("settings or files", seen.encode())
     if record is not None:
         print(f"{FLAGS.output}: already packed with these settings")
         _check_enrolled(record)
         return
-    gallery = load_embeddings(FLAGS.gallery)
-    fixed, enrolled = (_surrounding(FLAGS[n].value, gallery) for n in _SURROUNDINGS)
+    fixed, enrolled = surroundings
     initial, names, groups = _initial(gallery, fixed, config)
     output = pathlib.Path(FLAGS.output)
     checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
@@ -122,7 +133,8 @@ def main() -> None:
             checkpoint_path=checkpoint_path,
         )
     record = _save(result, initial, names, groups, gallery, fixed, enrolled, inputs)
-    checkpoint_path.unlink(missing_ok=True)
+    if processes.is_main_process():
+        checkpoint_path.unlink(missing_ok=True)
     _check_enrolled(record)
 
 
@@ -157,6 +169,8 @@ def _save(
             num_fixed=len(embeddings) - len(result.embeddings),
             block_size=FLAGS.block_size,
         )
+    if not processes.is_main_process():
+        return record
     save_embeddings(
         FLAGS.output,
         embeddings,
@@ -224,7 +238,7 @@ def _check_enrolled(record: dict[str, Any]) -> None:
 def _fingerprint() -> dict[str, Any]:
     """What the output depends on: the settings and the content of the input files."""
     depends = settings_of(FLAGS)
-    for name in ("output", "overwrite"):
+    for name in ("output", "overwrite", *device_flags.NAMES):
         depends.pop(name)
     for name in ("gallery", "initial", *_SURROUNDINGS):
         path = depends[name]

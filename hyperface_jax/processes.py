@@ -1,0 +1,150 @@
+"""A run of several processes: joining, agreeing, speaking with one voice.
+
+Each process holds some of the devices over which :mod:`hyperface_jax.sharded` spreads
+rows, and all run the same program. What they do next must not differ, or they would
+wait for each other for ever: whatever may differ between them, such as the time or what
+is on a disk, is exchanged first. With one process everything here is immediate.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from hyperface_jax import checks, sharded
+from hyperface_jax.commands import InputError
+
+
+def connect(
+    coordinator: str, num_processes: int | None, process_id: int | None
+) -> None:
+    """Joins the processes of a run; before anything else touches a device.
+
+    Args:
+      coordinator: ``host:port`` of process 0, the same for all.
+      num_processes: how many processes there are.
+      process_id: which of them this is, from 0.
+
+    Raises:
+      InputError: an impossible combination, or the others did not answer.
+    """
+    if num_processes is None or process_id is None:
+        raise InputError(
+            "--coordinator needs --num_processes and --process_id; pass all three"
+        )
+    checks.in_range(num_processes, "num_processes", 1)
+    checks.in_range(process_id, "process_id", 0, num_processes - 1)
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--coordinator is {coordinator!r}, must be host:port")
+    # Between processes the CPU, too, needs a library that sends; a GPU has its own.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"process {process_id} of {num_processes} could not join {coordinator} "
+            f"({str(error).splitlines()[0]}); start all processes with the same "
+            "--coordinator and --num_processes"
+        ) from None
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return jax.process_index() == 0
+
+
+def of_every_process(value: float) -> np.ndarray:
+    """The value that each process has of a number, ``[processes]`` float32.
+
+    All processes must call it together. Whatever decides what to do next and may
+    differ between them, such as the time, goes through here.
+    """
+    processes = jax.process_count()
+    if processes == 1:
+        return np.asarray([value], np.float32)
+    mesh = jax.sharding.get_mesh()
+    own = np.full(1, value, np.float32)
+    each = jax.make_array_from_callback(
+        (mesh.size,), NamedSharding(mesh, sharded.ROWS), lambda index: own
+    )
+    values = np.asarray(sharded.replicated_piece(each, 0, mesh.size))
+    return values.reshape(processes, -1)[:, 0]
+
+
+def agree(value: float) -> float:
+    """The value that process 0 has, exact to float32; with one process, ``value``."""
+    return value if jax.process_count() == 1 else float(of_every_process(value)[0])
+
+
+def check_same(what: str, *content: np.ndarray | bytes | None) -> None:
+    """Checks that every process was given the same ``content``.
+
+    Raises:
+      InputError: in every process, if not.
+    """
+    if jax.process_count() == 1:
+        return
+    digest = hashlib.sha256()
+    for part in content:
+        if isinstance(part, np.ndarray):
+            digest.update(str(part.shape).encode())
+            part = np.ascontiguousarray(part).data
+        digest.update(part or b"")
+    # 24 bits are what a float32 holds.
+    found = of_every_process(int.from_bytes(digest.digest()[:3], "big"))
+    if len(np.unique(found)) > 1:
+        raise InputError(
+            f"the processes were given different {what}; give each the same files"
+        )
+
+
+def check_shared(path: str | os.PathLike[str], iteration: int) -> None:
+    """Checks that every process read the same checkpoint, or none.
+
+    Raises:
+      InputError: in every process, if not.
+    """
+    found = of_every_process(iteration)
+    if len(np.unique(found)) > 1:
+        raise InputError(
+            f"{os.fspath(path)}: some processes find another checkpoint or none; put "
+            "the output in a folder that all machines share"
+        )
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Where one process refuses its input, all stop.
+
+    Raises:
+      InputError: in every process, if any raised it inside.
+    """
+    refusal = None
+    try:
+        yield
+    except InputError as error:
+        refusal = error
+    refused = np.flatnonzero(of_every_process(refusal is not None))
+    if refusal is not None:
+        raise refusal
+    if len(refused):
+        raise InputError(f"process {refused[0]} refused its input; see its message")
+
+
+@contextlib.contextmanager
+def only_main_speaks() -> Iterator[None]:
+    """Keeps all but process 0 from printing, and from showing progress."""
+    if is_main_process():
+        yield
+        return
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
