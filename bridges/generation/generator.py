@@ -141,7 +141,8 @@ class Generator:
         latents = sample_latents(
             self.network.denoiser, conditions, noise, guidance=guidance, steps=steps
         )
-        return to_pixels(self.network.autoencoder.decode(latents))[: len(embeddings)]
+        images = self.network.autoencoder.decode(latents, conditions)
+        return to_pixels(images)[: len(embeddings)]
 
 
 def load_generator(
