@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import os
 from typing import Any, NamedTuple
 
@@ -18,11 +17,11 @@ from hyperface_jax import (
     checkpoint,
     checks,
     descent,
+    enrolment,
     hypersphere,
     objective,
     processes,
     sharded,
-    similarity,
 )
 from hyperface_jax.commands import InputError
 from hyperface_jax.packing_config import PackingConfig
@@ -37,8 +36,6 @@ _SOLVERS = {
 # is along the rows themselves. They are nudged by a small angle, in radians.
 _DUPLICATE_COSINE = 1 - 1e-6
 _NUDGE = 0.02
-# Sweeps that keep references away from enrolled embeddings, after the last step.
-_MAX_SWEEPS = 200
 
 
 class PackingResult(NamedTuple):
@@ -218,7 +215,7 @@ def _result(
     gallery: np.ndarray | None,
     config: PackingConfig,
 ) -> PackingResult:
-    x, enrolled_cosine = _away_from_enrolled(found.state.embeddings, problem, config)
+    x, enrolled_cosine = enrolment.settle(found.state.embeddings, problem, config)
     embeddings, fixed = sharded.to_host((x, problem.fixed))
     terms, nearest_cosine, gallery_cosine = objective.measure(
         embeddings,
@@ -244,27 +241,3 @@ def _result(
         seconds=found.seconds,
         config=config,
     )
-
-
-def _away_from_enrolled(
-    x: Any, problem: Problem, config: PackingConfig
-) -> tuple[Any, float]:
-    """Sweeps until no reference is too near; returns the largest cosine left."""
-    if not jax.tree.leaves(problem.enrolled)[0].size:
-        return x, -1.0
-
-    def largest(x: jax.Array, problem: Problem) -> jax.Array:
-        found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
-        return jnp.max(found.cosine)
-
-    sweep = jax.jit(functools.partial(keep_away, config=config))
-    sweep, largest = sharded.jit(sweep), sharded.jit(largest)
-    best, least = x, math.inf
-    for _ in range(_MAX_SWEEPS):
-        cosine = float(largest(x, problem))
-        if cosine < least:
-            best, least = x, cosine
-        if least <= config.max_enrolled_cosine:
-            break
-        x = sweep(x, problem)
-    return best, least

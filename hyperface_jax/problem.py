@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from hyperface_jax import hypersphere, ring, similarity
 
+# Cosines in float32 are this much below the limit when those in float64 must keep it.
+ENROLLED_MARGIN = 1e-6
+
 
 class Problem(NamedTuple):
     """The arrays of a packing problem that do not move.
@@ -77,7 +80,13 @@ def _or_fixed(
     )
 
 
-def keep_away(x: jax.Array, problem: Problem, config: Any) -> jax.Array:
+def keep_away(
+    x: jax.Array,
+    problem: Problem,
+    config: Any,
+    *,
+    limit: jax.Array | float | None = None,
+) -> jax.Array:
     """Turns each reference that is too near an enrolled embedding away from it.
 
     One sweep: a reference too near several is turned from the nearest, to the cosine
@@ -87,6 +96,7 @@ def keep_away(x: jax.Array, problem: Problem, config: Any) -> jax.Array:
       x: ``[n, d]``, unit rows.
       problem: holds the enrolled embeddings.
       config: holds ``max_enrolled_cosine``.
+      limit: the cosine allowed, instead of that one.
 
     Returns:
       ``[n, d]``, unit rows.
@@ -98,8 +108,9 @@ def keep_away(x: jax.Array, problem: Problem, config: Any) -> jax.Array:
     # The direction to turn in is undefined where both are equal: a fixed random one.
     noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
     away = hypersphere.normalize_rows(hypersphere.tangent(near, x + 1e-5 * noise))
+    limit = config.max_enrolled_cosine if limit is None else limit
     # Within rounding of the limit on the safe side, so that the limit is kept exactly.
-    cosine = max(config.max_enrolled_cosine - 1e-6, -1.0)
-    turned = cosine * near + (1 - cosine**2) ** 0.5 * away
-    too_near = found.cosine > config.max_enrolled_cosine
+    cosine = jnp.maximum(limit - 2 * ENROLLED_MARGIN, -1.0)
+    turned = cosine * near + jnp.sqrt(1 - cosine**2) * away
+    too_near = found.cosine > limit - ENROLLED_MARGIN
     return jnp.where(too_near[:, None], turned, x)
