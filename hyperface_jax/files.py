@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from hyperface_jax.commands import InputError
+
 PathLike = str | os.PathLike[str]
 
 
@@ -25,12 +27,19 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
 
     Yields:
       The temporary path, in the same folder and with the same suffix.
+
+    Raises:
+      InputError: ``path`` is a folder, or its folder is a file.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=f".partial{path.suffix}"
-    )
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path.parent}: is a file, expected a folder") from None
+    prefix, suffix = _affixes(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
@@ -44,6 +53,18 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(path: PathLike) -> None:
+    """Removes what processes left beside ``path`` that were killed while writing it.
+
+    Only when no other process is writing it.
+    """
+    path = pathlib.Path(path)
+    prefix, suffix = _affixes(path)
+    for beside in path.parent.iterdir():
+        if beside.name.startswith(prefix) and beside.name.endswith(suffix):
+            beside.unlink(missing_ok=True)
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -70,6 +91,11 @@ def sha256_of(path: PathLike) -> str:
     """Returns the SHA-256 of the file at ``path`` in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _affixes(path: pathlib.Path) -> tuple[str, str]:
+    """What the names of temporary files beside ``path`` begin and end with."""
+    return f".{path.stem}-", f".partial{path.suffix}"
 
 
 def _sync(path: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,12 @@ flags.DEFINE_list(
 )
 packing_flags.define(FLAGS)
 device_flags.define(FLAGS)
+flags.DEFINE_float(
+    "checkpoint_seconds",
+    60.0,
+    "Seconds between checkpoints, from which the same command goes on.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool(
     "overwrite", False, "Replace an output of other settings.", flag_values=FLAGS
 )
@@ -92,6 +99,7 @@ def main() -> None:
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required; see --help")
     config = packing_flags.config(FLAGS)
+    checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
     with device_flags.in_use(FLAGS):
         _pack(config)
 
@@ -121,6 +129,10 @@ def _pack(config: PackingConfig) -> None:
                 f"J {terms.objective:.4f}, max cosine {terms.max_cosine:.4f}",
                 refresh=False,
             )
+            if not bar.n:
+                # Neither compilation nor an earlier run counts for the rate.
+                bar.initial = bar.n = bar.last_print_n = iteration
+                bar.start_t = bar.last_print_t = time.time()
             bar.update(iteration - bar.n)
 
         result = pack_embeddings(
@@ -131,10 +143,13 @@ def _pack(config: PackingConfig) -> None:
             enrolled=enrolled and enrolled.embeddings,
             on_progress=on_progress,
             checkpoint_path=checkpoint_path,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
     record = _save(result, initial, names, groups, gallery, fixed, enrolled, inputs)
     if processes.is_main_process():
         checkpoint_path.unlink(missing_ok=True)
+        for path in (checkpoint_path, output):
+            files.remove_partial(path)
     _check_enrolled(record)
 
 
@@ -238,7 +253,7 @@ def _check_enrolled(record: dict[str, Any]) -> None:
 def _fingerprint() -> dict[str, Any]:
     """What the output depends on: the settings and the content of the input files."""
     depends = settings_of(FLAGS)
-    for name in ("output", "overwrite", *device_flags.NAMES):
+    for name in ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES):
         depends.pop(name)
     for name in ("gallery", "initial", *_SURROUNDINGS):
         path = depends[name]
