@@ -69,13 +69,16 @@ def draw_bars(
     output: str | None,
     names: Sequence[str],
     quantities: Mapping[str, Sequence[float]],
+    *,
+    log: bool = False,
 ) -> None:
-    """Draws each quantity, on a logarithmic axis, as a bar a name.
+    """Draws each quantity as a bar a name, or as dots on a logarithmic axis.
 
     Args:
       output: the JSON record beside which to draw, or None.
       names: of the contenders.
       quantities: label with unit, to a value a contender.
+      log: dots, since a bar has no length where an axis has no 0.
     """
     if not output:
         return
@@ -88,11 +91,14 @@ def draw_bars(
             squeeze=False,
         )
         for (label, values), ax in zip(quantities.items(), axes[0], strict=True):
-            bars = ax.barh(names, values, color=_COLOURS[0], height=0.6)
-            ax.bar_label(bars, fmt="%.3g", padding=3)
-            ax.set(xlabel=label, xscale="log")
-            ax.margins(x=0.25)
-            ax.grid(False, axis="y")
+            ax.set(xlabel=label, xscale="log" if log else "linear")
+            if log:
+                ax.plot(values, names, "o")
+            else:
+                bars = ax.barh(names, values, height=0.6)
+                ax.bar_label(bars, fmt="%.3g", padding=3)
+                ax.margins(x=0.15)
+                ax.grid(False, axis="y")
         axes[0][0].invert_yaxis()
         _save(figure, output)
 
@@ -100,15 +106,17 @@ def draw_bars(
 def _draw(panel: Panel, ax: Axes) -> None:
     for name, (x, y) in panel.curves.items():
         ax.plot(x, y, label=name, marker=panel.marker)
-    for name, level in panel.levels.items():
+    for number, (name, level) in enumerate(panel.levels.items()):
         ax.axhline(level, color="#7a7a7a", linewidth=0.9, linestyle="--")
         ax.annotate(
             name,
             (1, level),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            xytext=(-2, 3),
+            # Two levels may be near each other: one label above, one below.
+            xytext=(-2, 4 if number % 2 == 0 else -4),
             ha="right",
+            va="bottom" if number % 2 == 0 else "top",
             color="#555555",
             fontsize=8.5,
         )

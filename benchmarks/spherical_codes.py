@@ -121,6 +121,7 @@ def main() -> None:
             "cosine above the optimum": [max(row["above"], 1e-8) for row in rows],
             "seconds": [row["seconds"] for row in rows],
         },
+        log=True,
     )
 
 
