@@ -16,10 +16,12 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-      InputError: not JSON, or no object.
+      InputError: a folder, not JSON, or no object.
     """
     try:
         value = json.loads(pathlib.Path(path).read_text())
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a JSON file") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
@@ -39,7 +41,9 @@ def check_same_settings(
         old, new = found.get(key), wanted.get(key)
         if old == new:
             continue
-        if _readable(old) and _readable(new):
+        if key not in found or key not in wanted:
+            difference = f"made with other settings ({key})"
+        elif _readable(old) and _readable(new):
             difference = f"made with {key} = {old!r}, asked for {new!r}"
         else:
             difference = f"made with other {key}"

@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
@@ -50,6 +51,10 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
         _print_help(main, flag_values)
         sys.exit(0)
     signal.signal(signal.SIGTERM, _interrupt)
+    # One line, without the place in our sources that a user can do nothing with.
+    warnings.showwarning = lambda message, *_: print(
+        f"{program}: warning: {_one_line(message)}", file=sys.stderr
+    )
     try:
         rest = flag_values(sys.argv)[1:]
         if rest:

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 
 
 def test_content_arrives(tmp_path):
@@ -18,6 +18,14 @@ def test_content_arrives(tmp_path):
     files.write_json(tmp_path / "b.json", {"a": [1, None]})
     assert (tmp_path / "new" / "a.txt").read_bytes() == "größer".encode()
     assert json.loads((tmp_path / "b.json").read_text()) == {"a": [1, None]}
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        files.write_text(tmp_path, "")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is a file"):
+        files.write_text(tmp_path / "file" / "a.txt", "")
 
 
 def test_the_mode_is_that_of_a_plain_open(tmp_path):

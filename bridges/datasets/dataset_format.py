@@ -13,6 +13,10 @@ FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
 METADATA = "metadata.jsonl"
 JOURNAL = "journal.jsonl"
+_NEEDED = (
+    ("file_name", str, "a name"),
+    ("identity", int | str, "a number or a name"),
+)
 
 
 def to_json(value: Any) -> str:
@@ -38,6 +42,8 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
         lines = path.read_text().split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the dataset was damaged") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text ({error})") from None
     records = []
     for number, line in enumerate(lines, start=1):
         if not line:
@@ -46,8 +52,13 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except ValueError as error:
             raise InputError(f"{path}: line {number} is not JSON ({error})") from None
-        for key in ("file_name", "identity"):
+        for key, kind, expected in _NEEDED:
             if not isinstance(record, dict) or key not in record:
                 raise InputError(f"{path}: line {number} has no {key!r}")
+            if not isinstance(record[key], kind):
+                raise InputError(
+                    f"{path}: line {number} has {key} = {record[key]!r}, expected "
+                    f"{expected}"
+                )
         records.append(record)
     return records

@@ -75,7 +75,8 @@ class ImageDataset:
                 f"{self.folder}: no images in it; "
                 f"known are {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
-        self.identities = sorted(set(who))
+        # Numbers before names, should a folder have both.
+        self.identities = sorted(set(who), key=lambda i: (isinstance(i, str), i))
         position = {identity: i for i, identity in enumerate(self.identities)}
         self.labels = np.array([position[identity] for identity in who], np.int64)
         self.paths = [self.folder / record["file_name"] for record in self.records]

@@ -95,7 +95,10 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
             f"{folder}: not a verification set, it has no {PAIRS}; "
             "make the rendered ones with hyperface-render"
         )
-    rows = _read_rows(path)
+    try:
+        rows = _read_rows(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file ({error})") from None
     names = sorted({name for row in rows for name in (row["first"], row["second"])})
     position = {name: i for i, name in enumerate(names)}
     paths = [folder / name for name in names]

@@ -14,6 +14,7 @@ from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.report import write_report
 from bridges.report.accuracy import mean_accuracy
 from bridges.report.run_folder import read_run_folder
+from hyperface_jax import InputError
 
 
 class DemoResult(NamedTuple):
@@ -66,6 +67,9 @@ def run_demo(
     """
     config = config or DemoConfig()
     folder = pathlib.Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, expected a folder to write to")
+    stages.check_models(config)
     # Comparisons may be added to a finished run.
     settings = dataclasses.asdict(config)
     del settings["compare"]

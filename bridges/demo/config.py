@@ -3,6 +3,7 @@
 import dataclasses
 
 from bridges.generation.image_generation import GenerationConfig
+from bridges.recognition.config import TrainingConfig
 from hyperface_jax import InputError
 
 
@@ -66,7 +67,8 @@ class DemoConfig:
             ("batch_size", 2),
             ("seed", 0),
         ):
-            if getattr(self, name) < low:
+            # Written so that NaN is refused as well.
+            if not getattr(self, name) >= low:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, expected at least {low}"
                 )
@@ -81,3 +83,30 @@ class DemoConfig:
                 f"batch_size is {self.batch_size}, but only {images} images are "
                 "generated; lower it"
             )
+        if self.compare and self.num_identities > self.gallery_identities:
+            raise InputError(
+                f"num_identities is {self.num_identities}, but the gallery has "
+                f"{self.gallery_identities} people, so some references start between "
+                "two of them and there is no unpacked set to compare with; raise "
+                "gallery_identities or leave compare out"
+            )
+        # They check what they are made of.
+        self.generation()
+        self.training()
+
+    def generation(self) -> GenerationConfig:
+        """The settings of the generated datasets."""
+        return GenerationConfig(
+            generator=self.generator,
+            recogniser=self.recogniser,
+            images_per_identity=self.images_per_identity,
+            guidance=self.guidance,
+            steps=self.steps,
+            seed=self.seed,
+        )
+
+    def training(self) -> TrainingConfig:
+        """The settings of the trained recognisers."""
+        return TrainingConfig(
+            epochs=self.epochs, batch_size=self.batch_size, seed=self.seed
+        )

@@ -5,7 +5,6 @@ needs JAX, and two array libraries, each with its pool of threads, would only be
 other's way, in time and in memory.
 """
 
-import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -15,16 +14,28 @@ import numpy as np
 
 from bridges.demo.config import DemoConfig
 from bridges.embedding.gallery import embed_folder
+from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import verify_checkpoint
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import render_dataset
-from bridges.generation.image_generation import GenerationConfig, generate_dataset
-from bridges.recognition.config import TrainingConfig
+from bridges.generation.generator import load_generator
+from bridges.generation.image_generation import generate_dataset, generator_name
 from bridges.recognition.training import train_recogniser
-from hyperface_jax import InputError, load_embeddings, save_embeddings
+from hyperface_jax import InputError, check_model, load_embeddings, save_embeddings
 
 COMPARE = "compare"
+
+
+def check_models(config: DemoConfig) -> None:
+    """Checks the models before minutes go into images that they could not use.
+
+    Raises:
+      InputError: no such model, or a generator of another recogniser's embeddings.
+    """
+    recogniser = load_recogniser(config.recogniser)
+    generator = load_generator(generator_name(config.generator))
+    check_model(recogniser.model, generator.recogniser, "recogniser")
 
 
 def render(folder: pathlib.Path, config: DemoConfig) -> None:
@@ -76,29 +87,12 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
 
 def generate(folder: pathlib.Path, config: DemoConfig) -> None:
     """Generates the dataset of ``folder / "references.npz"``."""
-    generate_dataset(
-        folder / "references.npz",
-        folder / "dataset",
-        GenerationConfig(
-            generator=config.generator,
-            recogniser=config.recogniser,
-            images_per_identity=config.images_per_identity,
-            guidance=config.guidance,
-            steps=config.steps,
-            seed=config.seed,
-        ),
-    )
+    generate_dataset(folder / "references.npz", folder / "dataset", config.generation())
 
 
 def train(folder: pathlib.Path, config: DemoConfig) -> None:
     """Trains a recogniser from scratch on ``folder / "dataset"``."""
-    training = dataclasses.replace(
-        TrainingConfig(),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-    )
-    train_recogniser(folder / "dataset", folder / "checkpoint", training)
+    train_recogniser(folder / "dataset", folder / "checkpoint", config.training())
 
 
 def verify(

@@ -21,7 +21,12 @@ from bridges.generation.latent_diffusion import (
     IdentityDenoiser,
     sample_latents,
 )
-from bridges.generation.model_folder import WEIGHTS, load_weights, read_description
+from bridges.generation.model_folder import (
+    WEIGHTS,
+    build_config,
+    load_weights,
+    read_description,
+)
 from hyperface_jax import InputError, check_embeddings, files
 
 KIND = "generator"
@@ -169,11 +174,14 @@ def load_generator(
         )
     description = read_description(folder, KIND)
     network = GeneratorNetwork(
-        AutoencoderConfig(**description["autoencoder"]),
-        DiffusionConfig(**description["denoiser"]),
+        build_config(folder, description, "autoencoder", AutoencoderConfig),
+        build_config(folder, description, "denoiser", DiffusionConfig),
     )
     load_weights(folder, network)
-    model = {"name": description["name"], "sha256": files.sha256_of(folder / WEIGHTS)}
+    model = {
+        "name": description.get("name", folder.name),
+        "sha256": files.sha256_of(folder / WEIGHTS),
+    }
     return Generator(network, model=model, recogniser=description["recogniser"])
 
 

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -13,6 +13,8 @@ from hyperface_jax import InputError, files
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+
+Config = TypeVar("Config")
 
 
 def save_model(
@@ -58,9 +60,30 @@ def read_description(folder: str | os.PathLike[str], kind: str) -> dict[str, Any
             )
     description = read_json(folder / CONFIG)
     found = description.get("kind")
+    if found is None:
+        raise InputError(f"{folder / CONFIG}: describes no model; expected a {kind}")
     if found != kind:
         raise InputError(f"{folder}: holds the model kind {found!r}, expected {kind!r}")
     return description
+
+
+def build_config(
+    folder: str | os.PathLike[str],
+    description: dict[str, Any],
+    key: str,
+    config_class: type[Config],
+) -> Config:
+    """The shape of a network that a description gives under ``key``.
+
+    Raises:
+      InputError: no such entry, or one of another program.
+    """
+    try:
+        return config_class(**description[key])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{pathlib.Path(folder) / CONFIG}: no usable entry {key!r} ({error})"
+        ) from None
 
 
 def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> None:

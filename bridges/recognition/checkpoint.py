@@ -26,6 +26,13 @@ CONFIG = "config.json"
 TRAINING = "training.json"
 PROGRESS = "progress.safetensors"
 
+_CONFIG_ENTRIES = {
+    "backbone": str,
+    "image_size": int,
+    "embedding_size": int,
+    "format_version": int,
+}
+
 PathLike = str | os.PathLike[str]
 
 
@@ -64,9 +71,11 @@ def read_config(folder: PathLike) -> dict[str, Any]:
             "as hyperface-train writes them"
         )
     config = read_json(path)
-    missing = {"backbone", "image_size", "embedding_size"} - set(config)
-    if missing:
-        raise InputError(f"{path}: no entry {sorted(missing)[0]!r}")
+    for key, kind in _CONFIG_ENTRIES.items():
+        if key not in config and key != "format_version":
+            raise InputError(f"{path}: no entry {key!r}")
+        if not isinstance(config.get(key, FORMAT_VERSION), kind):
+            raise InputError(f"{path}: {key} is {config[key]!r}, not {kind.__name__}")
     if config.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
         raise InputError(
             f"{path}: format version {config['format_version']}, this program reads up "

@@ -100,14 +100,19 @@ def train_recogniser(
     """
     config = config or TrainingConfig()
     output = pathlib.Path(output)
-    if num_threads:
+    _check_resources(checkpoint_minutes, num_threads)
+    if num_threads is not None:
         torch.set_num_threads(num_threads)
     folders = [dataset] if isinstance(dataset, str | os.PathLike) else list(dataset)
     sets = [ImageDataset(folder) for folder in folders]
-    record = _claim(output, _describe(sets, config))
-    if record.get("complete"):
-        return record
+    record = _describe(sets, config)
+    found = _read_same(output, record)
+    if found is not None and found.get("complete"):
+        return found
     data = _load(sets, config.image_size)
+    if found is None:
+        # Not before the images were read: an unreadable one leaves nothing behind.
+        files.write_json(output / checkpoint.TRAINING, record)
     state = init_training(config, data.num_identities)
     counts = _resume(output, state, record)
     _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
@@ -250,8 +255,17 @@ def _describe(sets: Sequence[ImageDataset], config: TrainingConfig) -> dict[str,
     }
 
 
-def _claim(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Takes ``output`` for this training; returns its record, complete or not."""
+def _check_resources(checkpoint_minutes: float, num_threads: int | None) -> None:
+    if not checkpoint_minutes >= 0:
+        raise InputError(
+            f"checkpoint_minutes is {checkpoint_minutes}, expected 0 or up"
+        )
+    if num_threads is not None and num_threads < 1:
+        raise InputError(f"num_threads is {num_threads}, expected 1 or more")
+
+
+def _read_same(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of the same training in ``output``, complete or not; None if new."""
     path = output / checkpoint.TRAINING
     if path.exists():
         found = read_json(path)
@@ -266,8 +280,7 @@ def _claim(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any]:
             f"{output}: holds {sorted(present)[0]!r} but no {checkpoint.TRAINING}, so "
             "it isn't a training of ours; give a new or empty folder"
         )
-    files.write_json(path, record)
-    return record
+    return None
 
 
 def _load(sets: Sequence[ImageDataset], size: int) -> TrainingData:

@@ -78,10 +78,16 @@ def face_element(path: str | os.PathLike[str], alternative: str) -> str:
     Args:
       path: the image file; made smaller when it is larger than the page shows.
       alternative: what a reader who does not see it is told.
+
+    Raises:
+      InputError: an unreadable image; names the file.
     """
     path = pathlib.Path(path)
-    with Image.open(path) as file:
-        fits = max(file.size) <= _FACE_PIXELS and file.format == "JPEG"
+    try:
+        with Image.open(path) as file:
+            fits = max(file.size) <= _FACE_PIXELS and file.format == "JPEG"
+    except OSError:
+        fits = False  # Reading it below says what is wrong.
     content = path.read_bytes() if fits else encode_jpeg(_smaller(path))
     data = base64.b64encode(content).decode()
     return f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(alternative)}">'

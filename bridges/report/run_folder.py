@@ -83,7 +83,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
         dataset=part("dataset", "dataset", ImageDataset),
         training=part("training", "checkpoint/training.json", read_json),
         metrics=part("metrics", "metrics.json", lambda _: _read_metrics(folder)) or {},
-        stages=part("stages", "run.json", read_json),
+        stages=part("stages", "run.json", _read_stages),
         notes=notes,
     )
     if not any(run[1:-1]):
@@ -122,6 +122,18 @@ def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
         paths[path.parent.name] = path
     metrics = {who: read_json(path) for who, path in paths.items()}
     for who, found in metrics.items():
-        if not found.get("benchmarks"):
-            raise InputError(f"{paths[who].name} names no benchmarks")
+        benchmarks = found.get("benchmarks")
+        if not isinstance(benchmarks, dict) or not benchmarks:
+            raise InputError(f"{paths[who]}: names no benchmarks")
+        for name, result in benchmarks.items():
+            if not isinstance(result, dict) or "accuracy" not in result:
+                raise InputError(f"{paths[who]}: no accuracy on {name!r}")
     return metrics
+
+
+def _read_stages(path: pathlib.Path) -> dict[str, Any]:
+    record = read_json(path)
+    for key, kind in (("settings", dict), ("hardware", dict), ("stages", list)):
+        if not isinstance(record.get(key, kind()), kind):
+            raise InputError(f"{path}: not the record of a run")
+    return record

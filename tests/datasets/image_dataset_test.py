@@ -110,7 +110,7 @@ class TestWriter:
         ("settings", "kind", "key"),
         [
             ({**SETTINGS, "seed": 2}, "rendered", "seed = 1"),
-            ({**SETTINGS, "more": 1}, "rendered", "more = None"),
+            ({**SETTINGS, "more": 1}, "rendered", r"\(more\)"),
             ({"seed": 1}, "rendered", "pose"),
             (SETTINGS, "generated", "kind = 'rendered'"),
         ],
@@ -295,6 +295,8 @@ class TestReader:
         [
             ("{", "line 2 is not JSON"),
             ('{"file_name": "a.jpg"}', "line 2 has no 'identity'"),
+            ('{"file_name": 7, "identity": 0}', "line 2 has file_name = 7"),
+            ('{"file_name": "a.jpg", "identity": [1]}', r"identity = \[1\]"),
             ("5", "line 2 has no"),
         ],
     )

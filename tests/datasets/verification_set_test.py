@@ -47,6 +47,12 @@ def test_group_column_is_optional(folder):
         write_pairs(folder, [])
 
 
+def test_pairs_that_are_not_text_are_refused(folder):
+    (folder / "pairs.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not a CSV file"):
+        load_verification_set(folder)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

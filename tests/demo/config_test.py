@@ -21,11 +21,25 @@ from hyperface_jax import InputError
         ("batch_size", 1),
         ("batch_size", 3201),
         ("seed", -1),
+        ("regularization_weight", float("nan")),
     ],
 )
 def test_a_setting_out_of_range_is_refused(name, value):
     with pytest.raises(InputError, match=f"{name} is {value}"):
         DemoConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["guidance", "epochs"])
+def test_what_a_stage_refuses_is_refused_at_once(name):
+    with pytest.raises(InputError, match=name):
+        DemoConfig(**{name: float("nan")})
+
+
+def test_a_comparison_needs_a_gallery_face_for_each_identity():
+    settings = {"gallery_identities": 100, "num_identities": 101}
+    DemoConfig(**settings)
+    with pytest.raises(InputError, match="num_identities is 101"):
+        DemoConfig(**settings, compare=True)
 
 
 def test_the_defaults_are_what_the_demo_promises():

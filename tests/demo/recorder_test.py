@@ -77,8 +77,16 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         recorder(tmp_path, [], settings=SETTINGS | {"seed": 2})
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {}}'])
-def test_a_file_that_is_no_record_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not JSON"),
+        ("[]", "holds list"),
+        ("{}", "not the record of a run"),
+        ('{"settings": {}}', "not the record of a run"),
+    ],
+)
+def test_a_file_that_is_no_record_is_refused(tmp_path, content, reason):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(InputError, match="not the record of a run"):
+    with pytest.raises(InputError, match=f"run.json: {reason}"):
         recorder(tmp_path, [])

@@ -142,6 +142,16 @@ def test_a_damaged_generator_is_refused(tmp_path):
         load_generator(tmp_path)
 
 
+@pytest.mark.parametrize("entry", [None, {"depth": 3}])
+def test_a_folder_of_another_program_is_refused(tmp_path, entry):
+    tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
+    description = json.loads((tmp_path / "config.json").read_text())
+    description["denoiser"] = entry
+    files.write_json(tmp_path / "config.json", description)
+    with pytest.raises(InputError, match="no usable entry 'denoiser'"):
+        load_generator(tmp_path)
+
+
 def test_a_folder_of_another_kind_is_refused(tmp_path):
     tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
     description = json.loads((tmp_path / "config.json").read_text())

@@ -113,7 +113,7 @@ class TestRefusals:
     def test_other_images(self, trained, tmp_path):
         write_people(tmp_path / "others", identities=5)
         config = dataclasses.replace(TINY, epochs=12.0, augmentation="none")
-        with pytest.raises(InputError, match="fingerprint = "):
+        with pytest.raises(InputError, match="made with other fingerprint"):
             train_recogniser(tmp_path / "others", trained, config)
 
     def test_foreign_output(self, people, tmp_path):
@@ -133,6 +133,22 @@ class TestRefusals:
         images = people / "images" / "000000"
         with pytest.raises(InputError, match="nothing says who"):
             train_recogniser(images, tmp_path / "c", TINY)
+        assert not (tmp_path / "c").exists()
+
+    def test_an_unreadable_image_leaves_no_output(self, people, tmp_path):
+        write_people(tmp_path / "people")
+        damaged = ImageDataset(tmp_path / "people").paths[-1]
+        damaged.write_bytes(b"no image")
+        with pytest.raises(InputError, match=damaged.name):
+            train_recogniser(tmp_path / "people", tmp_path / "c", TINY)
+        assert not (tmp_path / "c").exists()
+
+    @pytest.mark.parametrize(
+        "option", [{"num_threads": 0}, {"checkpoint_minutes": float("nan")}]
+    )
+    def test_resources_out_of_range(self, people, tmp_path, option):
+        with pytest.raises(InputError, match=next(iter(option))):
+            train_recogniser(people, tmp_path / "c", TINY, **option)
         assert not (tmp_path / "c").exists()
 
     def test_diverging_loss(self, people, tmp_path):

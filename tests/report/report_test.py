@@ -234,11 +234,19 @@ def test_an_unfinished_dataset_is_named(run_folder):
     )
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"benchmarks": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"benchmarks": {}}', '{"benchmarks": {"mixed": {}}}']
+)
 def test_unfit_metrics_are_named(run_folder, content):
     (run_folder / "metrics.json").write_text(content)
     run = read_run_folder(run_folder)
     assert run.metrics == {} and run.notes["metrics"].startswith("metrics.json")
+
+
+def test_an_unfit_record_of_the_run_is_named(run_folder):
+    (run_folder / "run.json").write_text('{"stages": 3}')
+    run = read_run_folder(run_folder)
+    assert run.stages is None and run.notes["stages"].startswith("run.json")
 
 
 def test_a_dataset_alone_makes_a_page(whole, tmp_path):
