@@ -1,5 +1,6 @@
 """What the packing and search benchmarks share: fair timing, memory, records."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -28,7 +29,8 @@ class Timing(NamedTuple):
       first_seconds: the first call, compilation included.
       each_seconds: the calls after it, in order.
       peak_megabytes: the most memory the process held during the calls after the
-        first: everything, from the interpreter to the arrays.
+        first: everything, from the interpreter to the arrays, but not what only
+        compiling needed.
       idle_megabytes: what it held before anything was prepared.
       result: what the last call returned, as NumPy arrays.
     """
@@ -79,7 +81,6 @@ def time_calls(
         result = jax.block_until_ready(call())
         seconds.append(time.perf_counter() - start)
         if len(seconds) == 1:
-            gc.collect()
             _forget_peak()
     result = jax.tree.map(np.array, result)
     return Timing(seconds[0], seconds[1:], _megabytes("VmHWM"), idle, result)
@@ -189,11 +190,16 @@ def _cell(value: Any) -> str:
 
 
 def _forget_peak() -> None:
-    """Lets Linux count the peak from what the process holds now."""
+    """Lets Linux count the peak from what the process holds now.
+
+    What a compiler or a first call left in the allocator's hands goes back first.
+    """
+    gc.collect()
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         pathlib.Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # The peak then includes the preparation.
+    except (AttributeError, OSError):
+        pass  # Not Linux: the peak then includes the preparation.
 
 
 def _megabytes(field: str) -> float:
