@@ -93,8 +93,10 @@ def load(
         found, version = record["fingerprint"], record["format_version"]
     except Exception as error:
         # np.load raises whatever the damaged part makes zipfile, zlib or ast raise.
+        # What isn't an .npz at all, it takes for a pickle and offers to load unsafely.
+        reason = "no .npz file" if "pickle" in str(error) else error
         raise InputError(
-            f"{path}: not a readable checkpoint ({error}); {remedy}"
+            f"{path}: not a readable checkpoint ({reason}); {remedy}"
         ) from None
     if version != _FORMAT_VERSION or found != fingerprint:
         raise InputError(

@@ -24,7 +24,12 @@ def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
     Raises:
       InputError: wrong rank or dtype, non-finite or non-unit rows, too few rows.
     """
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise InputError(
+            f"{name}: its rows differ in length, expected [n, d]"
+        ) from None
     # Other libraries' bfloat16 is no NumPy float; float32 holds it exactly.
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
@@ -58,12 +63,22 @@ def in_range(
     value: float, name: str, low: float, high: float = np.inf, *, open_low: bool = False
 ) -> None:
     """Raises InputError unless ``low <= value <= high`` (``low < value`` if open)."""
+    if isinstance(value, str) or not np.isscalar(value):
+        raise InputError(f"{name} is {value!r}, must be a number")
     # Written so that NaN fails.
     inside = (low < value if open_low else low <= value) and value <= high
     if not inside:
         bound = "more than" if open_low else "at least"
         upper = "" if np.isinf(high) else f" and at most {high:g}"
         raise InputError(f"{name} is {value}, must be {bound} {low:g}{upper}")
+
+
+def whole_number(value: int, name: str, low: int, high: float = np.inf) -> None:
+    """Raises InputError unless ``value`` is a whole number from ``low`` to ``high``."""
+    # A bool is an int to Python, and never what was meant.
+    if isinstance(value, bool | np.bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"{name} is {value!r}, must be a whole number")
+    in_range(value, name, low, high)
 
 
 def one_of(value: str, name: str, choices: tuple[str, ...]) -> None:

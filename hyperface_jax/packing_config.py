@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from hyperface_jax import checks
 
 METHODS = ("annealed", "algorithm1", "algorithm2")
@@ -62,24 +64,29 @@ class PackingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            # NumPy's numbers become Python's: JSON can write them, and a float32 does
+            # not drag what it is multiplied with down to its precision.
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
         checks.one_of(self.method, "method", METHODS)
         checks.one_of(self.reduction, "reduction", REDUCTIONS)
         checks.one_of(self.batch_distances, "batch_distances", BATCH_DISTANCES)
         for name in ("num_iterations", "block_size", "decay_every"):
             if getattr(self, name) is not None:
-                checks.in_range(getattr(self, name), name, 1)
+                checks.whole_number(getattr(self, name), name, 1)
         for name in ("time_limit", "learning_rate"):
             if getattr(self, name) is not None:
                 checks.in_range(getattr(self, name), name, 0, 1e9, open_low=True)
         if self.tolerance is not None:
             checks.in_range(self.tolerance, "tolerance", 0, 1e9)
         checks.in_range(self.decay_rate, "decay_rate", 0, 1, open_low=True)
-        checks.in_range(self.batch_size, "batch_size", 2)
+        checks.whole_number(self.batch_size, "batch_size", 2)
         checks.in_range(self.regularization_weight, "regularization_weight", 0, 1e6)
         checks.in_range(
             self.max_enrolled_cosine, "max_enrolled_cosine", -1, 1, open_low=True
         )
-        checks.in_range(self.seed, "seed", 0, 2**32 - 1)
+        checks.whole_number(self.seed, "seed", 0, 2**32 - 1)
 
     @property
     def iterations(self) -> int:

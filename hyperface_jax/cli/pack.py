@@ -100,6 +100,17 @@ def main() -> None:
             raise InputError(f"--{name} is required; see --help")
     config = packing_flags.config(FLAGS)
     checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
+    if FLAGS.num_identities is not None:
+        checks.in_range(FLAGS.num_identities, "num_identities", 1)
+    if os.path.isdir(FLAGS.output):
+        raise InputError(f"{FLAGS.output}: is a folder, expected a file to write")
+    for folder in pathlib.Path(FLAGS.output).parents:
+        if folder.is_file():
+            raise InputError(f"{folder}: is a file, expected a folder for --output")
+    for name in ("gallery", "initial", *_SURROUNDINGS):
+        path = FLAGS[name].value
+        if path and os.path.exists(path) and _same_file(path, FLAGS.output):
+            raise InputError(f"--output is --{name}, which must stay; name another")
     with device_flags.in_use(FLAGS):
         _pack(config)
 
@@ -281,10 +292,18 @@ def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:
     return record
 
 
+def _same_file(first: str, second: str) -> bool:
+    return os.path.exists(second) and os.path.samefile(first, second)
+
+
 def _surrounding(path: str | None, gallery: EmbeddingFile) -> EmbeddingFile | None:
     if not path:
         return None
-    return load_embeddings(path, model=gallery.metadata.get("model"))
+    file = load_embeddings(path, model=gallery.metadata.get("model"))
+    checks.same_dimension(
+        gallery.embeddings, file.embeddings, f"{FLAGS.gallery} and {path}"
+    )
+    return file
 
 
 def _initial(

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from hyperface_jax import load_embeddings, save_embeddings
+from hyperface_jax import (
+    PackingConfig,
+    load_embeddings,
+    pack_embeddings,
+    save_embeddings,
+)
 from hyperface_jax.cli import pack, search
 
 MODEL = {"name": "tiny", "sha256": "0" * 64}
@@ -195,6 +200,11 @@ def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
         ({"num_iterations": 0}, "num_iterations is 0"),
         ({"method": "magic"}, "should be one of <annealed|algorithm1|algorithm2>"),
         ({"regularization_weight": -1}, "regularization_weight is -1"),
+        ({"block_size": 0}, "block_size is 0"),
+        ({"max_enrolled_cosine": 1.5}, "max_enrolled_cosine is 1.5"),
+        ({"tolerance": "nan"}, "tolerance is nan"),
+        ({"checkpoint_seconds": -1}, "checkpoint_seconds is -1"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_refusals(call, gallery, tmp_path, changed, message):
@@ -204,6 +214,52 @@ def test_refusals(call, gallery, tmp_path, changed, message):
     assert message in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["gallery.npz"]
+
+
+def test_files_that_do_not_fit_are_refused(call, gallery, tmp_path):
+    other, output = tmp_path / "other.npz", tmp_path / "references.npz"
+    save_embeddings(other, np.eye(5, dtype=np.float32), kind="references")
+    settings = {"gallery": gallery, "output": output}
+    for changed, message in (
+        ({"fixed": other}, "have 8 and 5 columns; both must come from the same"),
+        ({"enrolled": other}, "have 8 and 5 columns; both must come from the same"),
+        ({"initial": other}, "have 8 and 5 columns; both must come from the same"),
+        ({"initial": gallery, "num_identities": 0}, "num_identities is 0"),
+        ({"initial": gallery, "num_identities": -3}, "num_identities is -3"),
+        ({"output": gallery, "overwrite": "true"}, "--output is --gallery"),
+        ({"output": tmp_path, "overwrite": "true"}, "is a folder"),
+        ({"output": gallery / "references.npz"}, "is a file, expected a folder"),
+    ):
+        code, _, error = call(pack, **{**settings, **changed})
+        assert (code, error.count("\n")) == (2, 1), error
+        assert message in error
+    assert not output.exists()
+    assert load_embeddings(gallery).metadata["kind"] == "gallery"
+
+
+def test_checkpoints_of_others_are_refused(call, gallery, tmp_path, unit_rows):
+    """Another run's is not taken up, nor lost; a damaged one is named."""
+    checkpoint = tmp_path / ".references.checkpoint.npz"
+    settings = {"gallery": gallery, "output": tmp_path / "references.npz"}
+    pack_embeddings(
+        unit_rows,
+        unit_rows,
+        PackingConfig(num_iterations=3),
+        checkpoint_path=checkpoint,
+        checkpoint_seconds=0,
+    )
+    content = checkpoint.read_bytes()
+    code, _, error = call(pack, **settings)
+    assert code == 2
+    assert f"{checkpoint}: a checkpoint of other settings" in error
+    assert checkpoint.read_bytes() == content
+    for damaged in (content[:1000], b"", b"junk"):
+        checkpoint.write_bytes(damaged)
+        code, _, error = call(pack, **settings)
+        assert code == 2
+        assert f"{checkpoint}: not a readable checkpoint" in error
+        assert "delete it to start afresh" in error
+        assert "pickle" not in error
 
 
 def test_search_finds_the_nearest_rows(call, gallery, tmp_path, unit_rows):
