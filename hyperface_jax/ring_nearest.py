@@ -38,7 +38,7 @@ def nearest(
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find.
       block_size: side of the tiles of cosines; None takes 512.
-      wanted: ``[q]`` booleans: a block of queries without any may find nothing.
+      wanted: ``[q]`` booleans: the others may find nothing. None is all.
 
     Returns:
       The neighbours.
@@ -46,8 +46,7 @@ def nearest(
     if not isinstance(queries, jax.core.Tracer):
         search = functools.partial(nearest, block_size=block_size)
         return sharded.from_host(search)(queries, rows, exclude)
-    if wanted is None:
-        wanted = jnp.ones(len(queries), bool)
+    everyone = jnp.ones(len(queries), bool)
     search = functools.partial(_search, count=len(rows), block_size=block_size)
     none = jnp.full(len(queries), MASKED)
     best = Neighbors(none, jnp.full(len(queries), _NO_ROW, jnp.int32), none)
@@ -68,9 +67,17 @@ def nearest(
 
         return ring.around(visit, best, rows)[0]
 
+    passed = pass_queries if len(queries) < len(rows) else pass_rows
+
+    def body(asked: tuple, best: Neighbors, rows: jax.Array) -> Neighbors:
+        # Queries that matter first, so that few blocks hold one.
+        order = jnp.argsort(~asked[-1])
+        found = passed(jax.tree.map(lambda a: a[order], asked), best, rows)
+        return jax.tree.map(lambda a: a[jnp.argsort(order)], found)
+
     found = ring.over_devices(
-        pass_queries if len(queries) < len(rows) else pass_rows,
-        ((queries, exclude, wanted), best, rows),
+        passed if wanted is None else body,
+        ((queries, exclude, everyone if wanted is None else wanted), best, rows),
         count=len(queries),
     )
     # As one device has it where there is nothing to find.
