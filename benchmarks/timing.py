@@ -105,7 +105,7 @@ def time_apart(
         return pool.apply(time_calls, (make, *arguments), keywords)
 
 
-def matrix_product_rate(size: int = 2048, repeats: int = 9) -> float:
+def matrix_product_rate(size: int = 2048, repeats: int = 5) -> float:
     """float32 operations a second of this machine's matrix product, right now.
 
     What exact packing is measured against: nearly all its work is products.
