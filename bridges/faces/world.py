@@ -42,6 +42,8 @@ LICENCE = (
 
 # Photographs a worker process takes at a time.
 _BATCH_SIZE = 8
+# Starting a process takes as long as this many photographs.
+_WORTH_A_PROCESS = 100
 
 
 class Photograph(NamedTuple):
@@ -205,9 +207,8 @@ def _in_parallel(
     num_processes: int | None,
 ) -> Iterator[Any]:
     """Maps batches in worker processes, in order; one process means this one."""
-    count = min(
-        num_processes or default_num_processes(), max(1, len(photographs) // 16)
-    )
+    count = num_processes or default_num_processes()
+    count = min(count, max(1, len(photographs) // _WORTH_A_PROCESS))
     # The first one compiles the kernels and caches them for the workers.
     alone = photographs[:1] if count > 1 else photographs
     for photograph in alone:

@@ -41,6 +41,7 @@ from hyperface_jax.commands import progress
 
 # What --generator may say, beside a folder, and which shipped model it means.
 GENERATORS = {"embedded": DEFAULT_GENERATOR}
+_WORTH_A_PROCESS = 100
 LICENCE_NOTE = (
     "Synthetic images of people who do not exist, made by a model trained on rendered "
     "parametric heads (CC0 shapes). No photograph of anyone was used."
@@ -154,7 +155,7 @@ def _make_missing(
             config.guidance,
             config.steps,
         ),
-        config.num_processes or default_num_processes(),
+        config.num_processes or _num_processes(len(missing)),
     )
     bar = progress(
         description="generating",
@@ -172,6 +173,11 @@ def _make_missing(
             }
             writer.write(image, record)
             bar.update()
+
+
+def _num_processes(num_images: int) -> int:
+    """One process a core, but none whose start would take longer than its work."""
+    return min(default_num_processes(), max(1, num_images // _WORTH_A_PROCESS))
 
 
 def _condition(

@@ -34,16 +34,22 @@ def run_here(monkeypatch, capsys):
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_help_is_for_a_newcomer(script):
+def test_help_is_for_a_newcomer(run_here, script):
+    code, output, errors = run_here(script, "--help")
+    assert code == 0, errors
+    assert f"{script} --" in output, "an example that can be copied"
+    assert output.count("\n  --") >= 1, "the flags"
+
+
+def test_a_module_is_a_command_too():
     result = subprocess.run(
-        [sys.executable, "-m", SCRIPTS[script], "--help"],
+        [sys.executable, "-m", SCRIPTS["hyperface-report"], "--help"],
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr
-    assert f"{script} --" in result.stdout, "an example that can be copied"
-    assert result.stdout.count("\n  --") >= 1, "the flags"
+    assert "hyperface-report --run=" in result.stdout
 
 
 @pytest.mark.parametrize(

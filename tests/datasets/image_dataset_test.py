@@ -171,7 +171,7 @@ class TestResume:
             "import sys, numpy as np\n"
             "from bridges.datasets.image_dataset import ImageDatasetWriter\n"
             "writer = ImageDatasetWriter(sys.argv[1], settings={}, kind='rendered')\n"
-            "for i in range(3000):\n"
+            "for i in range(600):\n"
             "    if (i, 0) not in writer.done:\n"
             "        image = np.full((8, 8, 3), i % 251, np.uint8)\n"
             "        writer.write(image, {'identity': i, 'index': 0, 'seed': i})\n"

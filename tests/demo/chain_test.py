@@ -1,14 +1,18 @@
 """The whole chain, tiny, with the models that ship."""
 
+import contextlib
 import hashlib
+import io
 import json
 import pathlib
 import signal
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
+from bridges.cli import demo
 from hyperface_jax import load_embeddings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -16,6 +20,15 @@ SHIPPED = ROOT / "bridges" / "pretrained" / "latent_diffusion" / "model.safetens
 pytestmark = pytest.mark.skipif(
     not SHIPPED.exists(), reason="this checkout comes without weights"
 )
+
+
+class Result(NamedTuple):
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
 
 # None is a default, so that a flag that were ignored would show.
 SETTINGS = {
@@ -42,22 +55,27 @@ RESULTS = (
 )
 
 
-def command(folder, *more):
+def flags_of(folder, *more):
     flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    return [
-        sys.executable,
-        "-m",
-        "bridges.cli.demo",
-        f"--output={folder}",
-        *flags,
-        *more,
-    ]
+    return [f"--output={folder}", *flags, *more]
 
 
 def run(folder, *more):
-    return subprocess.run(
-        command(folder, *more), capture_output=True, text=True, cwd=ROOT
-    )
+    """Runs the command in this process; its exit code, output and errors."""
+    output, errors = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as exit,
+    ):
+        patch.setattr(sys, "argv", ["hyperface-demo", *flags_of(folder, *more)])
+        for name in demo.FLAGS:
+            demo.FLAGS[name].unparse()
+        demo.run()
+    signal.signal(signal.SIGTERM, handler)
+    return Result(exit.value.code, output.getvalue(), errors.getvalue())
 
 
 def read(path):
@@ -129,7 +147,7 @@ def test_other_settings_are_refused(finished):
 def stop_at(stage, number, folder):
     """Starts a run, sends it a signal when the stage begins; its code and errors."""
     process = subprocess.Popen(
-        command(folder),
+        [sys.executable, "-m", "bridges.cli.demo", *flags_of(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -133,7 +133,7 @@ def test_killed_at_any_moment_the_same_call_ends_with_the_same_folder(
     """Five kills with signal 9, each soon after some more images are there."""
     chance = random.Random(0)
     references, output = world / "references.npz", tmp_path / "dataset"
-    config = config_of(world, images_per_identity=60)
+    config = config_of(world, images_per_identity=36)
     journal = output / "journal.jsonl"
     kills = 0
     for _ in range(5):
