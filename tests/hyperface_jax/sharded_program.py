@@ -1,0 +1,148 @@
+"""What sharded_test.py runs in a process of its own, which has eight devices.
+
+Arguments: the file to write the findings to, and a folder for a checkpoint.
+"""
+
+import functools
+import math
+import pathlib
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import packing_oracles
+
+from hyperface_jax import (
+    PackingConfig,
+    annealed,
+    objective,
+    pack_embeddings,
+    repulsion,
+    ring,
+    sharded,
+    similarity,
+)
+from hyperface_jax.descent import Moment
+from hyperface_jax.problem import Problem
+
+BLOCK = 8
+TEMPERATURE = 0.1
+# Numbers of rows that no number of devices divides, and rows that are equal.
+X = packing_oracles.clustered_rows(45, 6)
+X[30], X[41] = X[3], X[3]
+GALLERY = packing_oracles.clustered_rows(33, 6, seed=1)
+GALLERY[20] = GALLERY[2]
+FEW = packing_oracles.random_rows(5, 6, seed=2)
+# Corners of a cube: every product is exact, and most cosines tie.
+CORNERS = np.sign(packing_oracles.random_rows(70, 4, seed=3)) / np.float32(2)
+LEVEL = np.linspace(0.2, 0.6, len(X), dtype=np.float32)
+WANTED = np.random.default_rng(4).integers(0, len(GALLERY), len(X))
+# Of embeddings packed with sums in another order.
+TOLERANCE = 5e-4
+STEP_SHAPE = (403, 64)
+CONFIG = PackingConfig(num_iterations=12, block_size=BLOCK)
+
+
+def primitives(x, gallery, few, corners, level, wanted):
+    """Whatever compares or moves rows across devices."""
+    itself = jnp.arange(len(x))
+    block = {"block_size": BLOCK}
+    terms = functools.partial(
+        objective.packing_objective, reduction="mean_nearest", **block
+    )
+    return {
+        "rows meet rows": similarity.nearest(x, gallery, **block),
+        "few meet rows": similarity.nearest(few, x, **block),
+        "rows meet others": similarity.nearest(x, x, exclude=itself, **block),
+        "corners": corners_meet(corners),
+        "repulsion": repulsion.repulsion(x, level, TEMPERATURE, fixed=gallery, **block),
+        "taken": ring.take(gallery, wanted),
+        "few taken": ring.take(x, wanted[:2]),
+        "gradient": jax.grad(lambda x: terms(x, gallery).objective)(x),
+    }
+
+
+def corners_meet(corners):
+    return similarity.nearest_other(corners, block_size=BLOCK)
+
+
+class Interrupted(Exception):
+    """The stand-in for a kill."""
+
+
+def interrupt(iteration: int, terms: object) -> None:
+    del terms
+    if iteration >= 4:
+        raise Interrupted
+
+
+def packed(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Packings on different numbers of devices; one is interrupted and goes on."""
+    pack = functools.partial(pack_embeddings, X, GALLERY, CONFIG, fixed=FEW)
+    found = {f"packed on {p}": pack(num_devices=p).embeddings for p in (1, 8)}
+    checkpoint = {"checkpoint_path": folder / "state.npz", "checkpoint_seconds": 0.0}
+    try:
+        pack(num_devices=8, on_progress=interrupt, **checkpoint)
+    except Interrupted:
+        found["went on"] = pack(num_devices=8, **checkpoint).embeddings
+    return found
+
+
+def step_on_eight(n: int, d: int) -> dict[str, np.ndarray]:
+    """What one device holds and sends in a step: from the program compiled for it."""
+    x = packing_oracles.random_rows(n, d)
+    config = PackingConfig(block_size=16)
+    with sharded.use_devices(8):
+        mesh = jax.sharding.get_mesh()
+        rows, one = (jax.NamedSharding(mesh, s) for s in (sharded.ROWS, jax.P()))
+        problem = sharded.put(Problem(x[: n - 3], x[:0], x[:0]))
+        init = sharded.jit(lambda x, problem: annealed.init(x, problem, config))
+        state = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(
+                a.shape, a.dtype, sharding=rows if a.ndim else one
+            ),
+            jax.eval_shape(init, sharded.put(x), problem),
+        )
+        step = sharded.jit(
+            functools.partial(annealed.step, config=config), donate_argnums=(0,)
+        )
+        moment = Moment(np.int32(1), np.float32(0.5))
+        program = step.lower(state, problem, moment).compile()
+    text = program.as_text()
+
+    def size(shapes: str) -> int:
+        """Elements of the largest of some shapes, such as ``f32[51,64]``."""
+        found = re.findall(r"\w+\[([\d,]*)\]", shapes)
+        return max(math.prod(int(k or 1) for k in shape.split(",")) for shape in found)
+
+    results = re.findall(r"^ *(?:ROOT )?%\S+ = (\S+) ", text, flags=re.MULTILINE)
+    memory = program.memory_analysis()
+    return {
+        "largest": max(map(size, (r for r in results if "[" in r))),
+        "gathered": sum(map(size, re.findall(r"= (.*) all-gather\(", text))),
+        "sends": len(re.findall(r"\bcollective-permute\(", text)),
+        "bytes": memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+    }
+
+
+def main(output: str, folder: str) -> None:
+    arrays = (X, GALLERY, FEW, CORNERS, LEVEL, WANTED)
+    found = packed(pathlib.Path(folder))
+    results = {}
+    with sharded.use_devices(8):
+        results |= sharded.from_host(primitives)(*arrays)
+    # An odd number of devices, and each other's opposite.
+    for p in (2, 3):
+        with sharded.use_devices(p):
+            results[f"corners on {p}"] = sharded.from_host(corners_meet)(CORNERS)
+    for name, result in results.items():
+        for i, leaf in enumerate(jax.tree.leaves(result)):
+            found[f"{name}/{i}"] = leaf
+    found |= {f"step/{k}": v for k, v in step_on_eight(*STEP_SHAPE).items()}
+    np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
