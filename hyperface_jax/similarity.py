@@ -41,8 +41,16 @@ class Neighbors(NamedTuple):
 
 
 def cosines(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Cosines ``[p, q]`` between unit rows ``a`` ``[p, d]`` and ``b`` ``[q, d]``."""
-    return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
+    """Cosines ``[p, q]`` between unit rows ``a`` ``[p, d]`` and ``b`` ``[q, d]``.
+
+    They are summed in float32, also of bfloat16 rows.
+    """
+    return jnp.matmul(
+        a,
+        b.T,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.float32,
+    )
 
 
 def fit_block_size(block_size: int | None, rows: int) -> int:
@@ -79,6 +87,7 @@ def nearest(
     *,
     exclude: jax.Array | None = None,
     block_size: int | None = None,
+    screening: bool = False,
 ) -> Neighbors:
     """Finds the row nearest to each query.
 
@@ -88,6 +97,9 @@ def nearest(
       exclude: ``[q]`` integers, a row that each query must not find, such as itself.
       block_size: side of the tiles of cosines; None takes what suits the device, about
         300 on a CPU.
+      screening: compare in bfloat16 first and in float32 where that leaves a doubt,
+        see :mod:`hyperface_jax.screening`. The rows are the same; the runner-up may be
+        overestimated. Has no effect over many devices.
 
     Returns:
       The neighbours, with the cosine of the runner-up: a query that moves by less
@@ -100,6 +112,12 @@ def nearest(
         if exclude is None:
             exclude = jnp.full(len(queries), -1)
         return ring_nearest.nearest(queries, rows, exclude, block_size=block_size)
+    if screening:
+        from hyperface_jax import screening as screened
+
+        return screened.nearest(
+            queries, rows, exclude=exclude, block_size=block_size
+        ).neighbors
     return _nearest(
         queries,
         rows,
