@@ -1,16 +1,9 @@
 # All set-up is automatic: a fresh clone needs Python 3.11 or newer, make and pip.
-#
-#   make demo    the whole chain on shipped weights, ending in runs/demo/report.html
-#   make test    lint and the whole test suite
-#   make lint    lint alone
-#   make setup   create .venv and install the pinned dependencies, once
-#   make clean   remove caches (not .venv, not runs/)
-#
-# Another interpreter: make PYTHON=python3.12 demo. Another folder: make RUN=runs/mine demo.
+# "make help" lists the targets.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup clean help
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -21,21 +14,26 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo
 
-demo: $(STAMP)
+demo: $(STAMP)  ## the whole chain on shipped weights, ending in a report (RUN=runs/demo)
 	@$(BIN)/hyperface-demo --output=$(RUN)
 
-test: lint
+test: lint  ## lint and the whole test suite
 	@$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(STAMP)  ## lint alone
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 
-setup: $(STAMP)
+setup: $(STAMP)  ## create .venv and install the pinned dependencies, once
 
-clean:
+clean:  ## remove caches (not .venv, not runs/)
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+help:  ## this list
+	@echo "make TARGET: every target sets up what it needs first."
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 10
+	@echo "Another interpreter: make PYTHON=python3.12 demo. Another folder: make RUN=runs/mine demo."
 
 # The stamp is written last, so an interrupted installation is taken up again and a
 # finished one is not repeated until the requirements change.

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -47,6 +48,15 @@ def test_changed_requirements_install_again(checkout):
     later = (checkout / ".venv" / ".installed").stat().st_mtime + 10
     os.utime(checkout / "constraints.txt", (later, later))
     assert "pip install" in make(checkout, "--dry-run", "setup").stdout
+
+
+def test_help_lists_every_target_without_setting_up(checkout):
+    result = make(checkout, "help")
+    assert result.returncode == 0 and not (checkout / ".venv").exists()
+    text = (checkout / "Makefile").read_text()
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    listed = re.findall(r"^  (\w+) +\S", result.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(targets.split())
 
 
 def test_an_old_python_is_refused_in_a_clear_line(checkout):
