@@ -11,7 +11,8 @@ row; the other queries are searched again in float32. How many these are depends
 data alone: next to none where each query has one near row, as references have in a
 gallery, and nearly all where many rows are about equally near, as other references are
 in a finished packing. So this pays for searches of the first kind, not of the second,
-and only where bfloat16 is faster: on CPUs without instructions for it, it is not.
+and only where bfloat16 products are faster: compiled by XLA for a CPU they hardly are,
+even with instructions for them.
 """
 
 import functools
