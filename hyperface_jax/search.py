@@ -195,19 +195,19 @@ def _top_k(
     block_size: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Merges the best of ``rows`` into the best so far, ``cosine`` and ``row``."""
-    k = cosine.shape[1]
-    width = -(-block_size // _GROUP) * _GROUP
-    blocks = similarity.to_blocks(rows, block_size)
-    starts = jnp.arange(len(blocks), dtype=jnp.int32) * block_size
+    # Whole blocks, then the rest as it is: no copy, and no padding to mask.
+    whole = len(rows) // block_size
+    blocks = rows[: whole * block_size].reshape(whole, block_size, rows.shape[1])
+    starts = jnp.arange(whole, dtype=jnp.int32) * block_size
+    rest = rows[whole * block_size :], jnp.int32(whole * block_size)
 
     def visit(best: tuple, tile: tuple) -> tuple[tuple, None]:
         block, start = tile
         c = similarity.cosines(queries, block)
-        valid = start + jnp.arange(block_size) < len(rows)
-        c = jnp.where(valid, c, similarity.MASKED)
-        padding = [(0, 0), (0, width - block_size)]
+        padding = [(0, 0), (0, -len(block) % _GROUP)]
         c = jnp.pad(c, padding, constant_values=similarity.MASKED)
         groups = c.reshape(len(c), -1, _GROUP)
+        k = best[0].shape[1]
         found, place = _best_of_groups(groups, k)
         # What was found before holds lower rows and comes first: ties go to them.
         cosine = jnp.concatenate([best[0], found], axis=1)
@@ -215,7 +215,8 @@ def _top_k(
         cosine, kept = jax.lax.top_k(cosine, k)
         return (cosine, jnp.take_along_axis(row, kept, axis=1)), None
 
-    return jax.lax.scan(visit, (cosine, row), (blocks, starts))[0]
+    best, _ = jax.lax.scan(visit, (cosine, row), (blocks, starts))
+    return visit(best, rest)[0] if len(rest[0]) else best
 
 
 def _best_of_groups(groups: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
