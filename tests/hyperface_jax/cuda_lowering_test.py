@@ -9,6 +9,7 @@ import jax.export
 import jax.numpy as jnp
 import packing_oracles
 import pytest
+from jax.sharding import AxisType
 
 from hyperface_jax import (
     PackingConfig,
@@ -17,6 +18,7 @@ from hyperface_jax import (
     annealed,
     repulsion,
     search,
+    sharded,
     similarity,
     tracking,
 )
@@ -69,11 +71,25 @@ ENTRY_POINTS = {
 }
 
 
-@pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_lowers_for_cuda(name):
-    function, *arguments = ENTRY_POINTS[name]()
-    exported = jax.export.export(jax.jit(function), platforms=["cuda"])(*arguments)
-    text = exported.mlir_module()
+MESH = jax.sharding.AbstractMesh((8,), (sharded.AXIS,), axis_types=(AxisType.Auto,))
+
+
+@functools.cache
+def entry_point(name):
+    return ENTRY_POINTS[name]()
+
+
+def spread(array):
+    """What stands for ``array`` when eight devices share its rows."""
+    if not getattr(array, "size", 0) or array.ndim == 0:
+        return array
+    shape = (len(array) + -len(array) % MESH.size, *array.shape[1:])
+    sharding = jax.NamedSharding(MESH, sharded.ROWS)
+    struct = jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
+    return sharded.Rows(struct, len(array))
+
+
+def check(text):
     assert "callback" not in text
     sizes = [
         math.prod(map(int, shape.split("x")[:-1]))
@@ -84,3 +100,28 @@ def test_lowers_for_cuda(name):
     assert products
     # A GPU would otherwise round the factors to 10 bits.
     assert all("HIGHEST" in product for product in products)
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_lowers_for_cuda(name):
+    function, *arguments = entry_point(name)
+    donated = {"donate_argnums": 0} if name.endswith("step") else {}
+    exported = jax.export.export(jax.jit(function, **donated), platforms=["cuda"])
+    text = exported(*arguments).mlir_module()
+    check(text)
+    assert ("tf.aliasing_output" in text) == bool(donated)
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRY_POINTS if name != "top_k"])
+def test_lowers_for_eight_cuda_devices(name):
+    function, *arguments = entry_point(name)
+    donated = {"donate_argnums": (0,)} if name.endswith("step") else {}
+    with jax.sharding.use_abstract_mesh(MESH):
+        exported = jax.export.export(
+            sharded.jit(function, **donated), platforms=["cuda"]
+        )(*jax.tree.map(spread, arguments))
+    assert exported.nr_devices == 8
+    text = exported.mlir_module()
+    check(text)
+    assert "stablehlo.collective_permute" in text
+    assert ("jax.buffer_donor" in text) == bool(donated)
