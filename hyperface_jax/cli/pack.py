@@ -12,16 +12,15 @@ separation beside the theoretical bound.
 import json
 import os
 import pathlib
-import sys
 import time
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from hyperface_jax import balance, checks, files, initialization, processes
+from hyperface_jax import balance, checks, files, processes
 from hyperface_jax.certificate import enrolled_certificate
-from hyperface_jax.cli import device_flags, packing_flags
+from hyperface_jax.cli import device_flags, packing_flags, packing_start
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
@@ -102,6 +101,12 @@ def main() -> None:
     checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
     if FLAGS.num_identities is not None:
         checks.in_range(FLAGS.num_identities, "num_identities", 1)
+    if FLAGS.shares and not FLAGS.balance:
+        raise InputError("--shares says nothing without --balance; give both")
+    if FLAGS.initial and FLAGS.balance:
+        raise InputError(
+            "--initial and --balance both say where references start; leave out one"
+        )
     if os.path.isdir(FLAGS.output):
         raise InputError(f"{FLAGS.output}: is a folder, expected a file to write")
     for folder in pathlib.Path(FLAGS.output).parents:
@@ -120,7 +125,9 @@ def _pack(config: PackingConfig) -> None:
         inputs = _fingerprint()
         record = _packed_before(inputs)
         gallery = load_embeddings(FLAGS.gallery)
-        surroundings = [_surrounding(FLAGS[n].value, gallery) for n in _SURROUNDINGS]
+        surroundings = [
+            packing_start.load_beside(gallery, FLAGS, name) for name in _SURROUNDINGS
+        ]
     seen = json.dumps([inputs, record is not None], default=str)
     processes.check_same("settings or files", seen.encode())
     if record is not None:
@@ -128,7 +135,7 @@ def _pack(config: PackingConfig) -> None:
         _check_enrolled(record)
         return
     fixed, enrolled = surroundings
-    initial, names, groups = _initial(gallery, fixed, config)
+    start = packing_start.choose(gallery, fixed, FLAGS)
     output = pathlib.Path(FLAGS.output)
     checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     with progress(
@@ -147,7 +154,7 @@ def _pack(config: PackingConfig) -> None:
             bar.update(iteration - bar.n)
 
         result = pack_embeddings(
-            initial,
+            start.embeddings,
             gallery.embeddings,
             config,
             fixed=fixed and fixed.embeddings,
@@ -156,7 +163,7 @@ def _pack(config: PackingConfig) -> None:
             checkpoint_path=checkpoint_path,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
-    record = _save(result, initial, names, groups, gallery, fixed, enrolled, inputs)
+    record = _save(result, start, gallery, fixed, enrolled, inputs)
     if processes.is_main_process():
         checkpoint_path.unlink(missing_ok=True)
         for path in (checkpoint_path, output):
@@ -166,9 +173,7 @@ def _pack(config: PackingConfig) -> None:
 
 def _save(
     result: PackingResult,
-    initial: np.ndarray,
-    names: list[str],
-    groups: np.ndarray | None,
+    start: packing_start.Start,
     gallery: EmbeddingFile,
     fixed: EmbeddingFile | None,
     enrolled: EmbeddingFile | None,
@@ -176,15 +181,15 @@ def _save(
 ) -> dict[str, Any]:
     """Writes the references, the fixed ones first; says and returns how they are."""
     record = packing_record(
-        result, initial, gallery.embeddings, fixed and fixed.embeddings
+        result, start.embeddings, gallery.embeddings, fixed and fixed.embeddings
     )
     record["inputs"] = inputs
-    embeddings = result.embeddings
+    embeddings, names, groups = result.embeddings, start.names, start.groups
     if groups is not None:
         record["balance"] = _balance(embeddings, groups, gallery)
     if fixed is not None:
         embeddings = np.concatenate([fixed.embeddings, embeddings])
-        names = [*_names(fixed, "fixed"), *names]
+        names = [*packing_start.names_of(fixed, "fixed"), *names]
         if groups is not None:
             groups = np.concatenate([_groups_near(fixed.embeddings, gallery), groups])
     if enrolled is not None:
@@ -294,112 +299,6 @@ def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:
 
 def _same_file(first: str, second: str) -> bool:
     return os.path.exists(second) and os.path.samefile(first, second)
-
-
-def _surrounding(path: str | None, gallery: EmbeddingFile) -> EmbeddingFile | None:
-    if not path:
-        return None
-    file = load_embeddings(path, model=gallery.metadata.get("model"))
-    checks.same_dimension(
-        gallery.embeddings, file.embeddings, f"{FLAGS.gallery} and {path}"
-    )
-    return file
-
-
-def _initial(
-    gallery: EmbeddingFile, fixed: EmbeddingFile | None, config: PackingConfig
-) -> tuple[np.ndarray, list[str], np.ndarray | None]:
-    """The rows to start at, the name of each: of what it was, and its group."""
-    if FLAGS.shares and not FLAGS.balance:
-        raise InputError("--shares says nothing without --balance; give both")
-    if FLAGS.initial and FLAGS.balance:
-        raise InputError(
-            "--initial and --balance both say where references start; leave out one"
-        )
-    if FLAGS.initial:
-        start = _surrounding(FLAGS.initial, gallery)
-        n = FLAGS.num_identities or len(start.embeddings)
-        if n > len(start.embeddings):
-            raise InputError(
-                f"{FLAGS.initial}: {len(start.embeddings)} rows, --num_identities asks "
-                f"for {n}; ask for fewer, or leave out --initial"
-            )
-        return start.embeddings[:n], _names(start, "initial")[:n], None
-    taken = None
-    if fixed is None and FLAGS.num_identities is not None:
-        checks.in_range(FLAGS.num_identities, "num_identities", 2)
-    if fixed is not None:
-        taken = np.asarray(nearest(fixed.embeddings, gallery.embeddings).row)
-    if FLAGS.balance:
-        chosen, groups = _balanced(gallery, config, taken)
-    else:
-        groups = None
-        chosen = initialization.from_gallery(
-            gallery.embeddings,
-            gallery.labels,
-            FLAGS.num_identities,
-            config.seed,
-            taken=taken,
-        )
-    if chosen.num_mixtures:
-        print(
-            f"the gallery starts {len(chosen.embeddings) - chosen.num_mixtures} "
-            f"references; the other {chosen.num_mixtures} start at mixtures of two",
-            file=sys.stderr,
-        )
-    names = _names(gallery, "gallery")
-    names = [names[row] if row >= 0 else "mixture" for row in chosen.gallery_rows]
-    return chosen.embeddings, names, groups
-
-
-def _balanced(
-    gallery: EmbeddingFile, config: PackingConfig, taken: np.ndarray | None
-) -> tuple[initialization.Initial, np.ndarray]:
-    """The rows to start at, by group, and the group of each."""
-    if FLAGS.balance not in gallery.groups:
-        known = ", ".join(gallery.groups) or "none"
-        raise InputError(
-            f"{FLAGS.gallery}: says of no row which {FLAGS.balance} it is (attributes: "
-            f"{known}); hyperface-embed takes attributes from the metadata of a dataset"
-        )
-    start = balance.from_gallery(
-        gallery.embeddings,
-        gallery.labels,
-        gallery.groups[FLAGS.balance],
-        FLAGS.num_identities,
-        config.seed,
-        shares=_shares(),
-        taken=taken,
-    )
-    for name, count in start.mixtures.items():
-        print(
-            f"the gallery has too few people of the group {name}: {count} of its "
-            "references start at mixtures of two",
-            file=sys.stderr,
-        )
-    return start.initial._replace(num_mixtures=0), start.groups
-
-
-def _shares() -> dict[str, float] | None:
-    if not FLAGS.shares:
-        return None
-    shares = {}
-    for text in FLAGS.shares:
-        name, _, share = text.rpartition(":")
-        try:
-            shares[name.strip()] = float(share)
-        except ValueError:
-            raise InputError(
-                f"--shares: {text!r} is not a group and its share; write them as "
-                "female:0.5,male:0.5"
-            ) from None
-    return shares
-
-
-def _names(file: EmbeddingFile, what: str) -> list[str]:
-    if file.names is not None:
-        return [str(name) for name in file.names]
-    return [f"{what} row {row}" for row in range(len(file.embeddings))]
 
 
 def run() -> None:
