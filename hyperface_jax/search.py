@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import checks, embedding_file, similarity
+from hyperface_jax import checks, embedding_file, ring, sharded, similarity
 from hyperface_jax.commands import InputError
 
 _QUERIES_AT_ONCE = 1024
@@ -92,6 +92,8 @@ class EmbeddingIndex:
     def search(self, queries: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Finds the ``k`` rows nearest to each query.
 
+        Where many devices are in use, each answers its share of the queries.
+
         Args:
           queries: ``[q, d]``, unit rows.
           k: how many, at least 1 and at most as many as there are rows.
@@ -108,12 +110,14 @@ class EmbeddingIndex:
             raise InputError(f"k is {k}, but the index holds only {len(self)} rows")
         cosines = np.full((len(queries), k), similarity.MASKED, np.float32)
         rows = np.zeros((len(queries), k), np.int64)
+        find = sharded.jit(functools.partial(_top_k_of_shares, block_size=self._block))
         for first, piece in self._pieces():
-            for part in _parts(len(queries)):
-                best = (cosines[part], (rows[part] - first).astype(np.int32))
-                found = _top_k(queries[part], piece, *best, self._block)
+            for part in _parts(len(queries), devices=sharded.size() or 1):
+                best = cosines[part], (rows[part] - first).astype(np.int32)
+                asked = sharded.put((queries[part], *best))
+                found = sharded.to_host(find(asked, piece))
                 # Rows of earlier pieces count backwards from this one.
-                cosines[part], rows[part] = found[0], np.asarray(found[1]) + first
+                cosines[part], rows[part] = found[0], found[1] + first
         return cosines, rows
 
     def range_search(self, queries: Any, min_cosine: float) -> RangeResult:
@@ -176,14 +180,29 @@ class EmbeddingIndex:
             yield first, piece
 
 
-def _parts(queries: int) -> list[slice]:
+def _parts(queries: int, devices: int = 1) -> list[slice]:
+    at_once = _QUERIES_AT_ONCE * devices
     return [
-        slice(start, min(start + _QUERIES_AT_ONCE, queries))
-        for start in range(0, queries, _QUERIES_AT_ONCE)
+        slice(start, min(start + at_once, queries))
+        for start in range(0, queries, at_once)
     ]
 
 
 _cosines = jax.jit(similarity.cosines)
+
+
+def _top_k_of_shares(
+    asked: tuple[jax.Array, jax.Array, jax.Array], rows: jax.Array, *, block_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """:func:`_top_k`, each device for its share of what is ``asked``."""
+
+    def share(asked: tuple, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        queries, *best = asked
+        return _top_k(queries, rows, *best, block_size)
+
+    if sharded.size() is None:
+        return share(asked, rows)
+    return ring.over_devices(share, (asked,), (rows,), count=len(asked[0]))
 
 
 @functools.partial(jax.jit, static_argnums=4)

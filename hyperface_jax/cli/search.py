@@ -14,7 +14,8 @@ import os
 import numpy as np
 from absl import flags
 
-from hyperface_jax import files
+from hyperface_jax import files, processes
+from hyperface_jax.cli import device_flags
 from hyperface_jax.commands import InputError, provenance, run_command, settings_of
 from hyperface_jax.embedding_file import load_embeddings
 from hyperface_jax.search import EmbeddingIndex
@@ -32,16 +33,26 @@ flags.DEFINE_integer("k", 5, "How many neighbours a query.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "block_size", None, "Rows compared at once; by default 512.", flag_values=FLAGS
 )
+device_flags.define(FLAGS)
 
 
 def main() -> None:
     for name in ("index", "queries", "output"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required; see --help")
-    index = load_embeddings(FLAGS.index)
-    queries = load_embeddings(FLAGS.queries, model=index.metadata.get("model"))
+    with device_flags.in_use(FLAGS):
+        _search()
+
+
+def _search() -> None:
+    with processes.together():
+        index = load_embeddings(FLAGS.index)
+        queries = load_embeddings(FLAGS.queries, model=index.metadata.get("model"))
+    processes.check_same("files", index.embeddings, queries.embeddings)
     searcher = EmbeddingIndex(index.embeddings, block_size=FLAGS.block_size)
     cosines, rows = searcher.search(queries.embeddings, FLAGS.k)
+    if not processes.is_main_process():
+        return
     arrays = {"cosines": cosines, "rows": rows}
     if index.names is not None:
         arrays["names"] = index.names[rows]

@@ -15,6 +15,7 @@ import numpy as np
 import packing_oracles
 
 from hyperface_jax import (
+    EmbeddingIndex,
     PackingConfig,
     annealed,
     objective,
@@ -133,6 +134,7 @@ def main(output: str, folder: str) -> None:
     results = {}
     with sharded.use_devices(8):
         results |= sharded.from_host(primitives)(*arrays)
+        results["search"] = EmbeddingIndex(X, block_size=BLOCK).search(GALLERY, k=4)
     # An odd number of devices, and each other's opposite.
     for p in (2, 3):
         with sharded.use_devices(p):

@@ -71,6 +71,14 @@ def test_nearest_rows_are_those_of_brute_force(found, name, arguments):
         np.testing.assert_allclose(found[f"{name}/2"], runner_up, atol=1e-6)
 
 
+def test_search_equals_brute_force(found):
+    c = program.GALLERY.astype(float) @ program.X.T.astype(float)
+    rows = np.argsort(-np.round(c, 6), axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(found["search/1"], rows)
+    expected = np.take_along_axis(c, rows, axis=1)
+    np.testing.assert_allclose(found["search/0"], expected, atol=1e-6)
+
+
 def test_repulsion_equals_the_dense_formula(found):
     x, fixed = program.X.astype(float), program.GALLERY.astype(float)
     c = x @ x.T
