@@ -5,9 +5,6 @@ convolutions are cheap on a CPU. What it decodes is refined at half the resoluti
 which takes away the seams between blocks. It learns what a linear code misses: each
 8 × 8 patch is also coded by its principal components, so that training starts from a
 recognisable image instead of from noise, and minutes on a CPU suffice.
-
-The decoder may be told whose face it decodes: the small latents hold pose, light and
-expression of each image, but not all that makes a face this person's in every image.
 """
 
 import dataclasses
@@ -41,8 +38,6 @@ class AutoencoderConfig:
         ``image_size / 8``.
       refinement_channels: channels of the refinement at half the resolution.
       norm_groups: groups of each GroupNorm.
-      identity_size: length of the identity embedding that the decoder may be told; 0
-        for a decoder that knows latents only.
     """
 
     image_size: int = 64
@@ -50,7 +45,6 @@ class AutoencoderConfig:
     latent_channels: int = 16
     refinement_channels: int = 24
     norm_groups: int = 16
-    identity_size: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -68,30 +62,6 @@ class AutoencoderConfig:
     def latent_size(self) -> int:
         """Height and width of a latent."""
         return self.image_size // self.downsampling
-
-
-class IdentityMap(nn.Module):
-    """Turns embeddings into features of each latent position; at first into nothing.
-
-    Faces are aligned, so a position is a part of the face: the map says what this
-    person's eyes, brows or chin are like, where they are expected.
-    """
-
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        channels, size = config.latent_channels, config.latent_size
-        self.shape = (channels, size, size)
-        # Entries of a unit vector scaled to unit variance, as in IdentityConditioning.
-        self.scale = math.sqrt(config.identity_size)
-        self.project = nn.Linear(config.identity_size, math.prod(self.shape))
-        self.join = nn.Conv2d(channels, config.channels[-1], 3, padding=1)
-        nn.init.zeros_(self.join.weight)
-        nn.init.zeros_(self.join.bias)
-
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """``[n, d]``, unit rows or zero for anyone, to ``[n, channels, s/8, s/8]``."""
-        features = self.project(embeddings * self.scale).unflatten(1, self.shape)
-        return self.join(functional.silu(features))
 
 
 class FaceAutoencoder(nn.Module):
@@ -124,7 +94,6 @@ class FaceAutoencoder(nn.Module):
             nn.SiLU(),
             nn.Conv2d(2 * refined, 12, 3, padding=1),
         )
-        self.identity = IdentityMap(config) if config.identity_size else None
         patch = 3 * config.downsampling**2
         self.patch_encoder = nn.Conv2d(patch, config.latent_channels, 1)
         self.patch_decoder = nn.Conv2d(config.latent_channels, patch, 1)
@@ -142,27 +111,11 @@ class FaceAutoencoder(nn.Module):
         mean = mean + self.patch_encoder(patches)
         return DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1))
 
-    def decode_raw(
-        self, latents: torch.Tensor, embeddings: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Images of raw, not standardised latents; they may leave [-1, 1] a little.
-
-        Args:
-          latents: ``[n, c, s/8, s/8]``.
-          embeddings: ``[n, d]``, who is in them: unit rows, or zero for anyone. None,
-            or a decoder that knows latents only: as without.
-        """
+    def decode_raw(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images of raw, not standardised latents; they may leave [-1, 1] a little."""
         latents = latents.contiguous(memory_format=torch.channels_last)
-        decoder = self.kl.decoder
-        features = decoder.conv_in(self.kl.post_quant_conv(latents))
-        if self.identity is not None and embeddings is not None:
-            features = features + self.identity(embeddings)
-        features = decoder.mid_block(features)
-        for block in decoder.up_blocks:
-            features = block(features)
-        features = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(features)))
-        learnt = self.refinement(functional.pixel_shuffle(features, 2))
-        learnt = functional.pixel_shuffle(learnt, 2)
+        halves = functional.pixel_shuffle(self.kl.decode(latents).sample, 2)
+        learnt = functional.pixel_shuffle(self.refinement(halves), 2)
         patches = self.patch_decoder(latents)
         return learnt + functional.pixel_shuffle(patches, self.config.downsampling)
 
@@ -170,23 +123,18 @@ class FaceAutoencoder(nn.Module):
         """Standardised latents of ``images``: the mode of their distribution."""
         return (self.distribution(images).mode() - self.latent_mean) / self.latent_std
 
-    def decode(
-        self, latents: torch.Tensor, embeddings: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Images of standardised latents; ``embeddings`` as in :meth:`decode_raw`."""
-        raw = latents * self.latent_std + self.latent_mean
-        return self.decode_raw(raw, embeddings)
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images of standardised latents."""
+        return self.decode_raw(latents * self.latent_std + self.latent_mean)
 
     def decoder_parameters(self) -> list[nn.Parameter]:
         """What may still be trained once a diffusion model lives in the latents."""
-        parts = [
+        parts = (
             self.kl.decoder,
             self.kl.post_quant_conv,
             self.refinement,
             self.patch_decoder,
-        ]
-        if self.identity is not None:
-            parts.append(self.identity)
+        )
         return [parameter for part in parts for parameter in part.parameters()]
 
     @torch.no_grad()

@@ -41,7 +41,7 @@ def export_generator(
     """Writes a generator folder.
 
     Args:
-      autoencoder: folder of the trained autoencoder.
+      autoencoder: folder of the trained autoencoder, of either phase.
       diffusion: folder of the trained denoiser.
       output: folder to write.
       name: what the generator is called in the files it makes.

@@ -146,8 +146,7 @@ class Generator:
         latents = sample_latents(
             self.network.denoiser, conditions, noise, guidance=guidance, steps=steps
         )
-        images = self.network.autoencoder.decode(latents, conditions)
-        return to_pixels(images)[: len(embeddings)]
+        return to_pixels(self.network.autoencoder.decode(latents))[: len(embeddings)]
 
 
 def load_generator(

@@ -1,12 +1,16 @@
 """Trains the face autoencoder on an image dataset.
 
-It needs nothing but images. Once a diffusion model lives in the latents, its decoder
-can be trained further, see bridges.generation.train_decoder. A killed run goes on
-where it was.
+The first phase trains all of it and needs nothing but images. Once a diffusion model
+lives in the latents, --phase=decoder improves the decoder alone, with a recogniser's
+features as a further judge; latents stay as they are. A killed run goes on where it
+was.
 
 Example:
   python -m bridges.generation.train_autoencoder --dataset=faces --output=autoencoder \\
     --minutes=25
+  python -m bridges.generation.train_autoencoder --phase=decoder --dataset=faces \\
+    --autoencoder=autoencoder --recogniser=recogniser_f --output=autoencoder_2 \\
+    --minutes=8 --num_processes=2
 """
 
 import dataclasses
@@ -24,10 +28,16 @@ from bridges.generation.autoencoder import (
     psnr,
     to_unit_range,
 )
-from bridges.generation.autoencoder_losses import reconstruction_losses
+from bridges.generation.autoencoder_losses import (
+    Distance,
+    feature_distance,
+    reconstruction_losses,
+)
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import (
     is_complete,
+    load_weights,
+    read_description,
     save_model,
 )
 from bridges.generation.timed_training import (
@@ -38,9 +48,11 @@ from bridges.generation.timed_training import (
     train_for,
 )
 from bridges.generation.training_images import TrainingImages, load_training_images
+from hyperface_jax import InputError
 from hyperface_jax.commands import provenance, require_flags, run_command
 
 KIND = "autoencoder"
+PHASES = ("full", "decoder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +60,29 @@ class AutoencoderTrainingConfig(training_config.TimedTrainingConfig):
     """Settings of a training run, beside those of every timed training.
 
     Attributes:
+      phase: ``"full"``, or ``"decoder"`` to leave the latents as they are.
       gradient_weight: weight of the L1 distance between image gradients.
       coarse_weight: weight of the L1 distance at half and a quarter of the resolution.
       kl_weight: weight of the KL divergence to the standard normal, per dimension.
+      feature_weight: weight of the distance between the recogniser's features.
+      latent_noise: in the decoder phase, largest standard deviation of noise on the
+        latents, since a diffusion model never hits them exactly.
     """
 
     minutes: float = 25.0
     num_processes: int = 1
     batch_size: int = 8
+    phase: str = "full"
     gradient_weight: float = 0.5
     coarse_weight: float = 0.25
     kl_weight: float = 1e-3
+    feature_weight: float = 0.2
+    latent_noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phase not in PHASES:
+            raise InputError(f"phase {self.phase!r} is not one of {', '.join(PHASES)}")
 
 
 def train_autoencoder(
@@ -67,6 +91,8 @@ def train_autoencoder(
     config: AutoencoderTrainingConfig,
     *,
     shape: AutoencoderConfig | None = None,
+    autoencoder: str | None = None,
+    recogniser: str | None = None,
 ) -> None:
     """Trains an autoencoder and writes it to ``output``.
 
@@ -74,17 +100,27 @@ def train_autoencoder(
       dataset: an image dataset folder with identities.
       output: a folder for the checkpoint and then the model.
       config: the settings.
-      shape: the autoencoder's shape.
+      shape: the autoencoder's shape in the full phase.
+      autoencoder: in the decoder phase, the folder of the trained autoencoder.
+      recogniser: in the decoder phase, the recogniser whose features judge.
 
     Raises:
-      InputError: an unreadable dataset.
+      InputError: an unreadable dataset, or a phase without what it needs.
     """
     if is_complete(output):
         logging.info("%s is trained already", output)
         return
+    decoder_phase = config.phase == "decoder"
+    for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
+        if decoder_phase != (value is not None):
+            verb = "needs" if decoder_phase else "doesn't take"
+            raise InputError(f"the {config.phase} phase {verb} --{name}")
     shape = shape or AutoencoderConfig()
+    if decoder_phase:
+        shape = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
     images = load_training_images(dataset, shape.image_size)
-    run_workers(_train, (images, output, config, shape), config.num_processes)
+    arguments = (images, output, config, shape, autoencoder, recogniser)
+    run_workers(_train, arguments, config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -94,14 +130,15 @@ def _train(
     output: str,
     config: AutoencoderTrainingConfig,
     shape: AutoencoderConfig,
+    autoencoder: str | None,
+    recogniser: str | None,
 ) -> None:
     """What each process does: trains, and in process 0 saves the model."""
     torch.manual_seed(config.seed)
-    model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
-    spread = images.images[:: max(1, len(images.images) // 4096)]
-    model.start_from_principal_components(to_unit_range(spread))
+    model = _initial_model(images, shape, autoencoder)
+    distance = None if recogniser is None else feature_distance(recogniser)
     torch.manual_seed(config.seed + 1 + workers.rank)
-    training = _Training(workers, images, config, model)
+    training = _Training(workers, images, config, model, distance)
     record = train_for(
         60 * config.minutes,
         training.update,
@@ -114,7 +151,8 @@ def _train(
     )
     if workers.rank != 0:
         return
-    _standardise(model, images.images)
+    if distance is None:
+        _standardise(model, images.images)
     description = {
         "kind": KIND,
         "config": dataclasses.asdict(shape),
@@ -123,8 +161,21 @@ def _train(
     save_model(output, model, description)
 
 
+def _initial_model(
+    images: TrainingImages, shape: AutoencoderConfig, autoencoder: str | None
+) -> FaceAutoencoder:
+    """The trained autoencoder of a folder, or one that codes patches linearly."""
+    model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
+    if autoencoder is not None:
+        load_weights(autoencoder, model)
+    else:
+        spread = images.images[:: max(1, len(images.images) // 4096)]
+        model.start_from_principal_components(to_unit_range(spread))
+    return model
+
+
 class _Training:
-    """The steps of one process."""
+    """The steps of one process; with a feature distance, of the decoder alone."""
 
     def __init__(
         self,
@@ -132,23 +183,24 @@ class _Training:
         images: TrainingImages,
         config: AutoencoderTrainingConfig,
         model: FaceAutoencoder,
+        distance: Distance | None,
     ) -> None:
         self._workers = workers
         self._images = images.images
         self._config = config
         self._model = model
+        self._distance = distance
+        trained = model.decoder_parameters() if distance else model.parameters()
         self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=1e-4,
+            trained, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
         )
 
     def update(self, progress: float, step: int) -> dict[str, float]:
         """Takes a step; returns the weighted terms of the loss."""
         count = self._config.own_batch_size
         batch = self._images[torch.randint(len(self._images), (count,))]
-        losses = self._losses(to_unit_range(batch.flip(3) if step % 2 else batch))
+        batch = to_unit_range(batch.flip(3) if step % 2 else batch)
+        losses = self._losses(batch)
         rate = cosine_schedule(progress, step, warmup=100)
         optimizer_step(
             self.optimizer,
@@ -160,15 +212,25 @@ class _Training:
 
     def _losses(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         config = self._config
-        latents = self._model.distribution(images)
-        kl = latents.kl().mean() / latent_dimensions(self._model.config)
-        losses = reconstruction_losses(
-            self._model.decode_raw(latents.sample()),
+        losses = {}
+        if self._distance is None:
+            latents = self._model.distribution(images)
+            dimensions = latent_dimensions(self._model.config)
+            losses["kl"] = config.kl_weight * latents.kl().mean() / dimensions
+            decoded = self._model.decode_raw(latents.sample())
+        else:
+            with torch.no_grad():
+                latents = self._model.encode(images)
+            strength = config.latent_noise * torch.rand(len(latents), 1, 1, 1)
+            decoded = self._model.decode(latents + strength * torch.randn_like(latents))
+            distance = self._distance(decoded, images)
+            losses["features"] = config.feature_weight * distance
+        return losses | reconstruction_losses(
+            decoded,
             images,
             gradient_weight=config.gradient_weight,
             coarse_weight=config.coarse_weight,
         )
-        return {"kl": config.kl_weight * kl, **losses}
 
 
 def _held_out_psnr(model: FaceAutoencoder, images: torch.Tensor) -> float:
@@ -196,15 +258,35 @@ def _standardise(model: FaceAutoencoder, images: torch.Tensor) -> None:
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("dataset", None, "image dataset folder", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "folder of the result", flag_values=FLAGS)
-define_config_flags(AutoencoderTrainingConfig(), training_config.DESCRIPTIONS, FLAGS)
+flags.DEFINE_string(
+    "autoencoder", None, "trained autoencoder (decoder phase)", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "recogniser", None, "judge of features (decoder phase)", flag_values=FLAGS
+)
+define_config_flags(
+    AutoencoderTrainingConfig(),
+    {
+        **training_config.DESCRIPTIONS,
+        "phase": "what to train",
+        "feature_weight": "weight of the recogniser's features (decoder phase)",
+    },
+    FLAGS,
+    choices={"phase": PHASES},
+)
 
 
 def main() -> None:
     """Trains an autoencoder with the settings that the flags give."""
     require_flags(FLAGS, "dataset", "output")
     logging.set_verbosity(logging.INFO)
-    config = config_from_flags(AutoencoderTrainingConfig(), FLAGS)
-    train_autoencoder(FLAGS.dataset, FLAGS.output, config)
+    train_autoencoder(
+        FLAGS.dataset,
+        FLAGS.output,
+        config_from_flags(AutoencoderTrainingConfig(), FLAGS),
+        autoencoder=FLAGS.autoencoder,
+        recogniser=FLAGS.recogniser,
+    )
 
 
 def run() -> None:

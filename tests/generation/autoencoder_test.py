@@ -1,13 +1,10 @@
 """The autoencoder: its linear start, its scaling and its figures."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tiny_models
 import torch
 from sklearn.decomposition import PCA
-from torch.nn.functional import pixel_shuffle
 
 from bridges.generation.autoencoder import (
     AutoencoderConfig,
@@ -40,31 +37,6 @@ def test_shapes(autoencoder, images):
     assert latents.shape == (64, 4, 2, 2)
     assert autoencoder.decode(latents).shape == images.shape
     assert FaceAutoencoder(AutoencoderConfig()).config.latent_size == 8
-
-
-def test_a_decoder_that_knows_identities_starts_as_one_that_does_not(autoencoder):
-    config = dataclasses.replace(tiny_models.AUTOENCODER, identity_size=32)
-    autoencoder.refinement[-1].weight.normal_()
-    knowing = FaceAutoencoder(config).eval().requires_grad_(False)
-    knowing.load_state_dict(autoencoder.state_dict(), strict=False)
-    latents = torch.randn(2, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    people = torch.from_numpy(tiny_models.unit_rows(2))
-    plain = autoencoder.decode(latents)
-    torch.testing.assert_close(knowing.decode(latents, people), plain)
-    knowing.identity.join.weight.normal_()
-    torch.testing.assert_close(knowing.decode(latents), plain)
-    assert (knowing.decode(latents, people) - plain).abs().max() > 1e-3
-    assert knowing.latents_digest() == autoencoder.latents_digest()
-
-
-def test_decoding_is_that_of_diffusers(autoencoder):
-    """Our walk through the decoder's blocks against AutoencoderKL.decode."""
-    autoencoder.refinement[-1].weight.normal_()
-    latents = torch.randn(2, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    halves = pixel_shuffle(autoencoder.kl.decode(latents).sample, 2)
-    expected = pixel_shuffle(autoencoder.refinement(halves), 2)
-    expected += pixel_shuffle(autoencoder.patch_decoder(latents), 8)
-    torch.testing.assert_close(autoencoder.decode_raw(latents), expected)
 
 
 def test_it_starts_as_the_best_linear_code_of_patches(autoencoder, images):
