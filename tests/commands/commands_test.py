@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -76,12 +77,23 @@ def test_every_flag_is_described(script):
 
 
 def test_every_flag_is_read(script):
-    """By its name, or as a field of a configuration that the command fills whole."""
+    """By its name, or as a field of a configuration that the command fills whole.
+
+    In the command's own module, or in one beside it that commands share.
+    """
     module = importlib.import_module(SCRIPTS[script])
-    tree = ast.parse(pathlib.Path(module.__file__).read_text())
-    used = {
-        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
-    } | constants_outside_definitions(tree)
+    beside = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, types.ModuleType) and ".cli." in value.__name__
+    ]
+    used = set()
+    for source in (module, *beside):
+        tree = ast.parse(pathlib.Path(source.__file__).read_text())
+        used |= constants_outside_definitions(tree)
+        used |= {
+            node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+        }
     for value in vars(module).values():
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             used |= {field.name for field in dataclasses.fields(value)}
