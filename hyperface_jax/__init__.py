@@ -10,22 +10,28 @@ from typing import Any
 from hyperface_jax._version import __version__ as __version__
 
 _EXPORTS = {
+    "Capacity": "capacity",
     "EmbeddingFile": "embedding_file",
     "EmbeddingIndex": "search",
     "InputError": "commands",
     "PackingConfig": "packing_config",
     "PackingResult": "packing",
     "Separation": "separation",
+    "Spread": "spread",
     "capacity_bound": "bounds",
     "check_embeddings": "embedding_file",
     "check_model": "embedding_file",
     "load_embeddings": "embedding_file",
     "max_cosine_bound": "bounds",
+    "measure_capacity": "capacity",
+    "measure_spread": "spread",
     "pack_embeddings": "packing",
     "packing_objective": "objective",
     "packing_record": "record",
     "save_embeddings": "embedding_file",
     "separation_statistics": "separation",
+    "typical_cosine": "spread",
+    "worst_case_cosine": "spread",
 }
 
 __all__ = ["__version__", *_EXPORTS]
