@@ -71,20 +71,18 @@ def evaluate_verification(
             for rate in FALSE_ACCEPT_RATES
         },
         "cosine": {
-            "same_mean": float(cosines[same].mean()),
-            "same_std": float(cosines[same].std()),
-            "different_mean": float(cosines[~same].mean()),
-            "different_std": float(cosines[~same].std()),
+            f"{kind}_{name}": float(figure(cosines[rows]))
+            for kind, rows in (("same", same), ("different", ~same))
+            for name, figure in (("mean", np.mean), ("std", np.std))
         },
     }
     if group is not None:
         group = np.asarray(group)
-        result["groups"] = group_rates(
-            {
-                str(name): confusion(accepted[group == name], same[group == name])
-                for name in np.unique(group)
-            }
-        )
+        confusions = {
+            str(name): confusion(accepted[group == name], same[group == name])
+            for name in np.unique(group)
+        }
+        result["groups"] = group_rates(confusions)
     return result
 
 

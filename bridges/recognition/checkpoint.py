@@ -75,7 +75,10 @@ def read_config(folder: PathLike) -> dict[str, Any]:
         if key not in config and key != "format_version":
             raise InputError(f"{path}: no entry {key!r}")
         if not isinstance(config.get(key, FORMAT_VERSION), kind):
-            raise InputError(f"{path}: {key} is {config[key]!r}, not {kind.__name__}")
+            raise InputError(
+                f"{path}: {key} is {config[key]!r}, expected "
+                + ("a name" if kind is str else "a whole number")
+            )
     if config.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
         raise InputError(
             f"{path}: format version {config['format_version']}, this program reads up "

@@ -116,15 +116,9 @@ def train_recogniser(
     state = init_training(config, data.num_identities)
     counts = _resume(output, state, record)
     _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
-    checkpoint.save_weights(
-        output,
-        state.backbone,
-        {
-            "backbone": config.backbone,
-            "image_size": config.image_size,
-            "embedding_size": config.embedding_size,
-        },
-    )
+    names = ("backbone", "image_size", "embedding_size")
+    shape = {name: getattr(config, name) for name in names}
+    checkpoint.save_weights(output, state.backbone, shape)
     record |= {
         "complete": True,
         "history": counts.history,

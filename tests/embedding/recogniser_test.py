@@ -146,8 +146,8 @@ class TestLoad:
             ({"embedding_size": 32}, "weights of another network.*fc.weight"),
             ({"format_version": 9}, "format version 9"),
             ({"image_size": None}, "no entry 'image_size'"),
-            ({"image_size": "32"}, "image_size is '32', not int"),
-            ({"format_version": "new"}, "format_version is 'new', not int"),
+            ({"image_size": "32"}, "image_size is '32', expected a whole number"),
+            ({"format_version": "new"}, "format_version is 'new', expected"),
         ],
     )
     def test_bad_configuration_is_named(self, folder, tmp_path, change, reason):
