@@ -55,7 +55,7 @@ def solver_iteration(n: int, d: int) -> timing.Call:
     """One iteration of the default solver, its gallery being its start."""
     x = jnp.asarray(timing.power_law_gallery(n, d))
     nothing = jnp.zeros((0, d))
-    problem, config = Problem(x, nothing, nothing), PackingConfig()
+    problem, config = Problem(x, nothing, nothing), PackingConfig(num_iterations=300)
     state = annealed.init(jnp.copy(x), problem, config)
 
     def step() -> jnp.ndarray:
