@@ -175,7 +175,12 @@ def _print_help(main: Callable[[], None], flag_values: flags.FlagValues) -> None
         else:
             default = f"default {flag.default_as_str}"
         lines += [f"  --{name}  ({default})", f"      {_one_line(flag.help)}"]
-    print("\n".join(lines))
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        # Read by "head" or a pager that was left: nothing more is to be said, not even
+        # by the interpreter when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(program: str, text: str, code: int) -> None:

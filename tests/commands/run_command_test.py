@@ -85,6 +85,19 @@ def test_help_shows_the_example_and_every_default(command, flag):
     assert "--output  (no default)" in result.stdout
 
 
+def test_help_that_is_read_in_part_is_no_error(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, command, "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
