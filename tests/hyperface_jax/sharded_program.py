@@ -69,6 +69,24 @@ def corners_meet(corners):
     return similarity.nearest_other(corners, block_size=BLOCK)
 
 
+def tiles_done(rows):
+    """How many tiles each device does when every block has five rows of them."""
+
+    def body(block):
+        def visit(found, other, other_found, home, columns):
+            del home
+
+            def tile(count, i, j):
+                del i, j
+                return count + 1
+
+            return ring.each_tile(tile, found, 5, 5, columns), other_found
+
+        return ring.pairs(visit, block, jnp.zeros(1), jnp.add)
+
+    return ring.over_devices(body, (rows,), count=sharded.size())
+
+
 class Interrupted(Exception):
     """The stand-in for a kill."""
 
@@ -123,7 +141,7 @@ def step_on_eight(n: int, d: int) -> dict[str, np.ndarray]:
     return {
         "largest": max(map(size, (r for r in results if "[" in r))),
         "gathered": sum(map(size, re.findall(r"= (.*) all-gather\(", text))),
-        "sends": len(re.findall(r"\bcollective-permute\(", text)),
+        "sent": sum(map(size, re.findall(r"= (.*) collective-permute\(", text))),
         "bytes": memory.argument_size_in_bytes + memory.temp_size_in_bytes,
     }
 
@@ -139,6 +157,9 @@ def main(output: str, folder: str) -> None:
     for p in (2, 3):
         with sharded.use_devices(p):
             results[f"corners on {p}"] = sharded.from_host(corners_meet)(CORNERS)
+    for p in (3, 8):
+        with sharded.use_devices(p):
+            results[f"tiles on {p}"] = sharded.from_host(tiles_done)(np.zeros(p))
     for name, result in results.items():
         for i, leaf in enumerate(jax.tree.leaves(result)):
             found[f"{name}/{i}"] = leaf
