@@ -13,6 +13,7 @@ import sharded_program as program
 
 from hyperface_jax import InputError, PackingConfig, load_embeddings, pack_embeddings
 
+pytestmark = pytest.mark.slow
 # Compiling takes most of the time of these tests; nothing they check depends on it.
 FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
