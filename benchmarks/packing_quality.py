@@ -87,7 +87,9 @@ def run(
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     seen, began = [], time.perf_counter()
-    with progress(total=config.iterations, description=config.method) as bar:
+    with progress(
+        total=config.for_rows(len(gallery)).iterations, description=config.method
+    ) as bar:
 
         def note(done: int, terms: object) -> None:
             del terms

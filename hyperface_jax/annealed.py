@@ -7,22 +7,32 @@ largest of those over i, for the reduction ``min``, at an outer temperature :mat
    s_i = τ \log \sum_{j ≠ i} e^{x_i · x_j / τ}, \qquad
    S = T \log \frac1n \sum_i e^{s_i / T}
 
-Both fall geometrically. At a high :math:`T`, :math:`S` is the mean of :math:`s_i`, so
-all rows move apart at once; when :math:`T` reaches :math:`τ`, it is the smoothed
-maximum over all pairs. (Starting there instead, two rows that begin close together
-would take all the force, and the others fall back on the gallery.) For
-``mean_nearest``, :math:`T` stays infinite.
+:math:`τ` falls geometrically. :math:`T` equals it, which makes :math:`S` the smoothed
+maximum over all pairs, except while some rows are far more crowded than others: those
+would take all the force, and the rest fall back on the gallery, so :math:`T` is then a
+fraction of the spread of :math:`s_i`, within a limit that falls to :math:`τ`. For
+``mean_nearest``, :math:`T` is infinite and :math:`S` the mean.
 
 Row i is moved along the tangent part of
 
-.. math:: t_i = \frac{α g_i - f_i}{α + w_i / τ}
+.. math:: t_i = \frac{α g_i - f_i}{α + w_i κ_i / τ}
 
 where :math:`g_i` is its nearest gallery row, :math:`f_i = \sum_j (w_{ij} + w_{ji}) x_j`
-the gradient of :math:`n S`, :math:`w_i = \sum_j (w_{ij} + w_{ji})` its weight. The
-denominator is the curvature along the row's own directions: :math:`α` from the pull's
-projection on the sphere, :math:`w_i / τ` from the exponentials. So each row takes a
-Newton-like step of its own and a step length of 1 suits every ``n``, ``d`` and ``α``, 0
-included; momentum does the rest.
+the gradient of :math:`n S` and :math:`w_i = \sum_j (w_{ij} + w_{ji})` its weight. The
+denominator is the curvature: :math:`α` from the pull's projection on the sphere, and
+from the exponentials the largest eigenvalue of :math:`\frac1τ \sum_j (w_{ij} + w_{ji})
+x_j x_j^T`. With one neighbour that is :math:`w_i / τ`; with many it is smaller by far,
+since they push in different directions: :math:`κ_i` adds the largest share that one
+neighbour has in :math:`w_i` to the largest eigenvalue of the second moment of all rows
+(neighbours are a sample of them). So each row takes a Newton-like step of its own, and
+one step length suits every ``n``, ``d`` and ``α``, 0 included. Momentum :math:`μ` does
+the rest: this is the heavy ball (Polyak, 1964), stable up to steps of :math:`2 (1 + μ)`
+over the curvature. No row moves by more than :math:`τ / \sqrt{κ_i}` at once, which
+changes its exponents by about one: beyond that the curvature is not known.
+
+The best arrangement is found only if the descent settles at the temperatures where
+order sets in, so :math:`τ` falls as slowly as the number of iterations permits; but
+where the descent has settled, :math:`τ` falls faster, and the end comes sooner.
 """
 
 import functools
@@ -36,15 +46,23 @@ from hyperface_jax import hypersphere, objective, ring, schedule, tracking
 from hyperface_jax.problem import Problem, keep_away, nearest_reference
 from hyperface_jax.repulsion import Repulsion, repulsion
 
-_MOMENTUM = 0.9
+_MOMENTUM = 0.8
 # Longest step of a row, in radians: a row that starts crowded must not jump across.
-_MAX_STEP = 0.3
-# Typical cosines between random rows are 1/sqrt(d); start smoothing at that scale and
-# end where the smoothing no longer shows in the objective.
+_MAX_STEP = 0.5
+# Typical cosines between random rows are 1/sqrt(d): smoothing starts at that scale. It
+# ends the lower the more iterations there are to follow, where it no longer shows.
 _INITIAL_TEMPERATURE = 0.7
-_FINAL_TEMPERATURE = 0.007
-# Cosines of rows that start crowded differ by about this from those of the others.
-_INITIAL_SPREAD = 0.5
+_FINAL_TEMPERATURE = 0.3
+_LOWEST_TEMPERATURE = 5e-4
+# Spread of the smoothed maxima of rows over the outer temperature, where the limit of
+# the latter, which starts at the spread of rows that begin crowded, permits.
+_SPREAD = 5.0
+_INITIAL_OUTER_TEMPERATURE = 0.5
+# The descent has settled when a Newton step would lower the smoothed objective by less
+# than this times the temperature; the temperature may then fall faster, at most so.
+_SETTLED = 1e-6
+_MAX_HASTE = 20.0
+_TINY = 1e-12
 
 
 class State(NamedTuple):
@@ -56,6 +74,8 @@ class State(NamedTuple):
       nearest: ``[n]``, the largest cosine of each row to another, one step ago.
       log_count: ``[n]``, the logarithm of how many pairs share that maximum, so that
         ``nearest + τ log_count`` is the smoothed maximum at any temperature near by.
+      axis: ``[d]``, towards the first eigenvector of the rows' second moment.
+      cooled: how far the temperature has fallen, in [0, 1].
       known: the nearest gallery rows.
     """
 
@@ -63,6 +83,8 @@ class State(NamedTuple):
     velocity: jax.Array
     nearest: jax.Array
     log_count: jax.Array
+    axis: jax.Array
+    cooled: jax.Array
     known: tracking.NearestGallery
 
 
@@ -76,7 +98,23 @@ def init(x: jax.Array, problem: Problem, config: Any) -> State:
     """
     known = tracking.start(x, problem.gallery, block_size=config.block_size)
     nearest, _ = nearest_reference(x, problem.fixed, block_size=config.block_size)
-    return State(x, jnp.zeros_like(x), nearest, jnp.zeros(len(x)), known)
+    # The sum of all rows is a good guess; the first row decides where it is zero.
+    axis = jnp.sum(x, axis=0) + 1e-3 * x[0]
+    axis = axis / (jnp.linalg.norm(axis) + _TINY)
+    return State(
+        x,
+        jnp.zeros_like(x),
+        nearest,
+        jnp.zeros(len(x)),
+        axis,
+        jnp.zeros(()),
+        known,
+    )
+
+
+def is_settled(state: State) -> bool:
+    """Whether the lowest temperature is reached: nothing is left to wait for."""
+    return float(state.cooled) >= 1
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
@@ -88,25 +126,28 @@ def step(
     Args:
       state: of :func:`init` or the previous step.
       problem: what surrounds the references.
-      moment: its fraction decides the temperatures.
+      moment: its fraction decides the highest temperature.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
       The next state, and the terms of the objective before the step.
     """
     x, alpha = state.embeddings, config.regularization_weight
-    tau, outer = _temperatures(moment.fraction, x.shape[1], config)
+    cooled = jnp.maximum(state.cooled, moment.fraction)
+    tau, outer = _temperatures(cooled, x.shape[1], config.iterations)
     known = tracking.refresh(
         state.known, x, problem.gallery, block_size=config.block_size
     )
     pull = ring.take(problem.gallery, known.row)
-    found, state = _repulse(state, problem.fixed, tau, outer, config.block_size)
-    direction = hypersphere.tangent(x, alpha * pull - found.force)
-    direction = direction / (alpha + found.weight / tau + 1e-12)[:, None]
-    velocity = _MOMENTUM * state.velocity + config.step_size * direction
+    found, state = _repulse(state, problem.fixed, tau, outer, config)
+    share, axis = _largest_share(state, found, tau)
+    descent = hypersphere.tangent(x, alpha * pull - found.force)
+    newton = descent / (alpha + found.weight * share / tau + _TINY)[:, None]
+    velocity = _MOMENTUM * state.velocity + config.step_size * newton
     velocity = hypersphere.tangent(x, velocity)
-    length = jnp.linalg.norm(velocity, axis=1, keepdims=True)
-    velocity = velocity * jnp.minimum(1.0, _MAX_STEP / (length + 1e-12))
+    velocity = _shortened(velocity, jnp.minimum(_MAX_STEP, tau / jnp.sqrt(share)))
+    gain = jnp.mean(jnp.sum(descent * newton, axis=1)) / 2
+    haste = jnp.clip(_SETTLED * tau / (gain + _TINY), 1.0, _MAX_HASTE)
     terms = objective.combine(
         jnp.max(state.nearest),
         jnp.mean(state.nearest),
@@ -115,34 +156,69 @@ def step(
         reduction=config.reduction,
     )
     moved = keep_away(hypersphere.normalize_rows(x + velocity), problem, config)
-    return state._replace(embeddings=moved, velocity=velocity, known=known), terms
+    state = state._replace(
+        embeddings=moved,
+        velocity=velocity,
+        axis=axis,
+        cooled=jnp.minimum(1.0, cooled + haste / config.iterations),
+        known=known,
+    )
+    return state, terms
 
 
 def _temperatures(
-    fraction: jax.Array, d: int, config: Any
-) -> tuple[jax.Array, jax.Array | float]:
-    """The temperature of pairs, and the outer one, of rows."""
-    start, end = (t / math.sqrt(d) for t in (_INITIAL_TEMPERATURE, _FINAL_TEMPERATURE))
-    tau = schedule.geometric(start, end, fraction)
-    if config.reduction == "mean_nearest":
-        return tau, math.inf
-    return tau, schedule.geometric(_INITIAL_SPREAD, end, fraction)
+    cooled: jax.Array, d: int, iterations: int
+) -> tuple[jax.Array, jax.Array]:
+    """The temperature of pairs, and the highest of rows."""
+    start = _INITIAL_TEMPERATURE / math.sqrt(d)
+    end = max(_FINAL_TEMPERATURE / iterations, _LOWEST_TEMPERATURE) / math.sqrt(d)
+    end = min(start, end)
+    return (
+        schedule.geometric(start, end, cooled),
+        schedule.geometric(_INITIAL_OUTER_TEMPERATURE, end, cooled),
+    )
 
 
 def _repulse(
-    state: State,
-    fixed: jax.Array,
-    tau: jax.Array,
-    outer: jax.Array | float,
-    block_size: int | None,
+    state: State, fixed: jax.Array, tau: jax.Array, highest: jax.Array, config: Any
 ) -> tuple[Repulsion, State]:
     """The gradient of ``n S`` and its weights; updates the smoothed maxima."""
     smoothed = state.nearest + tau * state.log_count
-    # n times a row's share in the outer maximum, as a shift of the level at which its
-    # pairs weigh 1.
-    share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))
-    level = smoothed - tau * share
-    found = repulsion(state.embeddings, level, tau, fixed=fixed, block_size=block_size)
+    level = smoothed
+    if config.reduction == "min":
+        spread = jnp.max(smoothed) - jnp.mean(smoothed)
+        outer = jnp.clip(spread / _SPREAD, tau, jnp.maximum(tau, highest))
+        # n times a row's share in the outer maximum, as a shift of the level at which
+        # its pairs weigh 1.
+        log_share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))
+        level = smoothed - tau * log_share
+    found = repulsion(
+        state.embeddings, level, tau, fixed=fixed, block_size=config.block_size
+    )
     smoothed = level + tau * jnp.log(jnp.maximum(found.row_weight, 1e-30))
     log_count = (smoothed - found.nearest) / tau
     return found, state._replace(nearest=found.nearest, log_count=log_count)
+
+
+def _largest_share(
+    state: State, found: Repulsion, tau: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The ``κ`` of each row, in (0, 1], and the axis after a step of the power method.
+
+    The largest eigenvalue of a second moment in ``d`` dimensions is at least ``1 / d``.
+    """
+    x = state.embeddings
+    weight = found.weight / (jnp.sum(found.weight) + _TINY)
+    highest = jax.lax.Precision.HIGHEST
+    along = jnp.matmul(x, state.axis, precision=highest)
+    image = jnp.matmul(weight * along, x, precision=highest)
+    eigenvalue = jnp.linalg.norm(image)
+    # exp(-log_count) is the share of the nearest in the smoothed maximum.
+    share = jnp.exp(-state.log_count) + jnp.maximum(eigenvalue, 1 / x.shape[1])
+    return jnp.minimum(share, 1.0), image / (eigenvalue + _TINY)
+
+
+def _shortened(vectors: jax.Array, most: jax.Array) -> jax.Array:
+    """Rows of at most the lengths ``most`` ``[n]``."""
+    length = jnp.linalg.norm(vectors, axis=1)
+    return vectors * jnp.minimum(1.0, most / (length + _TINY))[:, None]

@@ -1,6 +1,8 @@
 """The loop around a solver's steps: progress, stopping, checkpoints."""
 
 import contextlib
+import functools
+import math
 import signal
 import threading
 import time
@@ -16,10 +18,8 @@ from hyperface_jax.commands import InputError
 OnProgress = Callable[[int, objective.Terms], None]
 
 _SECONDS_BETWEEN_REPORTS = 0.25
-# Convergence is judged by what this many iterations gained over as many before, and
-# not before half the run is over, when the temperatures are still high.
+# Convergence is judged by what this many iterations gained over as many before.
 _PATIENCE = 25
-_EARLIEST_STOP = 0.5
 
 
 class Moment(NamedTuple):
@@ -70,15 +70,20 @@ def descend(
     step: Callable[[Any, Moment], tuple[Any, objective.Terms]],
     config: Any,
     *,
+    least_objective: float = -math.inf,
+    is_settled: Callable[[Any], bool] | None = None,
     on_progress: OnProgress | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Descent:
-    """Steps until converged, out of iterations or out of time.
+    """Steps until optimal, converged, out of iterations or out of time.
 
     Args:
       state: where to start.
       step: one iteration.
       config: a :class:`hyperface_jax.PackingConfig`.
+      least_objective: proven to be the least there can be.
+      is_settled: whether a state is one in which small gains mean convergence; while
+        a temperature has yet to fall, they do not. None: whether half the run is over.
       on_progress: called with the iterations done and the terms, a few times a second.
       checkpoints: where to keep them, or None. A descent found there is continued, to
         the same bits as if it had never stopped; an interrupted one is saved first.
@@ -108,8 +113,15 @@ def descend(
             if processes.is_main_process():
                 checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
 
+    def reason() -> str | None:
+        if is_settled is not None:
+            settled = functools.partial(is_settled, state)
+        else:
+            settled = functools.partial(_is_late, len(history), config)
+        return _reason(history, now, config, least_objective, settled)
+
     with _interruptions() as interrupted:
-        while (stopped := _reason(history, now, config)) is None:
+        while (stopped := reason()) is None:
             state, terms = step(state, _moment(len(history), now, config))
             history.append(np.asarray(jax.device_get(terms), np.float32))
             _check_finite(history)
@@ -176,22 +188,41 @@ def _check_finite(history: list[np.ndarray]) -> None:
         )
 
 
-def _reason(history: list[np.ndarray], seconds: float, config: Any) -> str | None:
+def _reason(
+    history: list[np.ndarray],
+    seconds: float,
+    config: Any,
+    least_objective: float,
+    is_settled: Callable[[], bool],
+) -> str | None:
     """Why to stop now, or None to go on."""
-    done = len(history)
+    done, tolerance = len(history), config.least_gain
     if done == 0:
         return None
-    earliest = max(2 * _PATIENCE, _EARLIEST_STOP * config.iterations)
-    if config.least_gain is not None and done >= earliest:
-        recent = [row[0] for row in history[-2 * _PATIENCE :]]
-        gain = float(min(recent[:_PATIENCE]) - min(recent[_PATIENCE:]))
-        if gain < config.least_gain:
-            return (
-                f"converged: the last {_PATIENCE} of {done} iterations lowered the "
-                f"objective by less than {config.least_gain:g}"
-            )
+    if history[-1][0] <= least_objective + (tolerance or 0.0):
+        return (
+            "optimal: the objective is the least there can be, to within "
+            f"{tolerance or 0:g}, after {done} iterations"
+        )
+    if tolerance is not None and _gain(history) < tolerance and is_settled():
+        return (
+            f"converged: the last {_PATIENCE} of {done} iterations lowered the "
+            f"objective by less than {tolerance:g}"
+        )
     if done >= config.iterations:
         return f"finished: all {done} iterations are done"
     if config.time_limit is not None and seconds >= config.time_limit:
         return f"time limit: {config.time_limit:g} s are over after {done} iterations"
     return None
+
+
+def _is_late(done: int, config: Any) -> bool:
+    return 2 * done >= config.iterations
+
+
+def _gain(history: list[np.ndarray]) -> float:
+    """By how much the best objective fell of late; infinite before that is known."""
+    if len(history) < 2 * _PATIENCE:
+        return math.inf
+    recent = [row[0] for row in history[-2 * _PATIENCE :]]
+    return float(min(recent[:_PATIENCE]) - min(recent[_PATIENCE:]))

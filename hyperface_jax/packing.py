@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -58,7 +59,8 @@ class PackingResult(NamedTuple):
       history: arrays ``[iterations]`` of ``objective``, ``max_cosine``,
         ``mean_nearest_cosine`` and ``regularization``, each before its iteration.
       duplicates: how many rows of ``initial`` equalled another and were nudged.
-      stopped: why the descent stopped, in a sentence.
+      stopped: why the descent stopped, in a sentence: optimal, converged, finished,
+        or out of time.
       seconds: the time the descent took, compilation included.
       config: the settings.
     """
@@ -150,6 +152,7 @@ def _pack(
     initial = checks.unit_rows(
         initial, "initial", min_rows=1 if surroundings["fixed"] is not None else 2
     )
+    config = config.for_rows(len(initial))
     if gallery is None and config.regularization_weight > 0:
         raise InputError(
             "gallery is None but regularization_weight is "
@@ -180,6 +183,8 @@ def _pack(
         init(x, problem),
         lambda state, moment: step(state, problem, moment),
         config,
+        least_objective=_least_objective(initial, others[1], config),
+        is_settled=getattr(solver, "is_settled", None),
         on_progress=on_progress,
         checkpoints=checkpoints,
     )
@@ -194,6 +199,15 @@ def _surrounding(initial: np.ndarray, array: Any, name: str) -> np.ndarray:
     array = checks.unit_rows(array, name)
     checks.same_dimension(initial, array, f"initial and {name}")
     return array
+
+
+def _least_objective(
+    initial: np.ndarray, fixed: np.ndarray, config: PackingConfig
+) -> float:
+    """A bound on the objective, proven where all references move."""
+    if config.reduction != "min" or len(fixed):
+        return -math.inf
+    return bounds.max_cosine_bound(*initial.shape) - 1
 
 
 def _separate(

@@ -9,8 +9,12 @@ from hyperface_jax import checks
 METHODS = ("annealed", "algorithm1", "algorithm2")
 REDUCTIONS = ("min", "mean_nearest")
 BATCH_DISTANCES = ("batch", "all")
-_DEFAULT_ITERATIONS = {"annealed": 300, "algorithm1": 100_000, "algorithm2": 100_000}
-_DEFAULT_LEARNING_RATE = {"annealed": 1.0, "algorithm1": 0.01, "algorithm2": 0.01}
+_ALGORITHM_ITERATIONS = 100_000
+# The more rows, the more an iteration costs and the fewer are affordable: annealed does
+# a million over the number of rows, within these limits.
+_ANNEALED_ROW_ITERATIONS = 1_000_000
+_FEWEST_ANNEALED, _MOST_ANNEALED = 150, 5000
+_DEFAULT_LEARNING_RATE = {"annealed": 2.0, "algorithm1": 0.01, "algorithm2": 0.01}
 _DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
 
 
@@ -19,17 +23,18 @@ class PackingConfig:
     """How to pack.
 
     Attributes:
-      method: ``"annealed"`` (smoothed repulsion, converges in hundreds of iterations),
+      method: ``"annealed"`` (smoothed repulsion, needs hundreds of iterations),
         ``"algorithm1"`` (the paper's) or ``"algorithm2"`` (the paper's, on batches).
-      num_iterations: at most this many, at least 1; None takes 300 for annealed and
-        the paper's 100,000 for the others.
+      num_iterations: at most this many, at least 1; annealed cools the more slowly,
+        and packs the better, the more there are. None takes 150 to 5000 for annealed,
+        see :meth:`for_rows`, and the paper's 100,000 for the others.
       time_limit: seconds after which to stop, more than 0; annealed then cools as fast
         as the time demands. None is no limit.
       tolerance: stop when 25 iterations lowered the objective by less than this. None
         takes 1e-6 for annealed; the others then do all their iterations.
       learning_rate: more than 0; for algorithm1 and algorithm2 Adam's initial rate,
         None takes 0.01; for annealed the step's length relative to the curvature, None
-        takes 1.
+        takes 2.
       decay_rate: algorithm1 and algorithm2: what the rate is multiplied by, in (0, 1].
       decay_every: algorithm1 and algorithm2: after every so many iterations.
       batch_size: algorithm2: references drawn an iteration, at least 2; more than there
@@ -88,10 +93,19 @@ class PackingConfig:
         )
         checks.whole_number(self.seed, "seed", 0, 2**32 - 1)
 
+    def for_rows(self, n: int) -> "PackingConfig":
+        """The same settings with the number of iterations for ``n`` references."""
+        if self.num_iterations is not None or self.method != "annealed":
+            return self
+        affordable = _ANNEALED_ROW_ITERATIONS // n
+        iterations = min(max(affordable, _FEWEST_ANNEALED), _MOST_ANNEALED)
+        return dataclasses.replace(self, num_iterations=iterations)
+
     @property
     def iterations(self) -> int:
-        """The largest number of iterations, the method's default filled in."""
-        return self.num_iterations or _DEFAULT_ITERATIONS[self.method]
+        """The largest number of iterations, for any number of rows."""
+        most = {"annealed": _MOST_ANNEALED}.get(self.method, _ALGORITHM_ITERATIONS)
+        return self.num_iterations or most
 
     @property
     def step_size(self) -> float:

@@ -92,7 +92,10 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "num_iterations", None, "Of each packing, at most; default 300.", flag_values=FLAGS
+    "num_iterations",
+    None,
+    "Of each packing, at most; annealed 150 to 5000 by default.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_float(
     "time_limit", None, "Seconds after which a packing stops.", flag_values=FLAGS
@@ -225,8 +228,7 @@ def _measure(
 
         def on_progress(iteration: int, terms: Any) -> None:
             bar.set_postfix_str(
-                f"iteration {iteration}/{config.iterations}, max cosine "
-                f"{terms.max_cosine:.4f}",
+                f"iteration {iteration}, max cosine {terms.max_cosine:.4f}",
                 refresh=sys.stderr.isatty(),
             )
 

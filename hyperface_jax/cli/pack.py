@@ -139,7 +139,9 @@ def _pack(config: PackingConfig) -> None:
     output = pathlib.Path(FLAGS.output)
     checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     with progress(
-        total=config.iterations, description="packing", unit="iteration"
+        total=config.for_rows(len(start.embeddings)).iterations,
+        description="packing",
+        unit="iteration",
     ) as bar:
 
         def on_progress(iteration: int, terms: Any) -> None:

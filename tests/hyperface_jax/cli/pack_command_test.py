@@ -31,7 +31,7 @@ def test_writes_references_with_their_record(call, gallery, tmp_path):
     assert record["objective"] < record["initial"]["objective"]
     assert record["regularization_weight"] == 0.7
     assert record["seed"] == 3
-    assert record["learning_rate"] == 1.0
+    assert record["learning_rate"] == 2.0
     assert len(record["history"]["objective"]) == 100
     histogram = record["nearest_cosine_histogram"]
     assert sum(histogram["before"]) == sum(histogram["after"]) == 10
