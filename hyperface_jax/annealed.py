@@ -23,9 +23,10 @@ denominator is the curvature: :math:`α` from the pull's projection on the spher
 from the exponentials the largest eigenvalue of :math:`\frac1τ \sum_j (w_{ij} + w_{ji})
 x_j x_j^T`. With one neighbour that is :math:`w_i / τ`; with many it is smaller by far,
 since they push in different directions: :math:`κ_i` adds the largest share that one
-neighbour has in :math:`w_i` to the largest eigenvalue of the second moment of all rows
-(neighbours are a sample of them). So each row takes a Newton-like step of its own, and
-one step length suits every ``n``, ``d`` and ``α``, 0 included. Momentum :math:`μ` does
+neighbour has in :math:`w_i` to twice the largest eigenvalue of the second moment of all
+rows (neighbours are a sample of them, and twice, since both ends of a pair move when
+all rows move along that axis). So each row takes a Newton-like step of its own, and one
+step length suits every ``n``, ``d`` and ``α``, 0 included. Momentum :math:`μ` does
 the rest: this is the heavy ball (Polyak, 1964), stable up to steps of :math:`2 (1 + μ)`
 over the curvature. No row moves by more than :math:`τ / \sqrt{κ_i}` at once, which
 changes its exponents by about one: beyond that the curvature is not known.
@@ -214,7 +215,7 @@ def _largest_share(
     image = jnp.matmul(weight * along, x, precision=highest)
     eigenvalue = jnp.linalg.norm(image)
     # exp(-log_count) is the share of the nearest in the smoothed maximum.
-    share = jnp.exp(-state.log_count) + jnp.maximum(eigenvalue, 1 / x.shape[1])
+    share = jnp.exp(-state.log_count) + 2 * jnp.maximum(eigenvalue, 1 / x.shape[1])
     return jnp.minimum(share, 1.0), image / (eigenvalue + _TINY)
 
 

@@ -20,6 +20,7 @@ FREE = PackingConfig(regularization_weight=0)
         (12, 3, 1 / math.sqrt(5)),  # icosahedron
         (10, 2, math.cos(math.pi / 5)),  # decagon
         (16, 5, 1 / 5),  # half cube
+        (27, 6, 1 / 4),  # lines on a cubic surface
         (20, 10, 0),  # cross-polytope
         (11, 10, -1 / 10),  # simplex
     ],
