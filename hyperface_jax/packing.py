@@ -49,8 +49,8 @@ class PackingResult(NamedTuple):
       mean_nearest_cosine: the mean over references of the cosine to the nearest other.
       regularization: the mean cosine distance to the nearest gallery row; 0 without a
         gallery.
-      bound: no ``n`` points (with the fixed ones) in ``d`` dimensions have a smaller
-        largest cosine.
+      bound: no ``n`` points in ``d`` dimensions have a smaller largest cosine; with
+        fixed ones, no ``n + 1``: pairs of fixed points don't count in ``max_cosine``.
       gap: ``max_cosine - bound``, 0 at a proven optimum.
       nearest_cosine: ``[n]``, the cosine of each reference to the nearest other.
       gallery_cosine: ``[n]``, the cosine of each to its nearest gallery row.
@@ -240,7 +240,7 @@ def _result(
         block_size=config.block_size,
     )
     n, d = embeddings.shape
-    bound = bounds.max_cosine_bound(n + len(fixed), d)
+    bound = bounds.max_cosine_bound(n + min(len(fixed), 1), d)
     return PackingResult(
         embeddings,
         *terms,

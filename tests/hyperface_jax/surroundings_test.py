@@ -31,7 +31,8 @@ def test_one_more_point_completes_a_simplex():
     )
     np.testing.assert_allclose(result.embeddings, simplex[4:], atol=1e-3)
     assert result.max_cosine == pytest.approx(-1 / 4, abs=1e-4)
-    assert result.bound == pytest.approx(-1 / 4)
+    # Proven is less: beside one fixed point alone, it could be opposite.
+    assert result.bound == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("method", METHODS)
