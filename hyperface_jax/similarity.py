@@ -18,9 +18,9 @@ import numpy as np
 from hyperface_jax import sharded
 
 DEFAULT_BLOCK_SIZE = 512
-# What a core's second-level cache holds with the rows it is made of; on other devices
-# a tile must rather be worth starting a kernel for.
-_SEARCHED_TILE = 304
+# Wide enough to keep two cores at their product, for which 300 are too few; on other
+# devices a tile must be worth starting a kernel for.
+_SEARCHED_TILE = 1000
 _SEARCHED_TILE_ELSEWHERE = 2048
 # Below every cosine, and finite: infinities would turn into NaN under subtraction.
 MASKED = -4.0
@@ -213,7 +213,7 @@ def _nearest_other(rows: jax.Array, block_size: int) -> tuple[jax.Array, jax.Arr
     for mask in (False, True):
         tiles = np.stack([first, second], axis=1)[masked == mask]
         visit_all = functools.partial(visit, mask=mask)
-        best, _ = jax.lax.scan(visit_all, best, jnp.asarray(tiles))
+        best, _ = jax.lax.scan(visit_all, best, jnp.asarray(tiles), unroll=2)
     cosine, row = best
     return cosine.reshape(-1)[:n], row.reshape(-1)[:n]
 
