@@ -137,7 +137,7 @@ def balance_report(
       groups: ``[n]`` str, the group that each started in.
       gallery: ``[m, d]`` float32, unit rows.
       gallery_groups: ``[m]`` str.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       ``belonging``, the share of references whose nearest gallery row is of their own

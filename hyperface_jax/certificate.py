@@ -44,7 +44,7 @@ def largest_cosine(
       x: ``[n, d]`` float32, unit rows.
       others: ``[m, d]`` float32, unit rows.
       limit: a cosine.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
     """
     found = similarity.nearest(
         jnp.asarray(x), jnp.asarray(others), block_size=block_size
@@ -88,7 +88,7 @@ def enrolled_certificate(
       limit: the largest cosine allowed.
       num_fixed: how many references, the first, are of an earlier set and could not
         be moved.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       ``count`` of enrolled rows, ``limit``, ``kept``, ``max_cosine`` and the rows

@@ -100,7 +100,7 @@ def packing_objective(
       gallery: ``[m, d]``, unit rows.
       regularization_weight: ``α``, at least 0.
       reduction: ``"min"`` or ``"mean_nearest"``.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       The terms, scalars.
@@ -137,7 +137,7 @@ def measure(
       fixed: ``[f, d]`` float32, unit rows that count as other references, or None.
       regularization_weight: ``α``.
       reduction: ``"min"`` or ``"mean_nearest"``.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       The terms as floats, and the cosines of each row to the nearest other row and to

@@ -47,7 +47,8 @@ class PackingConfig:
         ``"mean_nearest"`` the mean distance to the nearest other.
       max_enrolled_cosine: how near a reference may come to an enrolled embedding, in
         (-1, 1); has no effect without enrolled embeddings.
-      block_size: side of the tiles of cosines in memory, at least 1; None takes 512;
+      block_size: side of the tiles of cosines in memory, at least 1; None takes what suits the
+        device;
         more than there are rows means one tile.
       seed: of algorithm2's batches, and of the nudges that separate equal rows; nothing
         else is random.

@@ -35,7 +35,7 @@ def nearest_reference(
     Args:
       x: ``[n, d]``, unit rows.
       fixed: ``[f, d]``, unit rows.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` of ``concatenate([x, fixed])``.

@@ -56,7 +56,7 @@ def repulsion(
       temperature: ``τ`` > 0, in units of cosine.
       fixed: ``[f, d]``, unit rows that repel as the others do but have no smoothed
         maximum of their own: ``w_ji`` is 0 for them.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
     """
     if sharded.size() is not None:
         # Imported late: it builds on this module.
@@ -66,7 +66,7 @@ def repulsion(
             x, level, temperature, fixed=fixed, block_size=block_size
         )
     n, d = x.shape
-    size = similarity.fit_block_size(block_size, n)
+    size = similarity.even_block_size(block_size, n)
     blocks = similarity.to_blocks(x, size)
     count = len(blocks)
     shared = jnp.ndim(level) == 0

@@ -37,7 +37,7 @@ def nearest(
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
       wanted: ``[q]`` booleans: the others may find nothing. None is all.
 
     Returns:
@@ -89,7 +89,7 @@ def nearest_other(rows: jax.Array, *, block_size: int | None) -> Found:
 
     Args:
       rows: ``[n, d]``, unit rows.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.

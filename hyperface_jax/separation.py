@@ -69,7 +69,7 @@ def separation_statistics(
       embeddings: ``[m, d]``, unit rows.
       labels: ``[m]`` integers, the identity of each row; None makes each its own.
       unit_centres: whether the mean is made unit before angles to it are taken.
-      block_size: side of the tiles of cosines; None takes 512.
+      block_size: side of the tiles of cosines; None takes what suits the device.
 
     Raises:
       InputError: malformed rows or labels, a single identity, or an identity whose

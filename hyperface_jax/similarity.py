@@ -18,9 +18,12 @@ import numpy as np
 from hyperface_jax import sharded
 
 DEFAULT_BLOCK_SIZE = 512
-# Wide enough to keep two cores at their product, for which 300 are too few; on other
+# Wide enough to keep two cores at their product, for which 300 are too few; but of few
+# rows, where the tiles on the diagonal hold every pair twice, a smaller share. On other
 # devices a tile must be worth starting a kernel for.
 _SEARCHED_TILE = 1000
+_SMALL_TILE = 304
+_TILES_A_SIDE = 8
 _SEARCHED_TILE_ELSEWHERE = 2048
 # Below every cosine, and finite: infinities would turn into NaN under subtraction.
 MASKED = -4.0
@@ -67,8 +70,9 @@ def even_block_size(block_size: int | None, rows: int) -> int:
     """
     if block_size is not None or rows == 0:
         return fit_block_size(block_size, rows)
-    on_cpu = jax.default_backend() == "cpu"
-    side = _SEARCHED_TILE if on_cpu else _SEARCHED_TILE_ELSEWHERE
+    side = _SEARCHED_TILE_ELSEWHERE
+    if jax.default_backend() == "cpu":
+        side = min(max(rows // _TILES_A_SIDE, _SMALL_TILE), _SEARCHED_TILE)
     blocks = max(1, round(rows / side))
     # Rows of whole vectors.
     return min(rows, -(-rows // (16 * blocks)) * 16)
