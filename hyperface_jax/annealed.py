@@ -26,10 +26,11 @@ since they push in different directions: :math:`κ_i` adds the largest share tha
 neighbour has in :math:`w_i` to twice the largest eigenvalue of the second moment of all
 rows (neighbours are a sample of them, and twice, since both ends of a pair move when
 all rows move along that axis). So each row takes a Newton-like step of its own, and one
-step length suits every ``n``, ``d`` and ``α``, 0 included. Momentum :math:`μ` does
-the rest: this is the heavy ball (Polyak, 1964), stable up to steps of :math:`2 (1 + μ)`
-over the curvature. No row moves by more than :math:`τ / \sqrt{κ_i}` at once, which
-changes its exponents by about one: beyond that the curvature is not known.
+step length suits every ``n``, ``d`` and ``α`` tried, 0 included. Momentum :math:`μ`
+does the rest: this is the heavy ball (Polyak, 1964), stable up to steps of
+:math:`2 (1 + μ)` over the curvature. No row moves by more than
+:math:`τ / \sqrt{κ_i}` at once, which changes its exponents by about one: beyond that
+the curvature is not known.
 
 The best arrangement is found only if the descent settles at the temperatures where
 order sets in, so :math:`τ` falls as slowly as the number of iterations permits; but

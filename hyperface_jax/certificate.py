@@ -2,7 +2,8 @@
 
 The descent and its searches work in float32. A promise, such as that no reference
 comes nearer to an enrolled person than some cosine, is checked on the embeddings as
-they are written, by other code and exactly.
+they are written: the float32 search names every pair that could break it, given the
+bound on its rounding, and double precision decides.
 """
 
 from typing import Any, NamedTuple

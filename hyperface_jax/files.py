@@ -14,6 +14,12 @@ from hyperface_jax.commands import InputError
 PathLike = str | os.PathLike[str]
 
 
+def is_same(first: PathLike, second: PathLike) -> bool:
+    """Whether two paths lead to one file; no when either leads to none."""
+    paths = (first, second)
+    return all(map(os.path.exists, paths)) and os.path.samefile(*paths)
+
+
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path beside ``path`` to write to; renames it into place at the end.

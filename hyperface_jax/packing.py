@@ -25,7 +25,7 @@ from hyperface_jax import (
     sharded,
 )
 from hyperface_jax.commands import InputError
-from hyperface_jax.packing_config import PackingConfig
+from hyperface_jax.packing_config import SOLVER_VERSION, PackingConfig
 from hyperface_jax.problem import Problem, keep_away, nearest_reference
 
 _SOLVERS = {
@@ -57,7 +57,8 @@ class PackingResult(NamedTuple):
       enrolled_cosine: the largest cosine of a reference to an enrolled embedding; -1
         without any. Beyond ``config.max_enrolled_cosine`` the constraint is not met.
       history: arrays ``[iterations]`` of ``objective``, ``max_cosine``,
-        ``mean_nearest_cosine`` and ``regularization``, each before its iteration.
+        ``mean_nearest_cosine`` and ``regularization``, each before its iteration; the
+        last is not followed, and missing, when its weight is 0.
       duplicates: how many rows of ``initial`` equalled another and were nudged.
       stopped: why the descent stopped, in a sentence: optimal, converged, finished,
         or out of time.
@@ -112,8 +113,8 @@ def pack_embeddings(
       on_progress: called with the number of iterations done and the terms of the
         objective, a few times a second.
       checkpoint_path: a file to keep the state in, written when interrupted and every
-        ``checkpoint_seconds``; the same call finds it and goes on, to the same bits.
-        The caller removes it once the result is safe.
+        ``checkpoint_seconds``; the same call finds it and goes on, to the same bits
+        on as many devices. The caller removes it once the result is safe.
       checkpoint_seconds: seconds between checkpoints.
       num_devices: over how many devices to spread the rows, those of all processes
         together; each holds ``1 / num_devices`` of them. Changes the result by
@@ -170,7 +171,8 @@ def _pack(
     x, duplicates = separate(sharded.put(initial), problem)
     checkpoints = None
     if checkpoint_path is not None:
-        identity = checkpoint.fingerprint(dataclasses.asdict(config), initial, *others)
+        settings = {**dataclasses.asdict(config), "solver": SOLVER_VERSION}
+        identity = checkpoint.fingerprint(settings, initial, *others)
         checkpoints = descent.Checkpoints(checkpoint_path, identity, checkpoint_seconds)
     solver = _SOLVERS[config.method]
     init = sharded.jit(
@@ -204,8 +206,9 @@ def _surrounding(initial: np.ndarray, array: Any, name: str) -> np.ndarray:
 def _least_objective(
     initial: np.ndarray, fixed: np.ndarray, config: PackingConfig
 ) -> float:
-    """A bound on the objective, proven where all references move."""
-    if config.reduction != "min" or len(fixed):
+    """A bound on the objective, proven where all references move and are looked at."""
+    in_batches = config.method == "algorithm2" and config.batch_size < len(initial)
+    if config.reduction != "min" or len(fixed) or in_batches:
         return -math.inf
     return bounds.max_cosine_bound(*initial.shape) - 1
 
@@ -239,6 +242,10 @@ def _result(
         reduction=config.reduction,
         block_size=config.block_size,
     )
+    history = dict(zip(objective.Terms._fields, found.history.T, strict=True))
+    if config.regularization_weight == 0:
+        # One row stood in for the gallery: not what the name says.
+        del history["regularization"]
     n, d = embeddings.shape
     bound = bounds.max_cosine_bound(n + min(len(fixed), 1), d)
     return PackingResult(
@@ -249,7 +256,7 @@ def _result(
         nearest_cosine=nearest_cosine,
         gallery_cosine=gallery_cosine,
         enrolled_cosine=enrolled_cosine,
-        history=dict(zip(objective.Terms._fields, found.history.T, strict=True)),
+        history=history,
         duplicates=0,
         stopped=found.stopped,
         seconds=found.seconds,

@@ -17,6 +17,10 @@ _FEWEST_ANNEALED, _MOST_ANNEALED = 150, 5000
 _DEFAULT_LEARNING_RATE = {"annealed": 2.0, "algorithm1": 0.01, "algorithm2": 0.01}
 _DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
 
+# Raised with every change of what the solvers compute: a checkpoint or a result of
+# other mathematics is not taken for one of these.
+SOLVER_VERSION = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class PackingConfig:
@@ -47,10 +51,10 @@ class PackingConfig:
         ``"mean_nearest"`` the mean distance to the nearest other.
       max_enrolled_cosine: how near a reference may come to an enrolled embedding, in
         (-1, 1); has no effect without enrolled embeddings.
-      block_size: side of the tiles of cosines in memory, at least 1; None takes what suits the
-        device;
-        more than there are rows means one tile.
-      seed: of algorithm2's batches, and of the nudges that separate equal rows; nothing
+      block_size: side of the tiles of cosines in memory, at least 1; None takes what
+        suits the device; more than there are rows means one tile.
+      seed: of algorithm2's batches, of the nudges that separate equal rows, and of how
+        a reference that equals an enrolled embedding is turned away from it; nothing
         else is random.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hyperface_jax import objective
+from hyperface_jax import bounds, objective
 from hyperface_jax.packing import PackingResult
 from hyperface_jax.packing_config import PackingConfig
 
@@ -83,6 +83,22 @@ def _settings(config: PackingConfig) -> dict[str, Any]:
         tolerance=config.least_gain,
     )
     return dataclasses.asdict(filled)
+
+
+def separation_of(embeddings: np.ndarray, block_size: int | None) -> dict[str, Any]:
+    """Largest cosine among all rows ``[n, d]`` of a set that grew, and its bound."""
+    terms, _, _ = objective.measure(
+        embeddings,
+        None,
+        regularization_weight=0.0,
+        reduction="min",
+        block_size=block_size,
+    )
+    return {
+        "num_identities": len(embeddings),
+        "max_cosine": terms.max_cosine,
+        "bound": bounds.max_cosine_bound(*embeddings.shape),
+    }
 
 
 def _thinned(history: dict[str, np.ndarray]) -> dict[str, list[float]]:

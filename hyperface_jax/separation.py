@@ -1,7 +1,8 @@
 r"""How far apart identities are, and how tight each one is.
 
-The inter-class and intra-class statistics of Mankame et al. (equations 2 and 3, Table
-1), beside the theoretical bound.
+The inter-class and intra-class statistics of the embedding-extraction study that
+follows HyperFace (Mankame et al., equations 2 and 3, Table 1), beside the theoretical
+bound.
 """
 
 from typing import Any, NamedTuple
@@ -59,9 +60,9 @@ def separation_statistics(
 ) -> Separation:
     r"""Measures the separation of identities.
 
-    Equation 3 of the paper takes the angle between an embedding and the *mean* of its
-    identity as ``arccos(z · z̄)``, which is an angle only when the mean is divided by
-    its length; that is the default here, and ``unit_centres=False`` is the letter of
+    Equation 3 of Mankame et al. takes the angle between an embedding and the *mean* of
+    its identity as ``arccos(z · z̄)``, which is an angle only when the mean is divided
+    by its length; that is the default here, and ``unit_centres=False`` is the letter of
     the equation. The mean distance over pairs needs no pairs: with unit centres
     :math:`c_i`, :math:`\sum_{i ≠ j} c_i · c_j = |\sum_i c_i|^2 - n`.
 

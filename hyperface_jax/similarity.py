@@ -1,11 +1,10 @@
 """Nearest neighbours by cosine, exactly, in blocks.
 
 Nothing here ever holds an ``n × n`` array: memory is a few tiles of
-``block_size × block_size`` cosines beside the rows themselves. Searching a tile takes a
-few passes over it, cheap beside its product while it is still in a core's cache.
-Products are taken at float32 precision on every device (``Precision.HIGHEST``; a GPU
-would otherwise round its inputs to 10 bits of mantissa). Equal cosines go to the lowest
-row, as in ``numpy.argmax``.
+``block_size × block_size`` cosines beside the rows themselves. Products are taken at
+float32 precision on every device (``Precision.HIGHEST``; a GPU would otherwise round
+its inputs to 10 bits of mantissa). Equal cosines go to the lowest row, as in
+``numpy.argmax``.
 """
 
 import functools
@@ -99,8 +98,8 @@ def nearest(
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find, such as itself.
-      block_size: side of the tiles of cosines; None takes what suits the device, about
-        300 on a CPU.
+      block_size: side of the tiles of cosines; None takes what suits the device, up to
+        1000 on a CPU.
       screening: compare in bfloat16 first and in float32 where that leaves a doubt,
         see :mod:`hyperface_jax.screening`. The rows are the same; the runner-up may be
         overestimated. Has no effect over many devices.
@@ -141,8 +140,8 @@ def nearest_other(
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.
-      block_size: side of the tiles of cosines; None takes what suits the device, about
-        300 on a CPU.
+      block_size: side of the tiles of cosines; None takes what suits the device, up to
+        1000 on a CPU.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.

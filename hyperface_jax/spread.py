@@ -8,7 +8,8 @@ references may come depends on which images are meant:
 - *worst case*: all images within the angle, whatever their direction;
 - *typical*: images an angle :math:`σ` off in random directions, all but a share of the
   pairs, the false match rate. In hundreds of dimensions random directions are nearly
-  orthogonal, so this allows far more identities, and is what a verifier sees.
+  orthogonal, so this allows far more identities. It is an optimistic model: pose and
+  light change images of all people in the same few directions.
 """
 
 import math

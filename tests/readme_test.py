@@ -1,6 +1,7 @@
 """What README.md and WORKSPACE.md say can be done as written."""
 
 import importlib
+import json
 import pathlib
 import re
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import pytest
 from PIL import Image
 
+from hyperface_jax.files import sha256_of
 from tests.console_scripts import SCRIPTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "WORKSPACE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PRETRAINED = ROOT / "bridges" / "pretrained"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -69,3 +72,19 @@ def test_the_example_runs_as_written(tmp_path):
     largest, bound = map(float, re.findall(r"-?\d\.\d+", result.stdout))
     assert bound <= largest < 1
     assert Image.open(tmp_path / "identities.png").size == (8 * 64, 64)
+
+
+def test_cards_workspace_and_records_are_of_the_weights_that_ship():
+    workspace = (ROOT / "WORKSPACE.md").read_text()
+    for weights in PRETRAINED.glob("*/model.safetensors"):
+        digest = sha256_of(weights)
+        assert (
+            digest in workspace and digest in (weights.parent / "README.md").read_text()
+        )
+    record = json.loads(max(RESULTS.glob("generation_quality_*.json")).read_text())
+    for role, name in (
+        ("generator", "latent_diffusion"),
+        ("recogniser", "recogniser_f"),
+    ):
+        expected = sha256_of(PRETRAINED / name / "model.safetensors")
+        assert record["models"][role]["sha256"] == expected

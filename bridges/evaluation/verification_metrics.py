@@ -39,8 +39,9 @@ def evaluate_verification(
       JSON-ready: ``accuracy`` (mean over folds) and ``accuracy_std`` (ddof = 0) as
       fractions, ``fold_accuracies``, ``threshold`` (mean over folds, a cosine) and
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
-      ``eer``, ``tar_at_far`` by rate, ``num_pairs``, ``num_same``, ``num_folds``,
-      ``cosine`` (mean and std of both kinds of pairs) and, given groups, ``groups`` as
+      ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``num_pairs``,
+      ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs) and,
+      given groups, ``groups`` as
       :func:`group_rates` returns them, each at the thresholds of all.
 
     Raises:
@@ -192,14 +193,16 @@ def equal_error_rate(scores: np.ndarray, same: np.ndarray) -> float:
 
 def true_accept_rate(
     scores: np.ndarray, same: np.ndarray, false_accept_rate: float
-) -> float:
+) -> float | None:
     """Fraction of friends accepted when at most this fraction of strangers is.
 
-    With fewer strangers than ``1 / false_accept_rate`` none may be accepted.
+    None with fewer strangers than ``1 / false_accept_rate``: they can't tell the rate.
     """
     strangers = np.sort(scores[~same])[::-1]
     # The margin keeps 0.01 * 300 from being 2.9999999.
     allowed = int(false_accept_rate * len(strangers) + 1e-9)
+    if allowed == 0 < false_accept_rate:
+        return None
     if allowed >= len(strangers):
         return 1.0
     return float((scores[same] > strangers[allowed]).mean())

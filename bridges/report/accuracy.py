@@ -101,8 +101,9 @@ def _details_table(
     head += tuple(f"TAR at FAR {rate}" for rate in _RATES.values())
     return (
         "<p class='lead'>The recogniser trained on the packed identities, in detail: "
-        "equal error rate, area under the ROC curve, and the true accepts at three "
-        f"rates of false accepts.</p>{elements.table(head, rows, 'details')}"
+        "equal error rate, area under the ROC curve, and the true accepts at those "
+        "rates of false accepts that the number of pairs can tell.</p>"
+        f"{elements.table(head, rows, 'details')}"
     )
 
 

@@ -257,7 +257,7 @@ def _record(
         # JSON has no word for infinity.
         "bound": found.bound if math.isfinite(found.bound) else None,
         "bound_source": found.bound_source,
-        "more_were_not_tried": found.identities == FLAGS.max_identities < found.bound,
+        "more_were_not_tried": FLAGS.max_identities <= found.identities < found.bound,
         "mean_gallery_cosine": float(np.mean(found.gallery_cosine)),
         "min_gallery_cosine": float(np.min(found.gallery_cosine)),
         "trials": [{"packed": n, "kept": k} for n, k in found.trials.items()],

@@ -28,8 +28,8 @@ from hyperface_jax.embedding_file import (
     save_embeddings,
 )
 from hyperface_jax.packing import PackingResult, pack_embeddings
-from hyperface_jax.packing_config import PackingConfig
-from hyperface_jax.record import packing_record
+from hyperface_jax.packing_config import SOLVER_VERSION, PackingConfig
+from hyperface_jax.record import packing_record, separation_of
 from hyperface_jax.similarity import nearest
 
 FLAGS = flags.FlagValues()
@@ -114,7 +114,7 @@ def main() -> None:
             raise InputError(f"{folder}: is a file, expected a folder for --output")
     for name in ("gallery", "initial", *_SURROUNDINGS):
         path = FLAGS[name].value
-        if path and os.path.exists(path) and _same_file(path, FLAGS.output):
+        if path and files.is_same(path, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
     with device_flags.in_use(FLAGS):
         _pack(config)
@@ -202,6 +202,8 @@ def _save(
             num_fixed=len(embeddings) - len(result.embeddings),
             block_size=FLAGS.block_size,
         )
+    if fixed is not None:
+        record["all"] = separation_of(embeddings, FLAGS.block_size)
     if not processes.is_main_process():
         return record
     save_embeddings(
@@ -221,6 +223,13 @@ def _save(
         f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
         f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
     )
+    if fixed is not None:
+        found = record["all"]
+        print(
+            f"  of them new: {len(result.embeddings)}, which these figures are of; "
+            f"among all: max cosine {found['max_cosine']:.4f} (bound "
+            f"{found['bound']:.4f})"
+        )
     if enrolled is not None:
         found = record["enrolled"]
         print(
@@ -270,7 +279,7 @@ def _check_enrolled(record: dict[str, Any]) -> None:
 
 def _fingerprint() -> dict[str, Any]:
     """What the output depends on: the settings and the content of the input files."""
-    depends = settings_of(FLAGS)
+    depends = {**settings_of(FLAGS), "solver": SOLVER_VERSION}
     for name in ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES):
         depends.pop(name)
     for name in ("gallery", "initial", *_SURROUNDINGS):
@@ -297,10 +306,6 @@ def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:
                 "--overwrite"
             )
     return record
-
-
-def _same_file(first: str, second: str) -> bool:
-    return os.path.exists(second) and os.path.samefile(first, second)
 
 
 def run() -> None:

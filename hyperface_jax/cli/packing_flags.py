@@ -91,7 +91,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "block_size",
         _DEFAULTS.block_size,
-        "Side of the tiles of cosines in memory; by default 512.",
+        "Side of the tiles of cosines in memory; by default what suits the device.",
         flag_values=values,
     )
     flags.DEFINE_integer(

@@ -31,7 +31,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("output", None, "File to write (.npz).", flag_values=FLAGS)
 flags.DEFINE_integer("k", 5, "How many neighbours a query.", flag_values=FLAGS)
 flags.DEFINE_integer(
-    "block_size", None, "Rows compared at once; by default 512.", flag_values=FLAGS
+    "block_size", None, "Rows compared at once; by default 4096.", flag_values=FLAGS
 )
 device_flags.define(FLAGS)
 
@@ -40,6 +40,9 @@ def main() -> None:
     for name in ("index", "queries", "output"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required; see --help")
+    for name in ("index", "queries"):
+        if files.is_same(FLAGS[name].value, FLAGS.output):
+            raise InputError(f"--output is --{name}, which must stay; name another")
     with device_flags.in_use(FLAGS):
         _search()
 

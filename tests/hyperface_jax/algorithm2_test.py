@@ -73,3 +73,10 @@ def test_it_spreads_and_depends_on_the_seed():
     assert found.objective < float(found.history["objective"][0])
     other = pack_embeddings(INITIAL, GALLERY, dataclasses.replace(config, seed=1))
     assert (other.embeddings != found.embeddings).any()
+
+
+def test_a_batch_that_is_far_apart_proves_nothing():
+    """Two of 200 points in three dimensions are nearly always below the bound."""
+    rows = packing_oracles.random_rows(200, 3)
+    config = PackingConfig(method="algorithm2", num_iterations=5, batch_size=2)
+    assert pack_embeddings(rows, rows, config).stopped.startswith("finished")

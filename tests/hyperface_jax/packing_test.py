@@ -31,6 +31,7 @@ def test_annealed_reaches_proven_optima(n, d, cosine):
     assert result.max_cosine == pytest.approx(cosine, abs=1e-4)
     assert result.max_cosine >= result.bound - 1e-6
     assert result.gap == result.max_cosine - result.bound
+    assert "regularization" not in result.history, "there is no gallery"
 
 
 @pytest.mark.parametrize("method", ["annealed", "algorithm1"])

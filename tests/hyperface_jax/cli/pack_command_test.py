@@ -115,6 +115,11 @@ def test_a_set_grows_without_moving(call, gallery, tmp_path):
     np.testing.assert_array_equal(after.embeddings[:6], before.embeddings)
     assert after.names[:6].tolist() == before.names.tolist()
     assert after.labels.tolist() == list(range(10))
+    # All are told of, beside the new ones.
+    cosines = after.embeddings @ after.embeddings.T - 2 * np.eye(10)
+    everyone = after.metadata["packing"]["all"]
+    assert everyone["num_identities"] == 10
+    assert everyone["max_cosine"] == pytest.approx(cosines.max(), abs=1e-6)
     # The new ones start at the people whom the first set left.
     assert len({name for name in after.names}) == 10
 
@@ -275,6 +280,14 @@ def test_search_finds_the_nearest_rows(call, gallery, tmp_path, unit_rows):
         dense = unit_rows[3:6] @ unit_rows.T
         expected = -np.sort(-dense, axis=1)[:, :4]
         np.testing.assert_allclose(found["cosines"], expected, atol=1e-6)
+
+
+def test_search_does_not_write_over_what_it_reads(call, gallery):
+    before = gallery.read_bytes()
+    code, _, error = call(search, index=gallery, queries=gallery, output=gallery)
+    assert code == 2
+    assert "--output is --index" in error
+    assert gallery.read_bytes() == before
 
 
 def test_search_refuses_embeddings_of_another_model(call, gallery, tmp_path, unit_rows):
