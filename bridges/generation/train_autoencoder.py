@@ -1,9 +1,9 @@
 """Trains the face autoencoder on an image dataset.
 
-The first phase trains all of it and needs nothing but images. Once a diffusion model
-lives in the latents, --phase=decoder improves the decoder alone, with a recogniser's
-features as a further judge; latents stay as they are. A killed run goes on where it
-was.
+The first phase trains all of it and needs nothing but images; it can start from a
+trained autoencoder, also to give it more latent channels. Once a diffusion model lives
+in the latents, --phase=decoder improves the decoder alone; latents stay as they are.
+A recogniser's features can be a further judge. A killed run goes on where it was.
 
 Example:
   python -m bridges.generation.train_autoencoder --dataset=faces --output=autoencoder \\
@@ -48,6 +48,7 @@ from bridges.generation.timed_training import (
     train_for,
 )
 from bridges.generation.training_images import TrainingImages, load_training_images
+from bridges.generation.widening import widen_autoencoder
 from hyperface_jax import InputError
 from hyperface_jax.commands import provenance, require_flags, run_command
 
@@ -91,6 +92,7 @@ def train_autoencoder(
     config: AutoencoderTrainingConfig,
     *,
     shape: AutoencoderConfig | None = None,
+    latent_channels: int | None = None,
     autoencoder: str | None = None,
     recogniser: str | None = None,
 ) -> None:
@@ -100,24 +102,24 @@ def train_autoencoder(
       dataset: an image dataset folder with identities.
       output: a folder for the checkpoint and then the model.
       config: the settings.
-      shape: the autoencoder's shape in the full phase.
-      autoencoder: in the decoder phase, the folder of the trained autoencoder.
-      recogniser: in the decoder phase, the recogniser whose features judge.
+      shape: the shape of a new autoencoder.
+      latent_channels: replaces the number of latent channels; a trained autoencoder
+        can gain some.
+      autoencoder: folder of a trained autoencoder to start from; the decoder phase
+        needs it.
+      recogniser: its features judge too; the decoder phase needs it.
 
     Raises:
-      InputError: an unreadable dataset, or a phase without what it needs.
+      InputError: an unreadable dataset, a phase without what it needs, or fewer
+        latent channels than the trained autoencoder has.
     """
     if is_complete(output):
         logging.info("%s is trained already", output)
         return
-    decoder_phase = config.phase == "decoder"
     for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
-        if decoder_phase != (value is not None):
-            verb = "needs" if decoder_phase else "doesn't take"
-            raise InputError(f"the {config.phase} phase {verb} --{name}")
-    shape = shape or AutoencoderConfig()
-    if decoder_phase:
-        shape = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
+        if config.phase == "decoder" and value is None:
+            raise InputError(f"the decoder phase needs --{name}")
+    shape = _final_shape(shape, latent_channels, config.phase, autoencoder)
     images = load_training_images(dataset, shape.image_size)
     arguments = (images, output, config, shape, autoencoder, recogniser)
     run_workers(_train, arguments, config.num_processes)
@@ -151,7 +153,7 @@ def _train(
     )
     if workers.rank != 0:
         return
-    if distance is None:
+    if config.phase == "full":
         _standardise(model, images.images)
     description = {
         "kind": KIND,
@@ -161,21 +163,47 @@ def _train(
     save_model(output, model, description)
 
 
+def _final_shape(
+    shape: AutoencoderConfig | None,
+    latent_channels: int | None,
+    phase: str,
+    autoencoder: str | None,
+) -> AutoencoderConfig:
+    """The shape to train; a trained autoencoder can only gain latent channels."""
+    if autoencoder is not None:
+        shape = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
+    shape = shape or AutoencoderConfig()
+    if latent_channels in (None, shape.latent_channels):
+        return shape
+    if autoencoder is not None and latent_channels < shape.latent_channels:
+        raise InputError(
+            f"{autoencoder}: has {shape.latent_channels} latent channels, which can't "
+            f"become {latent_channels}; give more, or train a new one"
+        )
+    if phase == "decoder":
+        raise InputError("the decoder phase can't change --latent_channels")
+    return dataclasses.replace(shape, latent_channels=latent_channels)
+
+
 def _initial_model(
     images: TrainingImages, shape: AutoencoderConfig, autoencoder: str | None
 ) -> FaceAutoencoder:
-    """The trained autoencoder of a folder, or one that codes patches linearly."""
+    """A trained autoencoder, widened if need be, or one that codes patches linearly."""
     model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
-    if autoencoder is not None:
-        load_weights(autoencoder, model)
-    else:
-        spread = images.images[:: max(1, len(images.images) // 4096)]
+    spread = images.images[:: max(1, len(images.images) // 4096)]
+    if autoencoder is None:
         model.start_from_principal_components(to_unit_range(spread))
+        return model
+    trained = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
+    narrow = FaceAutoencoder(trained) if trained != shape else model
+    load_weights(autoencoder, narrow)
+    if narrow is not model:
+        widen_autoencoder(narrow, model, to_unit_range(spread))
     return model
 
 
 class _Training:
-    """The steps of one process; with a feature distance, of the decoder alone."""
+    """The steps of one process."""
 
     def __init__(
         self,
@@ -190,7 +218,10 @@ class _Training:
         self._config = config
         self._model = model
         self._distance = distance
-        trained = model.decoder_parameters() if distance else model.parameters()
+        self._decoder_alone = config.phase == "decoder"
+        trained = (
+            model.decoder_parameters() if self._decoder_alone else model.parameters()
+        )
         self.optimizer = torch.optim.AdamW(
             trained, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
         )
@@ -213,7 +244,7 @@ class _Training:
     def _losses(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         config = self._config
         losses = {}
-        if self._distance is None:
+        if not self._decoder_alone:
             latents = self._model.distribution(images)
             dimensions = latent_dimensions(self._model.config)
             losses["kl"] = config.kl_weight * latents.kl().mean() / dimensions
@@ -223,6 +254,7 @@ class _Training:
                 latents = self._model.encode(images)
             strength = config.latent_noise * torch.rand(len(latents), 1, 1, 1)
             decoded = self._model.decode(latents + strength * torch.randn_like(latents))
+        if self._distance is not None:
             distance = self._distance(decoded, images)
             losses["features"] = config.feature_weight * distance
         return losses | reconstruction_losses(
@@ -259,17 +291,24 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("dataset", None, "image dataset folder", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "folder of the result", flag_values=FLAGS)
 flags.DEFINE_string(
-    "autoencoder", None, "trained autoencoder (decoder phase)", flag_values=FLAGS
+    "autoencoder", None, "trained autoencoder to start from", flag_values=FLAGS
 )
 flags.DEFINE_string(
-    "recogniser", None, "judge of features (decoder phase)", flag_values=FLAGS
+    "recogniser", None, "recogniser whose features judge too", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "latent_channels",
+    None,
+    "number of latent channels; a trained autoencoder can gain some",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
 define_config_flags(
     AutoencoderTrainingConfig(),
     {
         **training_config.DESCRIPTIONS,
         "phase": "what to train",
-        "feature_weight": "weight of the recogniser's features (decoder phase)",
+        "feature_weight": "weight of the recogniser's features",
     },
     FLAGS,
     choices={"phase": PHASES},
@@ -284,6 +323,7 @@ def main() -> None:
         FLAGS.dataset,
         FLAGS.output,
         config_from_flags(AutoencoderTrainingConfig(), FLAGS),
+        latent_channels=FLAGS.latent_channels,
         autoencoder=FLAGS.autoencoder,
         recogniser=FLAGS.recogniser,
     )

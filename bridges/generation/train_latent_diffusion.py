@@ -45,6 +45,7 @@ from bridges.generation.timed_training import (
     optimizer_step,
     train_for,
 )
+from bridges.generation.widening import copy_into_wider
 from hyperface_jax import InputError
 from hyperface_jax.commands import provenance, require_flags, run_command
 
@@ -87,11 +88,12 @@ def train_latent_diffusion(
       config: the settings.
       shape: the denoiser's shape; sizes of latents and embeddings in it are replaced by
         those of the autoencoder and the recogniser.
-      initial: folder of a trained denoiser to start from instead of random weights.
+      initial: folder of a trained denoiser to start from instead of random weights;
+        its latents may be narrower ones, see :mod:`bridges.generation.widening`.
 
     Raises:
       InputError: a dataset or a model that can't be read, or an initial denoiser of
-        other latents or conditions.
+        other conditions or wider latents.
     """
     if is_complete(output):
         logging.info("%s is trained already", output)
@@ -106,7 +108,7 @@ def train_latent_diffusion(
         embedding_size=cache.embeddings.shape[1],
     )
     if initial is not None:
-        shape = DiffusionConfig(**_check_initial(initial, cache)["config"])
+        shape = _widened_shape(initial, shape, cache)
     arguments = (cache, output, config, shape, initial)
     run_workers(_train, arguments, config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
@@ -124,7 +126,10 @@ def _train(
     torch.manual_seed(config.seed)
     denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
     if initial is not None:
-        load_weights(initial, denoiser)
+        trained = DiffusionConfig(**read_description(initial, KIND)["config"])
+        narrow = IdentityDenoiser(trained)
+        load_weights(initial, narrow)
+        copy_into_wider(narrow, denoiser)
     torch.manual_seed(config.seed + 1 + workers.rank)
     training = _Training(workers, cache, config, denoiser)
     record = train_for(
@@ -219,24 +224,30 @@ class _Training:
         return latents, conditions * kept
 
 
-def _check_initial(folder: str, cache: LatentCache) -> dict[str, Any]:
-    """The description of the denoiser in ``folder``, which has to fit the data."""
-    description = read_description(folder, KIND)
-    for what, found, needed in (
-        (
-            "latents of another autoencoder",
-            description["autoencoder_latents"],
-            cache.models["autoencoder_latents"],
-        ),
-        (
-            "embeddings of another recogniser",
-            description["recogniser"]["sha256"],
-            cache.recogniser["sha256"],
-        ),
-    ):
-        if found != needed:
-            raise InputError(f"{folder}: was trained on {what} than given here")
-    return description
+def _widened_shape(
+    initial: str, shape: DiffusionConfig, cache: LatentCache
+) -> DiffusionConfig:
+    """The shape of the denoiser in ``initial``, with the latents that are given."""
+    description = read_description(initial, KIND)
+    if description["recogniser"]["sha256"] != cache.recogniser["sha256"]:
+        raise InputError(
+            f"{initial}: was trained on embeddings of another recogniser than given"
+        )
+    trained = DiffusionConfig(**description["config"])
+    final = dataclasses.replace(trained, latent_channels=shape.latent_channels)
+    if final.latent_size != shape.latent_size:
+        raise InputError(
+            f"{initial}: was trained on latents {trained.latent_size} wide, the "
+            f"autoencoder's are {shape.latent_size}"
+        )
+    if trained.latent_channels > final.latent_channels:
+        raise InputError(
+            f"{initial}: was trained on latents of {trained.latent_channels} channels, "
+            f"the autoencoder's have {final.latent_channels}; give at least as many"
+        )
+    if description["autoencoder_latents"] != cache.models["autoencoder_latents"]:
+        logging.warning("%s: was trained on the latents of another model", initial)
+    return final
 
 
 def _held_out_loss(

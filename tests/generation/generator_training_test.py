@@ -229,10 +229,52 @@ def test_phases_need_what_they_need(world, tmp_path):
     config = AutoencoderTrainingConfig(phase="decoder")
     with pytest.raises(InputError, match="needs --autoencoder"):
         train_autoencoder(str(world / "faces"), str(tmp_path), config)
-    with pytest.raises(InputError, match="doesn't take --recogniser"):
+    with pytest.raises(InputError, match="can't change --latent_channels"):
         train_autoencoder(
             str(world / "faces"),
             str(tmp_path),
+            config,
+            latent_channels=6,
+            autoencoder=str(world / "autoencoder"),
+            recogniser=str(world / "recogniser"),
+        )
+
+
+def test_a_trained_pair_gains_latent_channels(world, tmp_path):
+    train_autoencoder(
+        str(world / "faces"),
+        str(tmp_path / "wider"),
+        AutoencoderTrainingConfig(minutes=ONE_SECOND),
+        latent_channels=6,
+        autoencoder=str(world / "autoencoder"),
+    )
+    assert load_autoencoder(tmp_path / "wider").config.latent_channels == 6
+    train_latent_diffusion(
+        str(world / "faces"),
+        str(tmp_path / "wider"),
+        str(world / "recogniser"),
+        str(tmp_path / "denoiser"),
+        DiffusionTrainingConfig(minutes=ONE_SECOND, num_processes=1, batch_size=8),
+        initial=str(world / "diffusion"),
+    )
+    export_generator(tmp_path / "wider", tmp_path / "denoiser", tmp_path / "generator")
+    rows = tiny_models.unit_rows(2)
+    images = load_generator(tmp_path / "generator").generate(rows, [0, 1], steps=2)
+    assert images.shape == (2, 16, 16, 3)
+    with pytest.raises(InputError, match="can't become 4"):
+        train_autoencoder(
+            str(world / "faces"),
+            str(tmp_path / "narrower"),
             AutoencoderTrainingConfig(),
-            recogniser="recogniser_f",
+            latent_channels=4,
+            autoencoder=str(tmp_path / "wider"),
+        )
+    with pytest.raises(InputError, match="of 6 channels"):
+        train_latent_diffusion(
+            str(world / "faces"),
+            str(world / "autoencoder"),
+            str(world / "recogniser"),
+            str(tmp_path / "narrower"),
+            DiffusionTrainingConfig(num_processes=1),
+            initial=str(tmp_path / "denoiser"),
         )
