@@ -9,11 +9,13 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from hyperface_jax import hypersphere, objective, ring, schedule, tracking
 from hyperface_jax.problem import (
     Problem,
+    closest_references,
     keep_away,
     nearest_reference,
     references_at,
@@ -64,18 +66,25 @@ def step(
     del moment
     x, block_size, gallery = state.embeddings, config.block_size, problem.gallery
     known = tracking.refresh(state.known, x, gallery, block_size=block_size)
-    _, nearest = nearest_reference(x, problem.fixed, block_size=block_size)
+    pull = ring.take(gallery, known.row)
+    fixed = problem.fixed
+    if config.reduction == "min":
+        # A single pair decides, so it alone is identified.
+        cosine, row, others = closest_references(x, fixed, block_size=block_size)
+    else:
+        cosine, others = nearest_reference(x, fixed, block_size=block_size)
+        row = None
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
         x = hypersphere.normalize_rows(x)
         terms = objective.terms_of_pairs(
-            x,
-            references_at(x, problem.fixed, nearest),
-            ring.take(gallery, known.row),
+            x if row is None else ring.take(x, row),
+            references_at(x, fixed, others),
+            jnp.sum(x * pull, axis=1),
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )
-        return terms.objective, terms
+        return terms.objective, terms._replace(mean_nearest_cosine=jnp.mean(cosine))
 
     gradient, terms = jax.grad(loss, has_aux=True)(x)
     updates, opt_state = _optimizer(config).update(gradient, state.opt_state, x)

@@ -9,6 +9,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from hyperface_jax import hypersphere, objective, ring, schedule, tracking
@@ -69,6 +70,7 @@ def step(
     rows = jax.random.choice(key, len(everything), (size,), replace=False)
     x, opt_state, known = jax.tree.map(lambda a: ring.take(a, rows), state)
     known = tracking.refresh(known, x, problem.gallery, block_size=config.block_size)
+    pull = ring.take(problem.gallery, known.row)
     within = config.batch_distances == "batch"
     if within:
         _, nearest = nearest_reference(x, fixed, block_size=config.block_size)
@@ -83,7 +85,7 @@ def step(
         terms = objective.terms_of_pairs(
             x,
             references_at(pool, fixed, nearest),
-            ring.take(problem.gallery, known.row),
+            jnp.sum(x * pull, axis=1),
             regularization_weight=config.regularization_weight,
             reduction=config.reduction,
         )

@@ -51,9 +51,9 @@ def combine(
 
 
 def terms_of_pairs(
-    x: jax.Array,
+    rows: jax.Array,
     others: jax.Array,
-    gallery: jax.Array,
+    gallery_cosine: jax.Array,
     *,
     regularization_weight: float,
     reduction: str,
@@ -66,20 +66,20 @@ def terms_of_pairs(
     is the gradient of one of them.
 
     Args:
-      x: ``[n, d]``, unit rows.
-      others: ``[n, d]``, the nearest other reference of each.
-      gallery: ``[n, d]``, the nearest gallery row of each.
+      rows: ``[p, d]``, unit rows: all references, or for ``min`` at least one of the
+        closest pair.
+      others: ``[p, d]``, the nearest other reference of each.
+      gallery_cosine: ``[n]``, of all references to their nearest gallery rows.
       regularization_weight: ``α``, at least 0.
       reduction: ``"min"`` or ``"mean_nearest"``.
     """
     # A maximum shares its gradient between ties: both ends of the closest pair tie,
     # but as the pair is the same the gradient is, too.
-    cosine = jnp.sum(x * others, axis=1)
-    distance = 1 - jnp.sum(x * gallery, axis=1)
+    cosine = jnp.sum(rows * others, axis=1)
     return combine(
         jnp.max(cosine),
         jnp.mean(cosine),
-        jnp.mean(distance),
+        jnp.mean(1 - gallery_cosine),
         regularization_weight=regularization_weight,
         reduction=reduction,
     )
@@ -112,7 +112,7 @@ def packing_objective(
     return terms_of_pairs(
         x,
         ring.take(x, other),
-        ring.take(gallery, pull),
+        jnp.sum(x * ring.take(gallery, pull), axis=1),
         regularization_weight=regularization_weight,
         reduction=reduction,
     )

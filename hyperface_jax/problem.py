@@ -44,6 +44,30 @@ def nearest_reference(
     return _or_fixed(x, fixed, cosine, row, len(x), block_size)
 
 
+def closest_references(
+    x: jax.Array, fixed: jax.Array, *, block_size: int | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Finds the closest pair of references, at least one of which moves.
+
+    Cheaper than :func:`nearest_reference`: only for this pair is it found out who it
+    is.
+
+    Args:
+      x: ``[n, d]``, unit rows.
+      fixed: ``[f, d]``, unit rows.
+      block_size: side of the tiles of cosines; None takes what suits the device.
+
+    Returns:
+      Cosines ``[n]`` of each reference to its nearest, and the pair ``[1]``, ``[1]``:
+      a row of ``x`` and one of ``concatenate([x, fixed])``.
+    """
+    cosine = similarity.nearest_cosine(x, block_size=block_size)
+    cosine, _ = _or_fixed(x, fixed, cosine, jnp.zeros(len(x), int), 0, block_size)
+    row = jnp.argmax(cosine)[None]
+    _, other = nearest_reference_of(row, x, fixed, block_size=block_size)
+    return cosine, row, other
+
+
 def nearest_reference_of(
     rows: jax.Array, x: jax.Array, fixed: jax.Array, *, block_size: int | None
 ) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,8 @@ its inputs to 10 bits of mantissa). Equal cosines go to the lowest row, as in
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,22 @@ def nearest_other(
     return _nearest_other(rows, even_block_size(block_size, len(rows)))
 
 
+def nearest_cosine(rows: jax.Array, *, block_size: int | None = None) -> jax.Array:
+    """Finds how near the nearest *other* row of each is, but not which it is.
+
+    Args:
+      rows: ``[n, d]``, unit rows, ``n >= 2``.
+      block_size: side of the tiles of cosines; None takes what suits the device, up to
+        1000 on a CPU.
+
+    Returns:
+      Cosines ``[n]``.
+    """
+    if sharded.size() is not None:
+        return nearest_other(rows, block_size=block_size)[0]
+    return _nearest_cosine(rows, even_block_size(block_size, len(rows)))
+
+
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _nearest(
     queries: jax.Array,
@@ -191,6 +208,33 @@ def _nearest(
 
 @functools.partial(jax.jit, static_argnums=1)
 def _nearest_other(rows: jax.Array, block_size: int) -> tuple[jax.Array, jax.Array]:
+    def visit(best: tuple, i: jax.Array, j: jax.Array, c: jax.Array) -> tuple:
+        best = _improve(best, j, _best(c, i * block_size, axis=0))
+        return _improve(best, i, _best(c, j * block_size, axis=1))
+
+    shape = -(-len(rows) // block_size), block_size
+    best = jnp.full(shape, MASKED), jnp.zeros(shape, jnp.int32)
+    cosine, row = visit_pairs(visit, best, rows, block_size)
+    return cosine.reshape(-1)[: len(rows)], row.reshape(-1)[: len(rows)]
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _nearest_cosine(rows: jax.Array, block_size: int) -> jax.Array:
+    def visit(best: jax.Array, i: jax.Array, j: jax.Array, c: jax.Array) -> jax.Array:
+        best = best.at[j].max(jnp.max(c, axis=0))
+        return best.at[i].max(jnp.max(c, axis=1))
+
+    best = jnp.full((-(-len(rows) // block_size), block_size), MASKED)
+    best = visit_pairs(visit, best, rows, block_size)
+    return best.reshape(-1)[: len(rows)]
+
+
+def visit_pairs(visit: Callable, found: Any, rows: jax.Array, block_size: int) -> Any:
+    """Calls ``visit(found, i, j, cosines)`` for the tiles on and above the diagonal.
+
+    ``i`` and ``j`` are the numbers of the tile's blocks of rows; what is no pair of two
+    rows is masked.
+    """
     n = len(rows)
     blocks = to_blocks(rows, block_size)
     first, second = np.triu_indices(len(blocks))
@@ -198,27 +242,21 @@ def _nearest_other(rows: jax.Array, block_size: int) -> tuple[jax.Array, jax.Arr
     masked = (first == second) | padded
     within = jnp.arange(block_size)
 
-    def visit(best: tuple, tile: jax.Array, mask: bool) -> tuple[tuple, None]:
+    def visit_tile(found: Any, tile: jax.Array, mask: bool) -> tuple[Any, None]:
         i, j = tile
         c = cosines(blocks[i], blocks[j])
         if mask:
             row = (i * block_size + within)[:, None]
             column = (j * block_size + within)[None, :]
             c = jnp.where((row != column) & (row < n) & (column < n), c, MASKED)
-        best = _improve(best, j, _best(c, i * block_size, axis=0))
-        return _improve(best, i, _best(c, j * block_size, axis=1)), None
+        return visit(found, i, j, c), None
 
-    best = (
-        jnp.full((len(blocks), block_size), MASKED),
-        jnp.zeros((len(blocks), block_size), jnp.int32),
-    )
     # Most tiles need no mask, and a mask costs as much as the search itself.
     for mask in (False, True):
         tiles = np.stack([first, second], axis=1)[masked == mask]
-        visit_all = functools.partial(visit, mask=mask)
-        best, _ = jax.lax.scan(visit_all, best, jnp.asarray(tiles), unroll=2)
-    cosine, row = best
-    return cosine.reshape(-1)[:n], row.reshape(-1)[:n]
+        visit_all = functools.partial(visit_tile, mask=mask)
+        found, _ = jax.lax.scan(visit_all, found, jnp.asarray(tiles), unroll=2)
+    return found
 
 
 def _best(c: jax.Array, start: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:

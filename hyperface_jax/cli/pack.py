@@ -27,6 +27,7 @@ from hyperface_jax.embedding_file import (
     load_embeddings,
     save_embeddings,
 )
+from hyperface_jax.optimality import ObjectiveBound, objective_bound
 from hyperface_jax.packing import PackingResult, pack_embeddings
 from hyperface_jax.packing_config import SOLVER_VERSION, PackingConfig
 from hyperface_jax.record import packing_record, separation_of
@@ -80,6 +81,13 @@ flags.DEFINE_list(
     "With --balance: the share of each group, such as female:0.5,male:0.5.",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "prove",
+    False,
+    "Also prove how low the objective could be while references keep their gallery "
+    "rows; takes as long as some dozens of iterations, on one device.",
+    flag_values=FLAGS,
+)
 packing_flags.define(FLAGS)
 device_flags.define(FLAGS)
 flags.DEFINE_float(
@@ -107,6 +115,8 @@ def main() -> None:
         raise InputError(
             "--initial and --balance both say where references start; leave out one"
         )
+    if FLAGS.prove:
+        _check_provable(config)
     if os.path.isdir(FLAGS.output):
         raise InputError(f"{FLAGS.output}: is a folder, expected a file to write")
     for folder in pathlib.Path(FLAGS.output).parents:
@@ -118,6 +128,18 @@ def main() -> None:
             raise InputError(f"--output is --{name}, which must stay; name another")
     with device_flags.in_use(FLAGS):
         _pack(config)
+
+
+def _check_provable(config: PackingConfig) -> None:
+    """Refuses --prove beside settings that its bound does not cover."""
+    for name, covered in (
+        ("reduction", config.reduction == "min"),
+        ("regularization_weight", config.regularization_weight > 0),
+        ("fixed", not FLAGS.fixed),
+        ("num_devices", (FLAGS.num_devices or 1) == 1 and not FLAGS.coordinator),
+    ):
+        if not covered:
+            raise InputError(f"--prove has no bound for this --{name}; leave one out")
 
 
 def _pack(config: PackingConfig) -> None:
@@ -186,6 +208,14 @@ def _save(
         result, start.embeddings, gallery.embeddings, fixed and fixed.embeddings
     )
     record["inputs"] = inputs
+    if FLAGS.prove:
+        proven = objective_bound(
+            result.embeddings,
+            gallery.embeddings,
+            regularization_weight=result.config.regularization_weight,
+            block_size=FLAGS.block_size,
+        )
+        record["objective_bound"] = _finite(proven)
     embeddings, names, groups = result.embeddings, start.names, start.groups
     if groups is not None:
         record["balance"] = _balance(embeddings, groups, gallery)
@@ -223,6 +253,8 @@ def _save(
         f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
         f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
     )
+    if FLAGS.prove:
+        print(_describe_bound(proven))
     if fixed is not None:
         found = record["all"]
         print(
@@ -240,6 +272,24 @@ def _save(
     if "balance" in record:
         print("\n".join(balance.describe(record["balance"])))
     return record
+
+
+def _describe_bound(proven: ObjectiveBound) -> str:
+    if proven.curvature > 0:
+        return (
+            f"  proven: no objective below {proven.bound:.6f} while references keep "
+            f"their gallery rows, {proven.gap:.2g} less than this one"
+        )
+    return (
+        "  nothing proven about the objective: the Lagrangian has no minimum (smallest "
+        f"eigenvalue {proven.curvature:.3g}); references are too crowded for it"
+    )
+
+
+def _finite(proven: ObjectiveBound) -> dict[str, float | None]:
+    """The bound for JSON, which has no infinity."""
+    values = proven._asdict().items()
+    return {name: value if np.isfinite(value) else None for name, value in values}
 
 
 def _balance(

@@ -35,6 +35,8 @@ def test_nearest_other_equals_brute_force(shape, content):
     np.fill_diagonal(expected, similarity.MASKED)
     np.testing.assert_array_equal(row, expected.argmax(axis=1))
     np.testing.assert_array_equal(cosine, expected.max(axis=1))
+    alone = similarity.nearest_cosine(jnp.asarray(rows), block_size=block_size)
+    np.testing.assert_array_equal(alone, expected.max(axis=1))
 
 
 @hypothesis.settings(deadline=None, max_examples=60, derandomize=True)

@@ -38,6 +38,34 @@ def test_writes_references_with_their_record(call, gallery, tmp_path):
     assert len(histogram["edges"]) == len(histogram["after"]) + 1
 
 
+def test_a_packing_is_proven_near_its_optimum(call, tmp_path):
+    rows = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gallery, output = tmp_path / "gallery.npz", tmp_path / "references.npz"
+    save_embeddings(gallery, rows, kind="gallery", model=MODEL)
+    settings = {"gallery": gallery, "output": output, "num_iterations": 1000}
+    code, printed, _ = call(pack, **settings, prove=True)
+    assert code == 0
+    assert "proven: no objective below" in printed
+    record = load_embeddings(output).metadata["packing"]
+    proven = record["objective_bound"]
+    assert 0 < record["objective"] - proven["bound"] < 1e-3
+    assert proven["curvature"] > 0
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("reduction", "mean_nearest"), ("regularization_weight", 0), ("num_devices", 2)],
+)
+def test_what_can_not_be_proven_is_refused(call, gallery, tmp_path, name, value):
+    output = tmp_path / "references.npz"
+    settings = {"gallery": gallery, "output": output, name: value}
+    code, _, error = call(pack, **settings, prove=True)
+    assert code != 0
+    assert f"no bound for this --{name}" in error
+    assert not output.exists()
+
+
 def test_every_setting_reaches_the_packing(call, gallery, tmp_path):
     changed = {
         "method": "algorithm1",
