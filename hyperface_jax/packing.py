@@ -37,6 +37,7 @@ _SOLVERS = {
 # is along the rows themselves. They are nudged by a small angle, in radians.
 _DUPLICATE_COSINE = 1 - 1e-6
 _NUDGE = 0.02
+_MOST_SWEEPS = 8
 
 
 class PackingResult(NamedTuple):
@@ -217,13 +218,31 @@ def _separate(
     x: jax.Array, problem: Problem, config: PackingConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Nudges rows that equal an earlier or fixed row, which no gradient could part."""
-    cosine, other = nearest_reference(x, problem.fixed, block_size=config.block_size)
-    # Of two equal rows the first stays where it is.
     row = jnp.arange(len(x))
-    equal = (cosine > _DUPLICATE_COSINE) & ((other < row) | (other >= len(x)))
-    noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
-    nudged = hypersphere.normalize_rows(x + _NUDGE * noise)
-    return jnp.where(equal[:, None], nudged, x), jnp.sum(equal)
+
+    def equal(x: jax.Array) -> jax.Array:
+        cosine, other = nearest_reference(
+            x, problem.fixed, block_size=config.block_size
+        )
+        # Of two equal rows the first stays where it is.
+        return (cosine > _DUPLICATE_COSINE) & ((other < row) | (other >= len(x)))
+
+    def nudge(found: tuple) -> tuple:
+        x, now, ever, sweep = found
+        key = jax.random.fold_in(jax.random.key(config.seed), sweep)
+        noise = hypersphere.sample_uniform(key, *x.shape)
+        nudged = hypersphere.normalize_rows(x + _NUDGE * noise)
+        x = jnp.where(now[:, None], nudged, x)
+        return x, equal(x), ever | now, sweep + 1
+
+    # Where rounding makes two of three equal rows find the third, one sweep is not all.
+    now = equal(x)
+    x, _, ever, _ = jax.lax.while_loop(
+        lambda found: jnp.any(found[1]) & (found[3] < _MOST_SWEEPS),
+        nudge,
+        (x, now, jnp.zeros_like(now), 0),
+    )
+    return x, jnp.sum(ever)
 
 
 def _result(

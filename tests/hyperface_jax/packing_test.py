@@ -133,6 +133,15 @@ def test_equal_rows_are_parted():
     assert result.max_cosine < 0.5
 
 
+def test_many_equal_rows_are_parted_across_tiles():
+    initial = packing_oracles.random_rows(40, 70, seed=4)
+    initial[5:] = initial[5]
+    config = PackingConfig(num_iterations=1, block_size=7)
+    result = pack_embeddings(initial, initial, config)
+    assert result.duplicates == 34
+    assert result.history["max_cosine"][0] < 1 - 1e-5
+
+
 def test_a_crowded_start_spreads():
     """Many starts near few gallery rows must not collapse on them."""
     gallery = packing_oracles.random_rows(20, 32)
