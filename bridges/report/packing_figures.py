@@ -70,8 +70,10 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
 
     angle, gap = record.get("min_angle_degrees"), record.get("gap")
     seconds = record.get("seconds")
+    excess = (record.get("objective_bound") or {}).get("gap")
     return [
         ("objective J", change("objective")),
+        ("J above its proven least", None if excess is None else f"{excess:.2g}"),
         ("largest cosine", change("max_cosine")),
         ("mean cosine to the nearest other", change("mean_nearest_cosine")),
         ("mean distance to the gallery", change("regularization")),

@@ -23,7 +23,7 @@ from bridges.report.contact_sheet import contact_sheet, encode_png, spread
 from bridges.report.elements import count, duration
 from bridges.report.plots import plot_convergence
 from bridges.report.run_folder import read_run_folder
-from hyperface_jax import InputError, save_embeddings
+from hyperface_jax import InputError, load_embeddings, save_embeddings
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
 CONFUSION = ("true_accept", "false_reject", "false_accept", "true_reject")
@@ -326,3 +326,13 @@ def test_the_command_writes_where_it_is_told(run_folder, tmp_path):
     output = tmp_path / "elsewhere.html"
     subprocess.run([*command, f"--output={output}"], check=True, capture_output=True)
     assert output.read_bytes() == (run_folder / "report.html").read_bytes()
+
+
+def test_a_proven_objective_is_told(tmp_path):
+    rows = np.eye(3, 4, dtype=np.float32)
+    for gap, told in ((4.1e-5, "4.1e-05"), (None, None)):
+        packing = {"objective": -0.9, "objective_bound": {"gap": gap}}
+        path = tmp_path / "references.npz"
+        save_embeddings(path, rows, kind="references", model=MODEL, packing=packing)
+        facts = dict(packing_figures.facts_of(load_embeddings(path)))
+        assert facts["J above its proven least"] == told
