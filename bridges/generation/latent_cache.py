@@ -22,7 +22,7 @@ from bridges.generation.autoencoder import (
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import load_weights, read_description
 from bridges.generation.timed_training import evaluating
-from bridges.generation.training_images import load_training_images
+from bridges.generation.training_images import TrainingImages, load_training_images
 from hyperface_jax import files
 
 _BATCH = 128
@@ -93,45 +93,48 @@ def load_latent_cache(
         "recogniser": judge.model["sha256"],
     }
     path = pathlib.Path(output) / "latents.safetensors"
-    if path.exists():
-        with safetensors.safe_open(path, "pt") as file:
-            if file.metadata() == models:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-                return _cache(tensors, models, judge)
-    images = load_training_images(dataset, encoder.config.image_size)
+    tensors = _read(path, models)
+    if tensors is None:
+        images = load_training_images(dataset, encoder.config.image_size)
+        places = autoencoder, recogniser
+        tensors = _compute(images, encoder, judge, places, num_processes)
+        with files.atomic_path(path) as temporary:
+            safetensors.torch.save_file(tensors, temporary, metadata=models)
+    shared = {name: value.share_memory_() for name, value in tensors.items()}
+    return LatentCache(**shared, models=models, recogniser=dict(judge.model))
+
+
+def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor] | None:
+    """The tensors of a cache that ``models`` made, or None."""
+    if not path.exists():
+        return None
+    with safetensors.safe_open(path, "pt") as file:
+        if file.metadata() != models:
+            return None
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+def _compute(
+    images: TrainingImages,
+    encoder: FaceAutoencoder,
+    judge: Recogniser,
+    places: tuple[str, str],
+    num_processes: int,
+) -> dict[str, torch.Tensor]:
+    """The tensors of a cache; each process loads both models from ``places``."""
     size = encoder.config.latent_size
     shape = (encoder.config.latent_channels, size, size)
     tensors = {"labels": images.labels, "held_out_labels": images.held_out_labels}
     for prefix, sources in (("", images.images), ("held_out_", images.held_out)):
         count = len(sources)
         latents = torch.empty((2, count, *shape), dtype=torch.float16).share_memory_()
-        tensors[f"{prefix}latents"] = latents
-        tensors[f"{prefix}embeddings"] = torch.empty(
-            count, judge.embedding_size
-        ).share_memory_()
+        embeddings = torch.empty(count, judge.embedding_size).share_memory_()
         logging.info("encoding %d images", count)
-        run_workers(
-            _encode,
-            (
-                sources,
-                latents,
-                tensors[f"{prefix}embeddings"],
-                autoencoder,
-                recogniser,
-            ),
-            num_processes,
-        )
+        arguments = (sources, latents, embeddings, *places)
+        run_workers(_encode, arguments, num_processes)
+        tensors |= {f"{prefix}latents": latents, f"{prefix}embeddings": embeddings}
     tensors["held_out_latents"] = tensors["held_out_latents"][0].contiguous()
-    with files.atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=models)
-    return _cache(tensors, models, judge)
-
-
-def _cache(
-    tensors: dict[str, torch.Tensor], models: dict[str, str], judge: Recogniser
-) -> LatentCache:
-    shared = {name: value.share_memory_() for name, value in tensors.items()}
-    return LatentCache(**shared, models=models, recogniser=dict(judge.model))
+    return tensors
 
 
 def _encode(
