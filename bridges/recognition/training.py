@@ -116,19 +116,7 @@ def train_recogniser(
     state = init_training(config, data.num_identities)
     counts = _resume(output, state, record)
     _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
-    names = ("backbone", "image_size", "embedding_size")
-    shape = {name: getattr(config, name) for name in names}
-    checkpoint.save_weights(output, state.backbone, shape)
-    record |= {
-        "complete": True,
-        "history": counts.history,
-        "seconds": round(counts.seconds, 1),
-        "num_threads": torch.get_num_threads(),
-        "created_with": provenance(),
-    }
-    files.write_json(output / checkpoint.TRAINING, record)
-    (output / checkpoint.PROGRESS).unlink(missing_ok=True)
-    return record
+    return _finish(output, state, counts, config, record)
 
 
 def _run(
@@ -216,6 +204,30 @@ def _count(
         counts.loss = counts.correct = 0.0
 
 
+def _finish(
+    output: pathlib.Path,
+    state: TrainingState,
+    counts: TrainingCounts,
+    config: TrainingConfig,
+    record: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes the recogniser and the complete record; returns the latter."""
+    names = ("backbone", "image_size", "embedding_size")
+    shape = {name: getattr(config, name) for name in names}
+    checkpoint.save_weights(output, state.backbone, shape)
+    complete = {
+        **record,
+        "complete": True,
+        "history": counts.history,
+        "seconds": round(counts.seconds, 1),
+        "num_threads": torch.get_num_threads(),
+        "created_with": provenance(),
+    }
+    files.write_json(output / checkpoint.TRAINING, complete)
+    (output / checkpoint.PROGRESS).unlink(missing_ok=True)
+    return complete
+
+
 def _describe(sets: Sequence[ImageDataset], config: TrainingConfig) -> dict[str, Any]:
     """What a training is made of, to tell it from another one."""
     for images in sets:
@@ -296,14 +308,9 @@ def _save(
     counts: TrainingCounts,
     record: dict[str, Any],
 ) -> None:
-    tensors = {f"backbone.{k}": v for k, v in state.backbone.state_dict().items()}
-    tensors |= {f"head.{k}": v for k, v in state.head.state_dict().items()}
-    for name, parameter in trainable(state.backbone, state.head).items():
-        for key, value in state.optimizer.state[parameter].items():
-            tensors[f"optimizer.{name}.{key}"] = value
     checkpoint.save_progress(
         output,
-        tensors,
+        _tensors_of(state),
         {"data": record["data"], "counts": dataclasses.asdict(counts)},
     )
 
@@ -321,20 +328,35 @@ def _resume(
             f"{output / checkpoint.PROGRESS}: of a training on other images; "
             "remove it to train from the start"
         )
-    for prefix, module in (("backbone.", state.backbone), ("head.", state.head)):
-        module.load_state_dict(
-            {
-                key.removeprefix(prefix): value
-                for key, value in tensors.items()
-                if key.startswith(prefix)
-            }
-        )
-    for name, parameter in trainable(state.backbone, state.head).items():
-        prefix = f"optimizer.{name}."
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                # In the parameter's own memory layout, as the optimiser made it.
-                if value.shape == parameter.shape:
-                    value = torch.empty_like(parameter.detach()).copy_(value)
-                state.optimizer.state[parameter][key.removeprefix(prefix)] = value
+    _restore(state, tensors)
     return TrainingCounts(**saved["counts"])
+
+
+def _tensors_of(state: TrainingState) -> dict[str, torch.Tensor]:
+    """All tensors of a training, by name."""
+    tensors = {f"backbone.{k}": v for k, v in state.backbone.state_dict().items()}
+    tensors |= {f"head.{k}": v for k, v in state.head.state_dict().items()}
+    for name, parameter in trainable(state.backbone, state.head).items():
+        for key, value in state.optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    return tensors
+
+
+def _restore(state: TrainingState, tensors: dict[str, torch.Tensor]) -> None:
+    """Gives ``state`` the tensors that :func:`_tensors_of` named."""
+    state.backbone.load_state_dict(_under("backbone.", tensors))
+    state.head.load_state_dict(_under("head.", tensors))
+    for name, parameter in trainable(state.backbone, state.head).items():
+        for key, value in _under(f"optimizer.{name}.", tensors).items():
+            # In the parameter's own memory layout, as the optimiser made it.
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter.detach()).copy_(value)
+            state.optimizer.state[parameter][key] = value
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in tensors.items()
+        if key.startswith(prefix)
+    }
