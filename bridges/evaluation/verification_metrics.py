@@ -41,8 +41,8 @@ def evaluate_verification(
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
       ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``num_pairs``,
       ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs) and,
-      given groups, ``groups`` as
-      :func:`group_rates` returns them, each at the thresholds of all.
+      given groups, ``groups`` as :func:`group_rates` returns them, each at the
+      thresholds of all.
 
     Raises:
       InputError: shapes that disagree, non-finite embeddings, pairs of one kind only,
@@ -78,12 +78,7 @@ def evaluate_verification(
         },
     }
     if group is not None:
-        group = np.asarray(group)
-        confusions = {
-            str(name): confusion(accepted[group == name], same[group == name])
-            for name in np.unique(group)
-        }
-        result["groups"] = group_rates(confusions)
+        result["groups"] = _rates_by_group(accepted, same, np.asarray(group))
     return result
 
 
@@ -151,6 +146,17 @@ def group_rates(
         }
         for name, found in sorted(confusions.items())
     }
+
+
+def _rates_by_group(
+    accepted: np.ndarray, same: np.ndarray, group: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    return group_rates(
+        {
+            str(name): confusion(accepted[group == name], same[group == name])
+            for name in np.unique(group)
+        }
+    )
 
 
 def pool_groups(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
