@@ -124,12 +124,7 @@ def _train(
 ) -> None:
     """What each process does: trains, and in process 0 saves the model."""
     torch.manual_seed(config.seed)
-    denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
-    if initial is not None:
-        trained = DiffusionConfig(**read_description(initial, KIND)["config"])
-        narrow = IdentityDenoiser(trained)
-        load_weights(initial, narrow)
-        copy_into_wider(narrow, denoiser)
+    denoiser = _initial_denoiser(shape, initial)
     torch.manual_seed(config.seed + 1 + workers.rank)
     training = _Training(workers, cache, config, denoiser)
     record = train_for(
@@ -159,6 +154,17 @@ def _train(
         "training": {**record, **provenance(dataclasses.asdict(config))},
     }
     save_model(output, training.average, description)
+
+
+def _initial_denoiser(shape: DiffusionConfig, initial: str | None) -> IdentityDenoiser:
+    """A trained denoiser, widened if need be, or one of random weights."""
+    denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
+    if initial is not None:
+        trained = DiffusionConfig(**read_description(initial, KIND)["config"])
+        narrow = IdentityDenoiser(trained)
+        load_weights(initial, narrow)
+        copy_into_wider(narrow, denoiser)
+    return denoiser
 
 
 class _Training:
