@@ -24,7 +24,7 @@ from hyperface_jax import InputError
 _BLOCK = 4
 _DECIDE_LATENTS = ("kl.encoder", "kl.quant_conv", "patch_encoder", "latent_")
 # A standard deviation of 0.05 on latents of unit variance.
-_FIRST_LOG_VARIANCE = -6.0
+FIRST_LOG_VARIANCE = -6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +147,7 @@ class FaceAutoencoder(nn.Module):
         Args:
           images: ``[n, 3, s, s]`` in [-1, 1]; some thousand are enough.
         """
-        patches = functional.pixel_unshuffle(images, self.config.downsampling)
-        patches = patches.movedim(1, -1).flatten(0, -2)
+        patches = to_patches(images, self.config.downsampling)
         mean = patches.mean(0)
         variances, axes = torch.linalg.eigh(torch.cov(patches.T))
         count = self.config.latent_channels
@@ -161,7 +160,7 @@ class FaceAutoencoder(nn.Module):
         for layer in (self.kl.quant_conv, self.refinement[-1]):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.kl.quant_conv.bias[count:] = _FIRST_LOG_VARIANCE
+        self.kl.quant_conv.bias[count:] = FIRST_LOG_VARIANCE
 
     @torch.no_grad()
     def standardise(self, means: torch.Tensor, deviations: torch.Tensor) -> None:
@@ -197,6 +196,11 @@ class FaceAutoencoder(nn.Module):
 def to_unit_range(images: torch.Tensor) -> torch.Tensor:
     """uint8 ``[n, 3, h, w]`` in 0…255 to float32 in [-1, 1]."""
     return images.float().div_(127.5).sub_(1.0)
+
+
+def to_patches(images: torch.Tensor, size: int) -> torch.Tensor:
+    """``[n, 3, s, s]`` to rows ``[n · (s/size)², 3 · size²]``, a patch each."""
+    return functional.pixel_unshuffle(images, size).movedim(1, -1).flatten(0, -2)
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:

@@ -7,12 +7,12 @@ from there: far cheaper than starting over.
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from bridges.generation.autoencoder import FaceAutoencoder
-
-# A standard deviation of 0.05 on latents of unit variance.
-_FIRST_LOG_VARIANCE = -6.0
+from bridges.generation.autoencoder import (
+    FIRST_LOG_VARIANCE,
+    FaceAutoencoder,
+    to_patches,
+)
 
 
 @torch.no_grad()
@@ -27,10 +27,11 @@ def copy_into_wider(narrow: nn.Module, wide: nn.Module) -> None:
       wide: the same with at least as many channels; changed in place.
     """
     count, wider = narrow.config.latent_channels, wide.config.latent_channels
-    means = torch.arange(count)
+    channels = torch.arange(count)
+    # By the sizes of an axis: it holds latents, or means and then log-variances.
     kept = {
-        (count, wider): means,
-        (2 * count, 2 * wider): torch.cat([means, wider + means]),
+        (count, wider): channels,
+        (2 * count, 2 * wider): torch.cat([channels, wider + channels]),
     }
     target = wide.state_dict()
     for name, value in narrow.state_dict().items():
@@ -64,7 +65,7 @@ def widen_autoencoder(
     first, last = narrow.config.latent_channels, wide.config.latent_channels
     added = torch.arange(first, last)
     wide.latent_std[:, added] = 1.0
-    wide.kl.quant_conv.bias[last + added] = _FIRST_LOG_VARIANCE
+    wide.kl.quant_conv.bias[last + added] = FIRST_LOG_VARIANCE
     wide.kl.post_quant_conv.weight[added, added] = 1.0
     # Not zero, or the layer behind it, which is, would never learn.
     nn.init.kaiming_uniform_(wide.kl.encoder.conv_out.weight[added])
@@ -73,20 +74,32 @@ def widen_autoencoder(
     residuals = torch.cat(
         [b - narrow.decode_raw(narrow.distribution(b).mode()) for b in images.split(64)]
     )
-    patches = _patches(images, narrow.config.downsampling)
-    missed = _patches(residuals, narrow.config.downsampling)
+    patches = to_patches(images, narrow.config.downsampling)
+    missed = to_patches(residuals, narrow.config.downsampling)
     centre, offset = patches.mean(0), missed.mean(0)
-    slopes = torch.linalg.lstsq(patches - centre, missed - offset).solution
-    variances, axes = torch.linalg.eigh(torch.cov(((patches - centre) @ slopes).T))
-    axes = axes[:, first - last :].flip(1)
-    scales = variances[first - last :].flip(0).clamp(min=1e-12).sqrt()
-    encode = (slopes @ axes / scales).T
+    encode, decode = _linear_code(patches - centre, missed - offset, last - first)
     wide.patch_encoder.weight[added] = encode[..., None, None]
     wide.patch_encoder.bias[added] = -encode @ centre
-    wide.patch_decoder.weight[:, added] = (axes * scales)[..., None, None]
+    wide.patch_decoder.weight[:, added] = decode[..., None, None]
     wide.patch_decoder.bias += offset
 
 
-def _patches(images: torch.Tensor, size: int) -> torch.Tensor:
-    """``[n, 3, s, s]`` to rows ``[n · (s/size)², 3 · size²]``."""
-    return functional.pixel_unshuffle(images, size).movedim(1, -1).flatten(0, -2)
+def _linear_code(
+    inputs: torch.Tensor, targets: torch.Tensor, rank: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The code of ``inputs`` that predicts ``targets`` best, of unit variance.
+
+    Args:
+      inputs: ``[n, p]``, of mean zero.
+      targets: ``[n, p]``, of mean zero.
+      rank: how many numbers a code has.
+
+    Returns:
+      ``[rank, p]`` from an input to its code, ``[p, rank]`` from that to the target.
+    """
+    slopes = torch.linalg.lstsq(inputs, targets).solution
+    variances, axes = torch.linalg.eigh(torch.cov((inputs @ slopes).T))
+    # The largest first.
+    axes = axes[:, -rank:].flip(1)
+    scales = variances[-rank:].flip(0).clamp(min=1e-12).sqrt()
+    return (slopes @ axes / scales).T, axes * scales
