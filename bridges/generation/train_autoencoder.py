@@ -116,9 +116,10 @@ def train_autoencoder(
     if is_complete(output):
         logging.info("%s is trained already", output)
         return
-    for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
-        if config.phase == "decoder" and value is None:
-            raise InputError(f"the decoder phase needs --{name}")
+    if config.phase == "decoder":
+        for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
+            if value is None:
+                raise InputError(f"the decoder phase needs --{name}")
     shape = _final_shape(shape, latent_channels, config.phase, autoencoder)
     images = load_training_images(dataset, shape.image_size)
     arguments = (images, output, config, shape, autoencoder, recogniser)
@@ -190,16 +191,23 @@ def _initial_model(
 ) -> FaceAutoencoder:
     """A trained autoencoder, widened if need be, or one that codes patches linearly."""
     model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
-    spread = images.images[:: max(1, len(images.images) // 4096)]
     if autoencoder is None:
-        model.start_from_principal_components(to_unit_range(spread))
+        examples = to_unit_range(_spread(images.images, 4096))
+        model.start_from_principal_components(examples)
         return model
     trained = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
-    narrow = FaceAutoencoder(trained) if trained != shape else model
+    if trained == shape:
+        load_weights(autoencoder, model)
+        return model
+    narrow = FaceAutoencoder(trained)
     load_weights(autoencoder, narrow)
-    if narrow is not model:
-        widen_autoencoder(narrow, model, to_unit_range(spread))
+    widen_autoencoder(narrow, model, to_unit_range(_spread(images.images, 4096)))
     return model
+
+
+def _spread(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Every k-th image: at least ``count`` where there are as many, less than twice."""
+    return images[:: max(1, len(images) // count)]
 
 
 class _Training:
@@ -244,16 +252,13 @@ class _Training:
     def _losses(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         config = self._config
         losses = {}
-        if not self._decoder_alone:
+        if self._decoder_alone:
+            decoded = self._decode_with_noise(images)
+        else:
             latents = self._model.distribution(images)
             dimensions = latent_dimensions(self._model.config)
             losses["kl"] = config.kl_weight * latents.kl().mean() / dimensions
             decoded = self._model.decode_raw(latents.sample())
-        else:
-            with torch.no_grad():
-                latents = self._model.encode(images)
-            strength = config.latent_noise * torch.rand(len(latents), 1, 1, 1)
-            decoded = self._model.decode(latents + strength * torch.randn_like(latents))
         if self._distance is not None:
             distance = self._distance(decoded, images)
             losses["features"] = config.feature_weight * distance
@@ -263,6 +268,13 @@ class _Training:
             gradient_weight=config.gradient_weight,
             coarse_weight=config.coarse_weight,
         )
+
+    def _decode_with_noise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images decoded from latents that stay as they are, but for some noise."""
+        with torch.no_grad():
+            latents = self._model.encode(images)
+        strength = self._config.latent_noise * torch.rand(len(latents), 1, 1, 1)
+        return self._model.decode(latents + strength * torch.randn_like(latents))
 
 
 def _held_out_psnr(model: FaceAutoencoder, images: torch.Tensor) -> float:
@@ -275,11 +287,11 @@ def _held_out_psnr(model: FaceAutoencoder, images: torch.Tensor) -> float:
 
 
 def _standardise(model: FaceAutoencoder, images: torch.Tensor) -> None:
-    """Sets the scaling of latents from 8,192 of the training images."""
+    """Sets the scaling of latents from some ten thousand of the training images."""
     with evaluating(model):
         coded = [
             model.distribution(to_unit_range(batch))
-            for batch in images[:: max(1, len(images) // 8192)].split(128)
+            for batch in _spread(images, 8192).split(128)
         ]
     model.standardise(
         torch.cat([batch.mean for batch in coded]),
