@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from hyperface_jax import checks, sharded
+from hyperface_jax import checks, rendezvous, sharded
 from hyperface_jax.commands import InputError
 
 
@@ -41,6 +41,7 @@ def connect(
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(f"--coordinator is {coordinator!r}, must be host:port")
+    rendezvous.meet(host, int(port), num_processes, process_id)
     # Between processes the CPU, too, needs a library that sends; a GPU has its own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
