@@ -58,7 +58,7 @@ def use_devices(num_devices: int | None) -> Iterator[None]:
       InputError: there are not as many, or the processes can't share them evenly.
     """
     processes = jax.process_count()
-    alone = processes == 1 and num_devices in (None, 1)
+    alone = processes == 1 and num_devices in (None, 1) and size() is None
     if alone or (num_devices is None and size() is not None):
         yield
         return

@@ -153,6 +153,8 @@ def main(output: str, folder: str) -> None:
     with sharded.use_devices(8):
         results |= sharded.from_host(primitives)(*arrays)
         results["search"] = EmbeddingIndex(X, block_size=BLOCK).search(GALLERY, k=4)
+        with sharded.use_devices(1):
+            results["one inside"] = np.array(sharded.size())
     # An odd number of devices, and each other's opposite.
     for p in (2, 3):
         with sharded.use_devices(p):

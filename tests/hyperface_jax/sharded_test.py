@@ -178,6 +178,10 @@ def test_two_processes_pack_as_one(tmp_path):
     assert "num_devices" not in record["inputs"]
 
 
+def test_one_device_is_one_inside_of_more(found):
+    assert found["one inside/0"] == 1
+
+
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(InputError, match="num_devices is 1000, but there are only"):
         pack_embeddings(program.X, program.GALLERY, num_devices=1000)
