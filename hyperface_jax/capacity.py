@@ -4,6 +4,7 @@ Measured from below by packings that were found and checked, bounded from above 
 no packing can pass.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -46,6 +47,13 @@ class Capacity(NamedTuple):
     embeddings: np.ndarray
     gallery_cosine: np.ndarray
     trials: dict[int, int]
+
+
+class _References(NamedTuple):
+    """References that count, ``[n, d]``, and ``[n]``, of each to the gallery."""
+
+    embeddings: np.ndarray
+    gallery_cosine: np.ndarray
 
 
 OnTrial = Callable[[int, int], None]
@@ -102,38 +110,27 @@ def measure_capacity(
     people = initialization.from_gallery(gallery, labels, None, config.seed).embeddings
     own = people[_separated(people, limit)]
     bound, source = region_bound(gallery, limit, min_gallery_cosine)
-    best, best_cosine, trials = own, np.ones(len(own)), {}
-    most = int(min(max_identities, bound))
+    best, trials = _References(own, np.ones(len(own))), {}
+    keep = functools.partial(_keep, limit=limit, min_gallery_cosine=min_gallery_cosine)
 
     def pack(n: int) -> int:
-        nonlocal best, best_cosine
-        for start in range(next((s for size, s in _STARTS if n <= size), 1)):
-            # Only the start changes: a change of config would compile anew.
-            initial = initialization.from_gallery(
-                gallery, labels, n, config.seed + start
-            )
-            found = pack_embeddings(
-                initial.embeddings, gallery, config, on_progress=on_progress
-            )
-            kept = _keeping(found, limit, min_gallery_cosine)
-            if len(kept) > len(best):
-                best, best_cosine = found.embeddings[kept], found.gallery_cosine[kept]
-            trials[n] = max(trials.get(n, 0), len(kept))
-            if trials[n] == n:
-                break
+        nonlocal best
+        found = _pack(n, gallery, labels, config, keep, on_progress)
+        trials[n] = len(found.embeddings)
+        if trials[n] > len(best.embeddings):
+            best = found
         if on_trial is not None:
-            on_trial(n, len(best))
+            on_trial(n, len(best.embeddings))
         return trials[n]
 
-    _find_largest(pack, len(own), most)
+    _find_largest(pack, len(own), int(min(max_identities, bound)))
     return Capacity(
         max_reference_cosine,
-        len(best),
+        len(best.embeddings),
         len(own),
         bound,
         source,
-        best,
-        best_cosine,
+        *best,
         trials,
     )
 
@@ -175,6 +172,31 @@ def region_bound(
     return min(found)
 
 
+def _pack(
+    n: int,
+    gallery: np.ndarray,
+    labels: Any,
+    config: PackingConfig,
+    keep: Callable[[PackingResult], _References],
+    on_progress: OnProgress | None,
+) -> _References:
+    """The most references that count of packings of ``n`` from several starts."""
+    best = None
+    for start in range(next((s for size, s in _STARTS if n <= size), 1)):
+        # Only the start changes: a change of config would compile anew.
+        initial = initialization.from_gallery(gallery, labels, n, config.seed + start)
+        found = keep(
+            pack_embeddings(
+                initial.embeddings, gallery, config, on_progress=on_progress
+            )
+        )
+        if best is None or len(found.embeddings) > len(best.embeddings):
+            best = found
+        if len(best.embeddings) == n:
+            break
+    return best
+
+
 def _find_largest(pack: Callable[[int], int], known: int, most: int) -> None:
     """Calls ``pack`` with numbers that close in on the largest that fits."""
     low, high = known, None
@@ -189,10 +211,10 @@ def _find_largest(pack: Callable[[int], int], known: int, most: int) -> None:
         low, high = max(low, kept), high if kept == middle else middle
 
 
-def _keeping(
+def _keep(
     found: PackingResult, limit: float, min_gallery_cosine: float | None
-) -> np.ndarray:
-    """The rows of a packing that lie in the region and keep the limit."""
+) -> _References:
+    """The references of a packing that lie in the region and keep the limit."""
     inside = np.ones(len(found.embeddings), bool)
     if min_gallery_cosine is not None:
         inside = found.gallery_cosine >= min_gallery_cosine
@@ -201,7 +223,8 @@ def _keeping(
     # The least crowded first: they stand in the way of the fewest others.
     crowded = crowded[np.argsort(found.nearest_cosine[crowded], kind="stable")]
     kept = crowded[_separated(found.embeddings[crowded], limit)]
-    return np.sort(np.concatenate([np.flatnonzero(alone), kept]))
+    rows = np.sort(np.concatenate([np.flatnonzero(alone), kept]))
+    return _References(found.embeddings[rows], found.gallery_cosine[rows])
 
 
 def _separated(rows: np.ndarray, limit: float) -> np.ndarray:
