@@ -73,22 +73,13 @@ def from_gallery(
         )
     parts = []
     for name, count in counts.items():
-        rows = np.flatnonzero(groups == name)
         if count > 1 == people[name]:
             raise InputError(
                 f"the gallery holds 1 person of the group {name}, not enough to start "
                 f"{count} from; embed images of more people of that group"
             )
-        own = None if taken is None else np.flatnonzero(np.isin(rows, taken))
-        part = initialization.from_gallery(
-            gallery[rows],
-            None if labels is None else labels[rows],
-            count,
-            seed,
-            taken=own,
-        )
-        chosen = part.gallery_rows
-        parts.append(part._replace(gallery_rows=np.where(chosen < 0, -1, rows[chosen])))
+        rows = np.flatnonzero(groups == name)
+        parts.append(_from_rows(rows, gallery, labels, count, seed, taken))
     initial = initialization.Initial(
         np.concatenate([part.embeddings for part in parts]),
         np.concatenate([part.gallery_rows for part in parts]),
@@ -102,6 +93,26 @@ def from_gallery(
     return BalancedStart(
         initial, np.repeat(list(counts), list(counts.values())), mixtures
     )
+
+
+def _from_rows(
+    rows: np.ndarray,
+    gallery: np.ndarray,
+    labels: np.ndarray | None,
+    n: int,
+    seed: int,
+    taken: np.ndarray | None,
+) -> initialization.Initial:
+    """Starts ``n`` references at people of some ``rows`` of the gallery alone."""
+    part = initialization.from_gallery(
+        gallery[rows],
+        None if labels is None else labels[rows],
+        n,
+        seed,
+        taken=None if taken is None else np.flatnonzero(np.isin(rows, taken)),
+    )
+    chosen = part.gallery_rows
+    return part._replace(gallery_rows=np.where(chosen < 0, -1, rows[chosen]))
 
 
 def apportion(n: int, shares: Mapping[str, float]) -> dict[str, int]:
