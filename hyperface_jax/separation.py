@@ -85,14 +85,7 @@ def separation_statistics(
     n, d = len(names), rows.shape[1]
     if n < 2:
         raise InputError("labels hold one identity; separation needs at least 2")
-    means = np.zeros((n, d))
-    np.add.at(means, identity, rows.astype(np.float64))
-    means /= np.bincount(identity)[:, None]
-    lengths = np.linalg.norm(means, axis=1)
-    if lengths.min() < 1e-6:
-        name = names[lengths.argmin()]
-        raise InputError(f"the embeddings of identity {name} cancel; it has no centre")
-    centres = means / lengths[:, None]
+    means, centres = _centres(rows, names, identity)
     cosines = np.sum(rows * (centres if unit_centres else means)[identity], axis=1)
     angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
     intra = np.bincount(identity, angles) / np.bincount(identity)
@@ -119,3 +112,17 @@ def separation_statistics(
         bound=bound,
         gap=terms.max_cosine - bound,
     )
+
+
+def _centres(
+    rows: np.ndarray, names: np.ndarray, identity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``[n, d]`` float64 mean of each identity's rows, and the same made unit."""
+    means = np.zeros((len(names), rows.shape[1]))
+    np.add.at(means, identity, rows.astype(np.float64))
+    means /= np.bincount(identity)[:, None]
+    lengths = np.linalg.norm(means, axis=1)
+    if lengths.min() < 1e-6:
+        name = names[lengths.argmin()]
+        raise InputError(f"the embeddings of identity {name} cancel; it has no centre")
+    return means, means / lengths[:, None]
