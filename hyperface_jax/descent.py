@@ -93,25 +93,14 @@ def descend(
     """
     history: list[np.ndarray] = []
     begun = time.monotonic()
-    if checkpoints is not None:
-        found = checkpoint.load(
-            checkpoints.path, sharded.logical(state), checkpoints.fingerprint
-        )
-        processes.check_shared(
-            checkpoints.path, 0 if found is None else found.iteration
-        )
-        if found is not None:
-            state, history = sharded.put(found.state), list(found.history)
-            begun -= found.seconds
+    if checkpoints is not None and (found := _load(checkpoints, state)) is not None:
+        state, history = sharded.put(found.state), list(found.history)
+        begun -= found.seconds
     now = reported = saved = processes.agree(time.monotonic() - begun)
 
     def save() -> None:
         if checkpoints is not None:
-            # Processes gather the state together; one of them writes it.
-            whole = sharded.to_host(state)
-            found = checkpoint.Checkpoint(len(history), now, whole, np.stack(history))
-            if processes.is_main_process():
-                checkpoint.save(checkpoints.path, found, checkpoints.fingerprint)
+            _save(checkpoints, state, history, now)
 
     def reason() -> str | None:
         if is_settled is not None:
@@ -139,6 +128,25 @@ def descend(
     if on_progress is not None:
         on_progress(len(history), objective.Terms(*map(float, history[-1])))
     return Descent(state, np.stack(history), stopped, now)
+
+
+def _load(checkpoints: Checkpoints, state: Any) -> checkpoint.Checkpoint | None:
+    """The checkpoint of a descent of states like ``state``; all processes find it."""
+    found = checkpoint.load(
+        checkpoints.path, sharded.logical(state), checkpoints.fingerprint
+    )
+    processes.check_shared(checkpoints.path, 0 if found is None else found.iteration)
+    return found
+
+
+def _save(
+    checkpoints: Checkpoints, state: Any, history: list[np.ndarray], seconds: float
+) -> None:
+    # Processes gather the state together; one of them writes it.
+    whole = sharded.to_host(state)
+    reached = checkpoint.Checkpoint(len(history), seconds, whole, np.stack(history))
+    if processes.is_main_process():
+        checkpoint.save(checkpoints.path, reached, checkpoints.fingerprint)
 
 
 @contextlib.contextmanager
