@@ -68,8 +68,8 @@ def widen_autoencoder(
     wide.kl.quant_conv.bias[last + added] = FIRST_LOG_VARIANCE
     wide.kl.post_quant_conv.weight[added, added] = 1.0
     # Not zero, or the layer behind it, which is, would never learn.
-    nn.init.kaiming_uniform_(wide.kl.encoder.conv_out.weight[added])
-    nn.init.kaiming_uniform_(wide.kl.encoder.conv_out.weight[last + added])
+    for features in (slice(first, last), slice(last + first, 2 * last)):
+        nn.init.kaiming_uniform_(wide.kl.encoder.conv_out.weight[features])
 
     residuals = torch.cat(
         [b - narrow.decode_raw(narrow.distribution(b).mode()) for b in images.split(64)]
