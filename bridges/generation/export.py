@@ -23,6 +23,7 @@ from bridges.generation.generator import (
 from bridges.generation.latent_diffusion import DiffusionConfig
 from bridges.generation.model_folder import (
     WEIGHTS,
+    build_config,
     load_weights,
     read_description,
     save_model,
@@ -52,7 +53,8 @@ def export_generator(
     first = read_description(autoencoder, "autoencoder")
     second = read_description(diffusion, "latent diffusion")
     network = GeneratorNetwork(
-        AutoencoderConfig(**first["config"]), DiffusionConfig(**second["config"])
+        build_config(autoencoder, first, "config", AutoencoderConfig),
+        build_config(diffusion, second, "config", DiffusionConfig),
     )
     load_weights(autoencoder, network.autoencoder)
     load_weights(diffusion, network.denoiser)

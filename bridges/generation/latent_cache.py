@@ -20,7 +20,7 @@ from bridges.generation.autoencoder import (
     to_unit_range,
 )
 from bridges.generation.data_parallel import Workers, run_workers
-from bridges.generation.model_folder import load_weights, read_description
+from bridges.generation.model_folder import load_weights, read_shape
 from bridges.generation.timed_training import evaluating
 from bridges.generation.training_images import TrainingImages, load_training_images
 from hyperface_jax import files
@@ -59,8 +59,8 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> FaceAutoencoder:
     Raises:
       InputError: no finished autoencoder in ``folder``.
     """
-    description = read_description(folder, "autoencoder")
-    autoencoder = FaceAutoencoder(AutoencoderConfig(**description["config"]))
+    shape = read_shape(folder, "autoencoder", AutoencoderConfig)
+    autoencoder = FaceAutoencoder(shape)
     load_weights(folder, autoencoder)
     autoencoder.requires_grad_(False).to(memory_format=torch.channels_last)
     return autoencoder.eval()

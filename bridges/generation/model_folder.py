@@ -86,6 +86,17 @@ def build_config(
         ) from None
 
 
+def read_shape(
+    folder: str | os.PathLike[str], kind: str, config_class: type[Config]
+) -> Config:
+    """The shape of the network of a finished model of one kind.
+
+    Raises:
+      InputError: no such model, or one that doesn't say.
+    """
+    return build_config(folder, read_description(folder, kind), "config", config_class)
+
+
 def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> None:
     """Loads the weights of ``folder`` into ``module``, as float32.
 

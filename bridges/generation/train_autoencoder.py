@@ -37,7 +37,7 @@ from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import (
     is_complete,
     load_weights,
-    read_description,
+    read_shape,
     save_model,
 )
 from bridges.generation.timed_training import (
@@ -172,7 +172,7 @@ def _final_shape(
 ) -> AutoencoderConfig:
     """The shape to train; a trained autoencoder can only gain latent channels."""
     if autoencoder is not None:
-        shape = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
+        shape = read_shape(autoencoder, KIND, AutoencoderConfig)
     shape = shape or AutoencoderConfig()
     if latent_channels in (None, shape.latent_channels):
         return shape
@@ -195,7 +195,7 @@ def _initial_model(
         examples = to_unit_range(_spread(images.images, 4096))
         model.start_from_principal_components(examples)
         return model
-    trained = AutoencoderConfig(**read_description(autoencoder, KIND)["config"])
+    trained = read_shape(autoencoder, KIND, AutoencoderConfig)
     if trained == shape:
         load_weights(autoencoder, model)
         return model

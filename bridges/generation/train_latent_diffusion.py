@@ -33,9 +33,11 @@ from bridges.generation.latent_diffusion import (
     diffusion_loss,
 )
 from bridges.generation.model_folder import (
+    build_config,
     is_complete,
     load_weights,
     read_description,
+    read_shape,
     save_model,
 )
 from bridges.generation.timed_training import (
@@ -123,6 +125,9 @@ def _train(
     initial: str | None,
 ) -> None:
     """What each process does: trains, and in process 0 saves the model."""
+    before = {}
+    if initial is not None:
+        before["initial"] = read_description(initial, KIND)["training"]
     torch.manual_seed(config.seed)
     denoiser = _initial_denoiser(shape, initial)
     torch.manual_seed(config.seed + 1 + workers.rank)
@@ -144,14 +149,12 @@ def _train(
     )
     if workers.rank != 0:
         return
-    if initial is not None:
-        record["initial"] = read_description(initial, KIND)["training"]
     description = {
         "kind": KIND,
         "config": dataclasses.asdict(shape),
         "recogniser": cache.recogniser,
         "autoencoder_latents": cache.models["autoencoder_latents"],
-        "training": {**record, **provenance(dataclasses.asdict(config))},
+        "training": {**record, **before, **provenance(dataclasses.asdict(config))},
     }
     save_model(output, training.average, description)
 
@@ -160,7 +163,7 @@ def _initial_denoiser(shape: DiffusionConfig, initial: str | None) -> IdentityDe
     """A trained denoiser, widened if need be, or one of random weights."""
     denoiser = IdentityDenoiser(shape).to(memory_format=torch.channels_last)
     if initial is not None:
-        trained = DiffusionConfig(**read_description(initial, KIND)["config"])
+        trained = read_shape(initial, KIND, DiffusionConfig)
         narrow = IdentityDenoiser(trained)
         load_weights(initial, narrow)
         copy_into_wider(narrow, denoiser)
@@ -239,7 +242,7 @@ def _widened_shape(
         raise InputError(
             f"{initial}: was trained on embeddings of another recogniser than given"
         )
-    trained = DiffusionConfig(**description["config"])
+    trained = build_config(initial, description, "config", DiffusionConfig)
     final = dataclasses.replace(trained, latent_channels=shape.latent_channels)
     if final.latent_size != shape.latent_size:
         raise InputError(
