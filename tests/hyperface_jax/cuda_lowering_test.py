@@ -16,6 +16,7 @@ from hyperface_jax import (
     algorithm1,
     algorithm2,
     annealed,
+    optimality,
     repulsion,
     search,
     sharded,
@@ -48,6 +49,10 @@ ENTRY_POINTS = {
         functools.partial(similarity.nearest_other, block_size=BLOCK),
         X,
     ),
+    "nearest_cosine": lambda: (
+        functools.partial(similarity.nearest_cosine, block_size=BLOCK),
+        X,
+    ),
     "refresh": lambda: (
         functools.partial(tracking.refresh, block_size=BLOCK),
         tracking.unknown(X),
@@ -59,6 +64,19 @@ ENTRY_POINTS = {
         X,
         jnp.zeros(N),
         0.1,
+    ),
+    "lagrangian": lambda: (
+        lambda *arrays: optimality._lagrangian(*arrays, BLOCK),
+        X,
+        X,
+        jnp.float32(0.9),
+        jnp.float32(0.1),
+    ),
+    "lagrangian's matrix": lambda: (
+        lambda x, found, vectors: optimality._apply(x, found, BLOCK, vectors),
+        X,
+        optimality._lagrangian(X, X, jnp.float32(0.9), jnp.float32(0.1), BLOCK),
+        X,
     ),
     "top_k": lambda: (
         lambda *arrays: search._top_k(*arrays, BLOCK),
@@ -112,7 +130,10 @@ def test_lowers_for_cuda(name):
     assert ("tf.aliasing_output" in text) == bool(donated)
 
 
-@pytest.mark.parametrize("name", [name for name in ENTRY_POINTS if name != "top_k"])
+ON_ONE_DEVICE = ("top_k", "lagrangian", "lagrangian's matrix")
+
+
+@pytest.mark.parametrize("name", [n for n in ENTRY_POINTS if n not in ON_ONE_DEVICE])
 def test_lowers_for_eight_cuda_devices(name):
     function, *arguments = entry_point(name)
     donated = {"donate_argnums": (0,)} if name.endswith("step") else {}
