@@ -249,9 +249,13 @@ def main() -> None:
         )
         print_row("packed", record["packed"])
     if FLAGS.judge:
+        judged = {"rendered": rendered} | {
+            f"guidance {row['guidance']:g}": images
+            for row, images in zip(rows, made, strict=True)
+        }
         record["judge_eer"] = {
             name: judge_error_rate(images, FLAGS.identities, name)
-            for name, images in (("rendered", rendered), ("generated", made[best]))
+            for name, images in judged.items()
         }
         print("eer by dlib", record["judge_eer"])
     print("autoencoder", record["autoencoder"])
