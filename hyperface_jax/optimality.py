@@ -51,7 +51,8 @@ class ObjectiveBound(NamedTuple):
         float32 cosines, some 1e-6.
       gap: the objective of the embeddings, less ``bound``.
       curvature: the smallest eigenvalue of the Lagrangian's matrix, as a multiple of
-        ``α / n``, estimated by the Lanczos process.
+        ``α / n``, estimated by the Lanczos process: from above, and closely after the
+        dozens of steps it takes here. The bound rests on its being positive.
       temperature: of the weights, in units of cosine.
     """
 
