@@ -96,7 +96,8 @@ def draw_bars(
                 ax.plot(values, names, "o")
             else:
                 bars = ax.barh(names, values, height=0.6)
-                ax.bar_label(bars, fmt="%.3g", padding=3)
+                labels = [f"{v:,.0f}" if v >= 1000 else f"{v:.3g}" for v in values]
+                ax.bar_label(bars, labels=labels, padding=3)
                 ax.margins(x=0.15)
                 ax.grid(False, axis="y")
         axes[0][0].invert_yaxis()
