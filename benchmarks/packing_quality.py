@@ -8,9 +8,9 @@ gallery itself) near the same gallery. Reported is how long the default solver t
 the objective that Algorithm 1 ends with, and what both have reached at equal times.
 Then the default solver packs --large_n references within --large_seconds.
 
-Algorithm 1's 100,000 iterations take a quarter of an hour on two cores. Its state is
-kept in --work every minute: the same command goes on after an interruption. With fewer
---num_iterations its whole schedule is run, compressed.
+Algorithm 1's 100,000 iterations take long. Its state is kept in --work every minute:
+the same command goes on after an interruption. With fewer --num_iterations its whole
+schedule is run, compressed.
 
 "proven least": no arrangement in which every reference keeps its gallery row has a
 smaller objective (hyperface_jax.objective_bound); computed untimed.
@@ -144,7 +144,7 @@ def row_of(found: Run, gallery: np.ndarray, bars: list[float]) -> dict:
         "proven least": least,
         "max cosine": result.max_cosine,
         "regulariser": result.regularization,
-        "bound of it": result.bound,
+        "bound of max cosine": result.bound,
         **{f"s to {bar:.4f}": found.seconds_to(bar) for bar in bars},
         "stopped": result.stopped.split(":")[0],
     }

@@ -40,6 +40,9 @@ _COARSE_POWERS = tuple(range(-17, -5))
 _FINER = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 _MAX_ITERATIONS = 60
 _ACCURACY = 1e-4
+_PROBES = 8
+# Of the unit of curvature: the size of a residual that is as good as zero.
+_TINY = 1e-6
 
 
 class ObjectiveBound(NamedTuple):
@@ -89,14 +92,14 @@ def objective_bound(
     embeddings = checks.unit_rows(embeddings, "embeddings", min_rows=2)
     gallery = checks.unit_rows(gallery, "gallery")
     checks.same_dimension(embeddings, gallery, "embeddings and gallery")
-    x = jnp.asarray(embeddings)
-    nearest = similarity.nearest(x, jnp.asarray(gallery), block_size=block_size).row
-    alpha = regularization_weight
-    pull = alpha / len(x) * jnp.asarray(gallery)[nearest]
-    regularization = alpha - float(jnp.sum(x * pull))
+    x, gallery = jnp.asarray(embeddings), jnp.asarray(gallery)
+    unit = regularization_weight / len(x)
+    nearest = similarity.nearest(x, gallery, block_size=block_size).row
+    pull = unit * gallery[nearest]
+    # Times its weight.
+    regularization = regularization_weight - float(jnp.sum(x * pull))
     max_cosine = jnp.max(similarity.nearest_cosine(x, block_size=block_size))
     size = similarity.even_block_size(block_size, len(x))
-    unit = alpha / len(x)
 
     best = _best_fit(lambda tau: _lagrangian(x, pull, max_cosine, tau, size), unit)
     apply = functools.partial(_apply, x, best, size)
@@ -198,11 +201,18 @@ def _fall_to_minimum(
     and the last term is at most ``|e|²`` over the smallest eigenvalue, so the result is
     an upper bound however early the iteration ends.
 
+    Some random columns run along: a residual may be zero, or as symmetric as the
+    arrangement, and Lanczos finds no eigenvector that its start has no share in.
+
     Returns:
       The fall, infinite where ``A`` is not positive definite, and the smallest
       eigenvalue as a multiple of ``unit``.
     """
-    z, e = jnp.zeros_like(residual), residual
+    columns = residual.shape[1]
+    probes = jax.random.normal(jax.random.key(0), (len(residual), _PROBES))
+    probes *= jnp.maximum(jnp.std(residual), _TINY * unit)
+    start = jnp.concatenate([residual, probes], axis=1)
+    z, e = jnp.zeros_like(start), start
     direction, square = e, float(jnp.sum(e**2))
     first, steps, ratios = square, [], []
     while square > _ACCURACY**2 * first and len(steps) < _MAX_ITERATIONS:
@@ -217,11 +227,10 @@ def _fall_to_minimum(
         steps.append(step)
         ratios.append(square / previous)
         direction = e + ratios[-1] * direction
-    if not steps:
-        return 0.0, np.nan
     lowest = _smallest_ritz_value(np.array(steps), np.array(ratios))
-    solved = float(jnp.sum(z * (residual + e)))
-    return (solved + square / lowest) / 2, lowest / unit
+    solved = float(jnp.sum((z * (start + e))[:, :columns]))
+    left = float(jnp.sum(e[:, :columns] ** 2))
+    return (solved + left / lowest) / 2, lowest / unit
 
 
 def _smallest_ritz_value(steps: np.ndarray, ratios: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def _welcome(port: int, missing: set[int], deadline: float) -> None:
     others: list[socket.socket] = []
     begun, told = time.monotonic(), False
     try:
-        with socket.create_server(("", port)) as server:
+        with _listen(port) as server:
             while missing:
                 names = ", ".join(map(str, sorted(missing)))
                 if time.monotonic() > deadline:
@@ -73,12 +73,22 @@ def _welcome(port: int, missing: set[int], deadline: float) -> None:
             other.sendall(_GO)
     except OSError as error:
         raise InputError(
-            f"process 0 can't listen at port {port} ({error.strerror or error}); name "
-            "another with --coordinator"
+            f"a process that had come to port {port} has gone "
+            f"({error.strerror or error}); its own message says why"
         ) from None
     finally:
         for other in others:
             other.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise InputError(
+            f"process 0 can't listen at port {port} ({error.strerror or error}); name "
+            "another with --coordinator"
+        ) from None
 
 
 def _strike_off(missing: set[int], other: socket.socket) -> None:

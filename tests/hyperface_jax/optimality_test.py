@@ -114,6 +114,15 @@ def test_no_arrangement_is_below_it():
     assert least - found.bound < 2e-3
 
 
+def test_an_exact_optimum_has_no_residual_and_a_curvature_yet():
+    """Two opposite references on their gallery rows: A = [[1 + α/2, 1], [1, 1 + α/2]],
+    in units of α/2 of smallest eigenvalue 1."""
+    rows = np.array([[1, 0, 0], [-1, 0, 0]], np.float32)
+    found = objective_bound(rows, rows)
+    assert found.curvature == pytest.approx(1, rel=1e-3)
+    assert found.bound == pytest.approx(-2, abs=1e-6)
+
+
 def test_nothing_is_claimed_where_the_lagrangian_has_no_minimum():
     gallery = packing_oracles.clustered_rows(40, 3)
     result = pack_embeddings(gallery, gallery, PackingConfig(num_iterations=200))
