@@ -76,7 +76,6 @@ def step(
         row = None
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
-        x = hypersphere.normalize_rows(x)
         terms = objective.terms_of_pairs(
             x if row is None else ring.take(x, row),
             references_at(x, fixed, others),
@@ -87,6 +86,8 @@ def step(
         return terms.objective, terms._replace(mean_nearest_cosine=jnp.mean(cosine))
 
     gradient, terms = jax.grad(loss, has_aux=True)(x)
+    # That of normalised rows, at rows that are normalised.
+    gradient = hypersphere.tangent(x, gradient)
     updates, opt_state = _optimizer(config).update(gradient, state.opt_state, x)
     x = hypersphere.normalize_rows(optax.apply_updates(x, updates))
     return State(keep_away(x, problem, config), opt_state, known), terms

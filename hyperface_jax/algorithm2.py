@@ -80,7 +80,6 @@ def step(
         )
 
     def loss(x: jax.Array) -> tuple[jax.Array, objective.Terms]:
-        x = hypersphere.normalize_rows(x)
         pool = x if within else everything.at[rows].set(x)
         terms = objective.terms_of_pairs(
             x,
@@ -92,6 +91,8 @@ def step(
         return terms.objective, terms
 
     gradient, terms = jax.grad(loss, has_aux=True)(x)
+    # That of normalised rows, at rows that are normalised.
+    gradient = hypersphere.tangent(x, gradient)
     updates, opt_state = jax.vmap(optax.scale_by_adam().update)(gradient, opt_state)
     rate = schedule.staircase_decay(
         config.step_size,

@@ -71,15 +71,8 @@ def repulsion(
     count = len(blocks)
     shared = jnp.ndim(level) == 0
     levels = similarity.to_blocks(jnp.broadcast_to(level, (n,)), size)
-    within = jnp.arange(size)
 
-    def visit(total: Repulsion, tile: jax.Array) -> tuple[Repulsion, None]:
-        i, j = tile
-        c = similarity.cosines(blocks[i], blocks[j])
-        first = (i * size + within)[:, None]
-        second = (j * size + within)[None, :]
-        valid = (first != second) & (first < n) & (second < n)
-        c = jnp.where(valid, c, similarity.MASKED)
+    def visit(total: Repulsion, i: jax.Array, j: jax.Array, c: jax.Array) -> Repulsion:
         of_first = pair_weights(c, levels[i][:, None], temperature)
         of_second = of_first
         if not shared:
@@ -88,7 +81,7 @@ def repulsion(
         # A diagonal tile holds both orders of its pairs already.
         once = jnp.where(i == j, 0.0, 1.0)
         total = add_tile(total, i, c, of_first, both, blocks[j], 1.0)
-        return add_tile(total, j, c.T, of_second.T, both.T, blocks[i], once), None
+        return add_tile(total, j, c.T, of_second.T, both.T, blocks[i], once)
 
     start = Repulsion(
         jnp.zeros((count, size, d)),
@@ -96,8 +89,7 @@ def repulsion(
         jnp.zeros((count, size)),
         jnp.full((count, size), similarity.MASKED),
     )
-    tiles = jnp.asarray(np.stack(np.triu_indices(count), axis=1))
-    total, _ = jax.lax.scan(visit, start, tiles)
+    total = similarity.visit_pairs(visit, start, x, size)
     if fixed is not None and len(fixed):
         total = _repelled_by(fixed, total, blocks, levels, temperature)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], total)

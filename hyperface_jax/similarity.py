@@ -74,7 +74,11 @@ def even_block_size(block_size: int | None, rows: int) -> int:
     if jax.default_backend() == "cpu":
         side = min(max(rows // _TILES_A_SIDE, _SMALL_TILE), _SEARCHED_TILE)
     blocks = max(1, round(rows / side))
-    # Rows of whole vectors.
+    # Whole blocks if there are any of about that size: padding must be copied and
+    # masked. In any case rows of whole vectors.
+    for near in range(blocks - blocks // 5, blocks + blocks // 5 + 1):
+        if rows % (8 * near) == 0:
+            return rows // near
     return min(rows, -(-rows // (16 * blocks)) * 16)
 
 
@@ -99,8 +103,8 @@ def nearest(
       queries: ``[q, d]``, unit rows.
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find, such as itself.
-      block_size: side of the tiles of cosines; None takes what suits the device, up to
-        1000 on a CPU.
+      block_size: side of the tiles of cosines; None takes what suits the device, on a
+        CPU about 1000 at most.
       screening: compare in bfloat16 first and in float32 where that leaves a doubt,
         see :mod:`hyperface_jax.screening`. The rows are the same; the runner-up may be
         overestimated. Has no effect over many devices.
@@ -141,8 +145,8 @@ def nearest_other(
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.
-      block_size: side of the tiles of cosines; None takes what suits the device, up to
-        1000 on a CPU.
+      block_size: side of the tiles of cosines; None takes what suits the device, on a
+        CPU about 1000 at most.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
@@ -159,8 +163,8 @@ def nearest_cosine(rows: jax.Array, *, block_size: int | None = None) -> jax.Arr
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.
-      block_size: side of the tiles of cosines; None takes what suits the device, up to
-        1000 on a CPU.
+      block_size: side of the tiles of cosines; None takes what suits the device, on a
+        CPU about 1000 at most.
 
     Returns:
       Cosines ``[n]``.
@@ -178,28 +182,26 @@ def _nearest(
     query_block: int,
     row_block: int,
 ) -> Neighbors:
-    count, dimension = rows.shape
     # Whole blocks, then the rest as it is: no padding to tell apart from rows.
-    whole = count // row_block
-    blocks = rows[: whole * row_block].reshape(whole, row_block, dimension)
-    starts = jnp.arange(whole, dtype=jnp.int32) * row_block
-    rest = rows[whole * row_block :], jnp.int32(whole * row_block)
+    rest = len(rows) % row_block
+    starts = jnp.arange(0, len(rows) - rest, row_block, dtype=jnp.int32)
 
     def of_query_block(group: tuple[jax.Array, jax.Array | None]) -> Neighbors:
         block, excluded = group
 
-        def visit(best: Neighbors, tile: tuple) -> tuple[Neighbors, None]:
-            columns, start = tile
-            c = cosines(block, columns)
+        def visit(best: Neighbors, start: Any, size: int) -> Neighbors:
+            c = cosines(block, jax.lax.dynamic_slice_in_dim(rows, start, size))
             if excluded is not None:
-                row = start + jnp.arange(len(columns))
+                row = start + jnp.arange(size)
                 c = jnp.where(row != excluded[:, None], c, MASKED)
-            return _merge(best, _best_two(c, start)), None
+            return _merge(best, _best_two(c, start))
 
         none = jnp.full(len(block), MASKED)
         best = Neighbors(none, jnp.zeros(len(block), jnp.int32), none)
-        best, _ = jax.lax.scan(visit, best, (blocks, starts))
-        return visit(best, rest)[0] if len(rest[0]) else best
+        best, _ = jax.lax.scan(
+            lambda best, start: (visit(best, start, row_block), None), best, starts
+        )
+        return visit(best, jnp.int32(len(rows) - rest), rest) if rest else best
 
     groups = jax.tree.map(lambda a: to_blocks(a, query_block), (queries, exclude))
     found = jax.lax.map(of_query_block, groups)

@@ -28,6 +28,7 @@ from bridges.generation.image_workers import (
     ImageSettings,
     make_images,
 )
+from bridges.generation.latent_diffusion import SAMPLER_VERSION
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import (
     EmbeddingFile,
@@ -240,6 +241,7 @@ def _settings(
         "beta": config.beta,
         "guidance": config.guidance,
         "steps": config.steps,
+        "sampler": SAMPLER_VERSION,
         "seed": config.seed,
     }
 

@@ -1,6 +1,7 @@
 """The identity-conditioned latent diffusion model: its network, loss and sampler."""
 
 import dataclasses
+import math
 
 import torch
 from diffusers import (
@@ -13,6 +14,9 @@ from torch import nn
 from bridges.generation.identity_conditioning import IdentityConditioning
 from hyperface_jax import InputError
 
+# Part of what the settings of a dataset say: to be raised when the same weights, seed
+# and settings give other images.
+SAMPLER_VERSION = 2
 # The noise schedule is part of what the weights mean, so it is no setting.
 _NOISE_SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -148,6 +152,27 @@ def diffusion_loss(
     return (errors * snr.clamp(max=5.0) / (snr + 1)).mean()
 
 
+def guidance_schedule(guidance: float, steps: int) -> list[float]:
+    """The guidance of each solver step: ``1/√g`` in the first fifth, then ``g``.
+
+    The first steps, out of pure noise, settle pose and light. Guided there, images of a
+    person grow alike without growing more recognisable; pulled less than not at all,
+    they stay varied, and the later steps can be guided the more.
+
+    Args:
+      guidance: g ≥ 0; up to 1 it is the same at every step.
+      steps: solver steps, at least 1.
+
+    References:
+      Kynkäänniemi et al., `Applying Guidance in a Limited Interval Improves Sample and
+      Distribution Quality in Diffusion Models <https://arxiv.org/abs/2404.07724>`_,
+      2024, who leave the first steps at 1.
+    """
+    early = steps // 5
+    first = min(guidance, 1 / math.sqrt(max(1.0, guidance)))
+    return [first] * early + [guidance] * (steps - early)
+
+
 @torch.no_grad()
 def sample_latents(
     denoiser: nn.Module,
@@ -159,14 +184,14 @@ def sample_latents(
 ) -> torch.Tensor:
     """Turns noise into latents of faces by DPM-Solver++ (2M) and guidance.
 
-    Guidance extrapolates from the unconditional prediction: ``v₀ + g (v - v₀)``; 1
-    means none and costs half.
+    Guidance extrapolates from the unconditional prediction: ``v₀ + g (v - v₀)``, by
+    :func:`guidance_schedule`; 1 means none and costs half.
 
     Args:
       denoiser: maps ``(z_t, t, embeddings)`` to v.
       embeddings: ``[n, d]`` unit rows.
       noise: ``[n, c, h, w]`` standard normal, the only randomness.
-      guidance: g ≥ 0.
+      guidance: g ≥ 0 of the later steps.
       steps: solver steps, at least 1.
 
     Returns:
@@ -181,13 +206,14 @@ def sample_latents(
     solver.set_timesteps(steps)
     latents = noise
     both = torch.cat([embeddings, torch.zeros_like(embeddings)])
-    for time in solver.timesteps:
-        if guidance == 1:
+    schedule = guidance_schedule(guidance, steps)
+    for time, weight in zip(solver.timesteps, schedule, strict=True):
+        if weight == 1:
             prediction = denoiser(latents, time, embeddings)
         else:
             conditioned, unconditioned = denoiser(
                 torch.cat([latents, latents]), time, both
             ).chunk(2)
-            prediction = unconditioned + guidance * (conditioned - unconditioned)
+            prediction = unconditioned + weight * (conditioned - unconditioned)
         latents = solver.step(prediction, time, latents).prev_sample
     return latents

@@ -10,6 +10,7 @@ from bridges.generation.latent_diffusion import (
     IdentityDenoiser,
     alphas_cumprod,
     diffusion_loss,
+    guidance_schedule,
     sample_latents,
 )
 from hyperface_jax import InputError
@@ -50,6 +51,40 @@ def test_the_sampler_finds_the_only_face_there_is(point, steps, guidance):
     # Guidance extrapolates what the condition adds.
     expected = point + guidance * embeddings[:, :1, None, None]
     torch.testing.assert_close(found, expected.expand_as(found), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "steps", "expected"),
+    [
+        (4.0, 10, [0.5] * 2 + [4.0] * 8),
+        (4.0, 4, [4.0] * 4),
+        (1.0, 5, [1.0] * 5),
+        (0.3, 5, [0.3] * 5),
+        (0.0, 5, [0.0] * 5),
+    ],
+)
+def test_guidance_is_weak_at_first(guidance, steps, expected):
+    assert guidance_schedule(guidance, steps) == expected
+
+
+def test_the_first_step_is_guided_as_the_schedule_says(point):
+    """DPM-Solver++ starts with a step of DDIM, whose closed form is known."""
+    embeddings = torch.tensor([[0.6, 0.8]])
+    noise = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    seen = []
+    exact = PointMass(point)
+
+    def recorded(noisy, time, rows):
+        seen.append((noisy[:1].clone(), int(time)))
+        return exact(noisy, time, rows)
+
+    sample_latents(recorded, embeddings, noise, guidance=4.0, steps=5)
+    (_, first), (second, then) = seen[:2]
+    power = alphas_cumprod()
+    face = point + 0.5 * embeddings[:, :1, None, None]
+    noise_left = (noise - power[first].sqrt() * face) / (1 - power[first]).sqrt()
+    expected = power[then].sqrt() * face + (1 - power[then]).sqrt() * noise_left
+    torch.testing.assert_close(second, expected, atol=1e-3, rtol=0)
 
 
 def test_the_loss_of_the_exact_denoiser_is_zero(point):
