@@ -27,7 +27,7 @@ from bridges.evaluation.verification_metrics import equal_error_rate
 from bridges.generation.autoencoder import psnr, to_unit_range
 from bridges.generation.generator import Generator, load_generator
 from bridges.generation.identity_variation import image_seed, vary_identity
-from bridges.generation.image_generation import GenerationConfig, generator_name
+from bridges.generation.image_generation import GenerationConfig
 from bridges.generation.image_workers import (
     BATCH_SIZE,
     Condition,
@@ -118,9 +118,7 @@ def generate(
         for k in range(images)
     ]
     processes = FLAGS.num_processes or default_num_processes()
-    settings = ImageSettings(
-        generator_name(FLAGS.generator), FLAGS.recogniser, guidance, FLAGS.steps
-    )
+    settings = ImageSettings(FLAGS.generator, FLAGS.recogniser, guidance, FLAGS.steps)
     made, times = [], []
     for content, _ in make_images(conditions, settings, processes):
         made.append(decode_jpeg(content))
@@ -230,7 +228,7 @@ def main() -> None:
     for name in ("held_out", "output"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is missing; see --help")
-    generator = load_generator(generator_name(FLAGS.generator))
+    generator = load_generator(FLAGS.generator)
     recogniser = load_recogniser(FLAGS.recogniser)
     check_model(recogniser.model, generator.recogniser, "recogniser")
     rendered, means = load_held_out(recogniser, generator.image_size)

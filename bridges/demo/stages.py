@@ -20,7 +20,7 @@ from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import render_dataset
 from bridges.generation.generator import load_generator
-from bridges.generation.image_generation import generate_dataset, generator_name
+from bridges.generation.image_generation import generate_dataset
 from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError, check_model, load_embeddings, save_embeddings
 
@@ -34,7 +34,7 @@ def check_models(config: DemoConfig) -> None:
       InputError: no such model, or a generator of another recogniser's embeddings.
     """
     recogniser = load_recogniser(config.recogniser)
-    generator = load_generator(generator_name(config.generator))
+    generator = load_generator(config.generator)
     check_model(recogniser.model, generator.recogniser, "recogniser")
 
 

@@ -1,7 +1,6 @@
 """A trained recogniser: images in, unit embeddings out."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -138,15 +137,13 @@ def load_recogniser(
     """Loads a recogniser that ships, or one trained by ``train_recogniser``.
 
     Args:
-      name_or_folder: ``"recogniser_f"``, or the folder of a checkpoint.
+      name_or_folder: ``"recogniser_f"``, or the folder of a checkpoint; see
+        :func:`bridges.pretrained.find`.
 
     Raises:
       InputError: nothing there, an unfinished training, or damaged files.
     """
-    folder = pathlib.Path(name_or_folder)
-    shipped = pretrained.FOLDER / folder
-    if len(folder.parts) == 1 and (shipped / checkpoint.CONFIG).is_file():
-        folder = shipped
+    folder = pretrained.find(name_or_folder)
     config = checkpoint.read_config(folder)
     network = build_backbone(
         config["backbone"],

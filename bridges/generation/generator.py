@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -155,17 +154,15 @@ def load_generator(
     """Loads a generator that ships with the package, or one from a folder.
 
     Args:
-      name_or_folder: ``"latent_diffusion"``, or a folder that
-        ``python -m bridges.generation.export`` wrote.
+      name_or_folder: ``"latent_diffusion"``, also called ``"embedded"``, or a folder
+        that ``python -m bridges.generation.export`` wrote; see
+        :func:`bridges.pretrained.find`.
 
     Raises:
       InputError: no such generator, or a damaged one.
     """
-    folder = pathlib.Path(name_or_folder)
-    shipped = pretrained.FOLDER / str(name_or_folder)
-    if str(name_or_folder) in shipped_generators():
-        folder = shipped
-    elif not folder.is_dir():
+    folder = pretrained.find(name_or_folder)
+    if not folder.is_dir():
         names = ", ".join(shipped_generators()) or "none"
         raise InputError(
             f"no generator {str(name_or_folder)!r}: it is no folder, and those that "

@@ -15,7 +15,6 @@ import numpy as np
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.generator import (
-    DEFAULT_GENERATOR,
     DEFAULT_GUIDANCE,
     DEFAULT_STEPS,
     Generator,
@@ -40,8 +39,6 @@ from hyperface_jax import (
 )
 from hyperface_jax.commands import progress
 
-# What --generator may say, beside a folder, and which shipped model it means.
-GENERATORS = {"embedded": DEFAULT_GENERATOR}
 _WORTH_A_PROCESS = 100
 LICENCE_NOTE = (
     "Synthetic images of people who do not exist, made by a model trained on rendered "
@@ -115,7 +112,7 @@ def generate_dataset(
         generator's, unknown models, or an output that belongs to other settings.
     """
     config = config or GenerationConfig()
-    generator = load_generator(generator_name(config.generator))
+    generator = load_generator(config.generator)
     recogniser = load_recogniser(config.recogniser)
     check_model(recogniser.model, generator.recogniser, "recogniser")
     content = _read_references(references, generator)
@@ -151,7 +148,7 @@ def _make_missing(
     made = make_images(
         (_condition(references, config, *key) for key in missing),
         ImageSettings(
-            generator_name(config.generator),
+            config.generator,
             config.recogniser,
             config.guidance,
             config.steps,
@@ -244,15 +241,3 @@ def _settings(
         "sampler": SAMPLER_VERSION,
         "seed": config.seed,
     }
-
-
-def generator_name(name: str) -> str:
-    """The name :func:`load_generator` knows for a ``--generator``."""
-    if name in GENERATORS:
-        return GENERATORS[name]
-    if os.path.isdir(name):
-        return name
-    raise InputError(
-        f"generator {name!r} does not exist; there are: {', '.join(GENERATORS)}, or "
-        "the folder of a generator of your own"
-    )

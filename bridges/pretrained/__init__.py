@@ -1,5 +1,32 @@
 """Weights that ship with the package, a folder with a model card each."""
 
+import os
 import pathlib
 
+from hyperface_jax import InputError
+
 FOLDER = pathlib.Path(__file__).resolve().parent
+# Another word for a model, so that commands need not name it.
+_ALIASES = {"embedded": "latent_diffusion"}
+
+
+def find(name_or_folder: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a model: one that ships, by its name, or one of the caller's.
+
+    Args:
+      name_or_folder: a name; with a separator in it, ``./recogniser_f``, always the
+        caller's folder.
+
+    Raises:
+      InputError: the name of one that ships, and of a folder that is here.
+    """
+    name = os.fspath(name_or_folder)
+    shipped, own = FOLDER / _ALIASES.get(name, name), pathlib.Path(name)
+    if os.sep in name or not (shipped / "config.json").is_file():
+        return own
+    if own.is_dir() and not own.samefile(shipped):
+        raise InputError(
+            f"{name}: the name of a model that ships, and of a folder here; give "
+            f"{own.resolve()} for the folder, or rename it to have the other"
+        )
+    return shipped

@@ -7,6 +7,8 @@ import pytest
 import tiny_models
 import torch
 
+from bridges import pretrained
+from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import generator as generator_module
 from bridges.generation import load_generator
 from hyperface_jax import InputError, files
@@ -132,6 +134,25 @@ def test_an_unknown_generator_is_refused(tmp_path):
         load_generator("no_such_generator")
     with pytest.raises(InputError, match=r"config\.json"):
         load_generator(tmp_path)
+
+
+def test_a_folder_of_the_name_of_a_shipped_model_is_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pretrained.find("embedded") == pretrained.FOLDER / "latent_diffusion"
+    for name, load in (
+        ("recogniser_f", load_recogniser),
+        ("latent_diffusion", load_generator),
+    ):
+        assert pretrained.find(name) == pretrained.FOLDER / name
+        own = tmp_path / name
+        if name == "recogniser_f":
+            tiny_models.save_tiny_recogniser(own)
+        else:
+            tiny_models.save_tiny_generator(own, RECOGNISER)
+        with pytest.raises(InputError, match=f"{name}: .* give {own} for the folder"):
+            load(name)
+        for path in (f"./{name}", f"{name}/", own):
+            assert load(path).embedding_size == tiny_models.EMBEDDING_SIZE
 
 
 def test_a_damaged_generator_is_refused(tmp_path):
