@@ -24,7 +24,7 @@ from bridges.datasets.images import (
     encode_jpeg,
     read_images,
 )
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 
 __all__ = ["ImageDataset", "ImageDatasetWriter", "encode_jpeg"]
 
@@ -107,7 +107,7 @@ class ImageDataset:
         return read_images(chosen, size, progress=progress)
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, labels and file sizes: quick, and as good as certain.
+        """SHA-256 over names, labels and the files' bytes.
 
         Raises:
           InputError: a listed image is missing.
@@ -117,10 +117,10 @@ class ImageDataset:
             self.paths, self.records, self.labels, strict=True
         ):
             try:
-                size = path.stat().st_size
-            except FileNotFoundError:
+                content = files.sha256_of(path)
+            except (FileNotFoundError, IsADirectoryError):
                 raise InputError(f"{path}: no such image, though listed") from None
-            digest.update(f"{record['file_name']} {label} {size}\n".encode())
+            digest.update(f"{record['file_name']} {label} {content}\n".encode())
         return digest.hexdigest()
 
 

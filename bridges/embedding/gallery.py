@@ -1,11 +1,13 @@
 """Embedding of a folder of images into an embedding file."""
 
+import hashlib
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import load_recogniser
@@ -42,9 +44,11 @@ def embed_folder(
         output that belongs to other settings.
     """
     dataset = ImageDataset(images)
+    groups = groups_of(dataset.records)
     recogniser = load_recogniser(model)
     settings = {
         "images": dataset.fingerprint(),
+        "groups": hashlib.sha256(to_json(sorted(groups.items())).encode()).hexdigest(),
         "model": recogniser.model["sha256"],
         "flip": flip,
         "kind": kind,
@@ -59,7 +63,7 @@ def embed_folder(
         kind=kind,
         labels=dataset.labels if dataset.labelled else None,
         names=np.array([record["file_name"] for record in dataset.records]),
-        groups=groups_of(dataset.records),
+        groups=groups,
         model=recogniser.model,
         settings=settings,
     )

@@ -1,5 +1,6 @@
 """Embedding of folders: file contract, refusals, the command."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -68,6 +69,18 @@ def test_same_call_returns_and_another_is_refused(people, model, tmp_path):
         embed_folder(people, tmp_path / "g.npz", model=model, flip=False)
     with pytest.raises(InputError, match="images"):
         embed_folder(people / "ann", tmp_path / "g.npz", model=model)
+
+
+def test_other_groups_are_refused(people, model, tmp_path):
+    metadata = people / "metadata.jsonl"
+    record = {"file_name": "ann/0.png", "identity": 0}
+    metadata.write_text(json.dumps(record))
+    embed_folder(people, tmp_path / "g.npz", model=model)
+    metadata.write_text(json.dumps(record | {"gender": "female"}))
+    with pytest.raises(InputError, match="made with other groups"):
+        embed_folder(people, tmp_path / "g.npz", model=model)
+    found = embed_folder(people, tmp_path / "new.npz", model=model)
+    assert found.groups["gender"].tolist() == ["female"]
 
 
 def test_corrupt_image_is_named_and_nothing_is_written(people, model, tmp_path):

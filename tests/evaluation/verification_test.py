@@ -114,6 +114,10 @@ def test_same_call_returns_and_another_is_refused(model, sets, tmp_path):
         verify_checkpoint(model, sets / "mixed", output)
     with pytest.raises(InputError, match=r"flip = True, asked for False"):
         verify_checkpoint(model, sets, output, flip=False)
+    image = sets / "mixed" / "images" / "0_0.png"
+    image.write_bytes(image.read_bytes()[:-1] + b"\0")  # of the same size
+    with pytest.raises(InputError, match=r"made with other benchmarks"):
+        verify_checkpoint(model, sets, output)
     output.write_text("{}")
     with pytest.raises(InputError, match="no metrics of ours"):
         verify_checkpoint(model, sets, output)
