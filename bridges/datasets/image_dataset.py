@@ -48,8 +48,8 @@ class ImageDataset:
         """Lists the folder; reads no image.
 
         Raises:
-          InputError: no such folder, no image in it, an unfinished dataset, or
-            metadata that names no identity or a missing file.
+          InputError: no such folder, no image in it, images beside the identities'
+            folders, an unfinished dataset, or metadata that name no identity.
         """
         self.folder = pathlib.Path(folder)
         if not self.folder.is_dir():
@@ -70,6 +70,12 @@ class ImageDataset:
             self.labelled = any(who)
             if not self.labelled:
                 who = names
+            elif "" in who:
+                raise InputError(
+                    f"{self.folder}: {who.count('')} of {len(who)} images lie beside "
+                    f"the identities' folders, {names[who.index('')]} first; put them "
+                    "into one, or elsewhere"
+                )
         if not who:
             raise InputError(
                 f"{self.folder}: no images in it; "
@@ -125,8 +131,22 @@ class ImageDataset:
 
 
 def _image_names(folder: pathlib.Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    names = []
+    for place, inside, found in os.walk(folder, followlinks=True):
+        inside[:] = [name for name in inside if _is_entered(pathlib.Path(place, name))]
+        paths = [pathlib.Path(place, name) for name in found if name[0] != "."]
+        names += [
+            path.relative_to(folder).as_posix()
+            for path in paths
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(names)
+
+
+def _is_entered(folder: pathlib.Path) -> bool:
+    """Whether images are looked for there: not where systems hide theirs."""
+    if folder.name.startswith(".") or folder.name == "__MACOSX":
+        return False
+    # A link to a folder it lies in would lead around for ever.
+    above = (parent.resolve() for parent in folder.parents)
+    return not folder.is_symlink() or folder.resolve() not in above

@@ -249,6 +249,23 @@ class TestReader:
         assert not dataset.labelled and len(dataset) == 3
         np.testing.assert_array_equal(dataset.load()[1], picture(1))
 
+    def test_linked_folders_are_entered_and_hidden_ones_are_not(self, tmp_path):
+        for name in ("a/ann/0.png", "a/__MACOSX/0.png", "a/.x/0.png", "b/0.png"):
+            (tmp_path / name).parent.mkdir(parents=True)
+            Image.fromarray(picture(0)).save(tmp_path / name)
+        Image.fromarray(picture(0)).save(tmp_path / "a/ann/._0.png")
+        (tmp_path / "a/bob").symlink_to(tmp_path / "b")
+        (tmp_path / "b/around").symlink_to(tmp_path / "a")
+        names = [record["file_name"] for record in ImageDataset(tmp_path / "a").records]
+        assert names == ["ann/0.png", "bob/0.png"]
+
+    def test_images_beside_the_identities_are_refused(self, tmp_path):
+        (tmp_path / "bob").mkdir()
+        for name in ("1.png", "bob/1.png", "bob/2.png"):
+            Image.fromarray(picture(0)).save(tmp_path / name)
+        with pytest.raises(InputError, match=r"1 of 3 images lie beside .* 1\.png"):
+            ImageDataset(tmp_path)
+
     @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
     def test_other_colour_modes_become_rgb(self, tmp_path, mode):
         suffix = "jpg" if mode == "CMYK" else "png"
