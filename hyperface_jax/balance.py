@@ -158,6 +158,9 @@ def balance_report(
       largest cosine of one of its references to one of that group, itself left out;
       None where there is no other.
     """
+    # As files hold them, rows may be 1e-3 off.
+    embeddings = checks.unit_rows(embeddings, "references")
+    gallery = checks.unit_rows(gallery, "gallery")
     found = similarity.nearest(
         jnp.asarray(embeddings), jnp.asarray(gallery), block_size=block_size
     )

@@ -42,19 +42,22 @@ def largest_cosine(
     largest can't matter, and the others are compared again with all.
 
     Args:
-      x: ``[n, d]`` float32, unit rows.
-      others: ``[m, d]`` float32, unit rows.
+      x: ``[n, d]`` float32, rows of any length but zero.
+      others: ``[m, d]`` float32, as well.
       limit: a cosine.
       block_size: side of the tiles of cosines; None takes what suits the device.
     """
+    # Files may hold rows whose lengths are 1e-3 off, far more than the rounding.
+    exact = _unit(others)
     found = similarity.nearest(
-        jnp.asarray(x), jnp.asarray(others), block_size=block_size
+        jnp.asarray(_unit(x), jnp.float32),
+        jnp.asarray(exact, jnp.float32),
+        block_size=block_size,
     )
     cosine = np.asarray(found.cosine, np.float64)
     error = x.shape[1] * 2.0**-23 + 1e-6
     matter = np.flatnonzero(cosine >= min(cosine.max() - 2 * error, limit - error))
     best, too_near = LargestCosine(-2.0, 0, 0, 0), 0
-    exact = _unit(others)
     for start in range(0, len(matter), _BLOCK):
         rows = matter[start : start + _BLOCK]
         largest, other = np.full(len(rows), -2.0), np.zeros(len(rows), int)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hyperface_jax import bounds, objective
+from hyperface_jax import bounds, checks, objective
 from hyperface_jax.packing import PackingResult
 from hyperface_jax.packing_config import PackingConfig
 
@@ -35,6 +35,11 @@ def packing_record(
       (``edges``, ``before``, ``after``).
     """
     config = result.config
+    # As files hold them, rows may be 1e-3 off, which could pick the wrong neighbour.
+    initial, gallery, fixed = (
+        rows if rows is None else checks.unit_rows(rows, "rows")
+        for rows in (initial, gallery, fixed)
+    )
     before, before_cosine, _ = objective.measure(
         initial,
         gallery,
@@ -88,7 +93,7 @@ def _settings(config: PackingConfig) -> dict[str, Any]:
 def separation_of(embeddings: np.ndarray, block_size: int | None) -> dict[str, Any]:
     """Largest cosine among all rows ``[n, d]`` of a set that grew, and its bound."""
     terms, _, _ = objective.measure(
-        embeddings,
+        checks.unit_rows(embeddings, "embeddings"),
         None,
         regularization_weight=0.0,
         reduction="min",

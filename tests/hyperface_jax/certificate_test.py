@@ -41,6 +41,23 @@ def test_what_float32_cannot_tell_apart_is_decided():
     assert found.too_near == np.sum(dense > limit)
 
 
+def test_rows_not_quite_of_length_1_hide_nobody():
+    """A norm that files may have lifts a harmless pair above one beyond the limit."""
+    limit, d = 0.3, 64
+    enrolled = np.eye(2, d)
+    x = np.zeros((3, d))
+    x[:, 2:] = packing_oracles.random_rows(3, d - 2, seed=3)
+    for row, (other, cosine) in enumerate([(0, 0.3001), (0, 0.3001), (1, 0.29999)]):
+        x[row] *= np.sqrt(1 - cosine**2)
+        x[row, other] = cosine
+    enrolled[0] *= 0.9991
+    x, enrolled = x.astype(np.float32), enrolled.astype(np.float32)
+    dense = exact_cosines(x, enrolled)
+    found = largest_cosine(x, enrolled, limit)
+    assert found.cosine == pytest.approx(dense.max(), abs=1e-15)
+    assert found.too_near == 2
+
+
 def test_a_certificate_says_whose_fault_it_is():
     everyone = np.concatenate([X[:2], OTHERS])
     found = enrolled_certificate(X, everyone, 0.9, num_fixed=1)
