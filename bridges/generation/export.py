@@ -38,6 +38,7 @@ def export_generator(
     output: str | os.PathLike[str],
     *,
     name: str = DEFAULT_GENERATOR,
+    licence: str | None = None,
 ) -> None:
     """Writes a generator folder.
 
@@ -46,6 +47,8 @@ def export_generator(
       diffusion: folder of the trained denoiser.
       output: folder to write.
       name: what the generator is called in the files it makes.
+      licence: what it was trained on and how its images may be used; datasets made
+        with it repeat that. Nothing is claimed without.
 
     Raises:
       InputError: an unfinished model, or a denoiser of other latents.
@@ -63,7 +66,7 @@ def export_generator(
             f"{diffusion}: trained on the latents of another autoencoder than "
             f"{autoencoder}; only its decoder may differ"
         )
-    description = describe_generator(name, first, second)
+    description = describe_generator(name, first, second, licence)
     save_model(output, network, description, dtype=torch.float16)
 
 
@@ -81,12 +84,24 @@ flags.DEFINE_string(
     "what the generator is called in the files it makes",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "licence",
+    None,
+    "what it was trained on and how its images may be used; datasets repeat it",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
     """Joins the models that the flags name; prints the size of the result."""
     require_flags(FLAGS, "autoencoder", "diffusion", "output")
-    export_generator(FLAGS.autoencoder, FLAGS.diffusion, FLAGS.output, name=FLAGS.name)
+    export_generator(
+        FLAGS.autoencoder,
+        FLAGS.diffusion,
+        FLAGS.output,
+        name=FLAGS.name,
+        licence=FLAGS.licence,
+    )
     size = (pathlib.Path(FLAGS.output) / WEIGHTS).stat().st_size
     print(f"{FLAGS.output}: {size / 1e6:.1f} MB")
 

@@ -55,6 +55,7 @@ class Generator:
       network: the autoencoder and the denoiser.
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of the recogniser whose embeddings it takes.
+      licence: what images it was trained on and how its own may be used, or None.
       embedding_size: length of an embedding.
       image_size: height and width of an image in pixels.
     """
@@ -65,11 +66,13 @@ class Generator:
         *,
         model: dict[str, str],
         recogniser: dict[str, str],
+        licence: str | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)
         self.model = model
         self.recogniser = recogniser
+        self.licence = licence
         self.embedding_size = network.denoiser.config.embedding_size
         self.image_size = network.autoencoder.config.image_size
 
@@ -178,7 +181,12 @@ def load_generator(
         "name": description.get("name", folder.name),
         "sha256": files.sha256_of(folder / WEIGHTS),
     }
-    return Generator(network, model=model, recogniser=description["recogniser"])
+    return Generator(
+        network,
+        model=model,
+        recogniser=description["recogniser"],
+        licence=description.get("licence"),
+    )
 
 
 def shipped_generators() -> list[str]:
@@ -214,11 +222,13 @@ def describe_generator(
     name: str,
     autoencoder: dict[str, Any],
     denoiser: dict[str, Any],
+    licence: str | None = None,
 ) -> dict[str, Any]:
     """``config.json`` of a generator, from those of its two networks."""
     return {
         "kind": KIND,
         "name": name,
+        **({"licence": licence} if licence else {}),
         "autoencoder": autoencoder["config"],
         "denoiser": denoiser["config"],
         "recogniser": denoiser["recogniser"],

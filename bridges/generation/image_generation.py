@@ -40,10 +40,6 @@ from hyperface_jax import (
 from hyperface_jax.commands import progress
 
 _WORTH_A_PROCESS = 100
-LICENCE_NOTE = (
-    "Synthetic images of people who do not exist, made by a model trained on rendered "
-    "parametric heads (CC0 shapes). No photograph of anyone was used."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +128,7 @@ def generate_dataset(
         )
         writer.finish(
             models={"generator": generator.model, "recogniser": recogniser.model},
-            licence=LICENCE_NOTE,
+            **({"licence": generator.licence} if generator.licence else {}),
         )
 
 

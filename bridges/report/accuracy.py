@@ -29,26 +29,34 @@ _RATES = {"1e-2": "1 %", "1e-3": "0.1 %", "1e-4": "0.01 %"}
 Accuracies = Mapping[str, Sequence[tuple[float, float]]]
 
 
-def accuracy_section(metrics: Mapping[str, dict[str, Any]]) -> str:
+def accuracy_section(
+    metrics: Mapping[str, dict[str, Any]], *, trained_here: bool
+) -> str:
     """Accuracy of one or more recognisers on the verification sets.
 
     Args:
       metrics: recogniser to the content of its ``metrics.json``, the run's own first.
+      trained_here: whether the run's own was trained on its generated images alone.
     """
     own = metrics[OWN]["benchmarks"]
     known = [name for name in _SET_NAMES if name in own]
     names = known + [name for name in own if name not in known]
     labels = [_SET_NAMES.get(name, name) for name in names]
+    called = dict(_RECOGNISER_NAMES)
+    if not trained_here:
+        called[OWN] = model_name(metrics[OWN])
     accuracies = {
-        _RECOGNISER_NAMES.get(who, who): [
+        called.get(who, who): [
             (found["benchmarks"][name]["accuracy"], _std(found, name)) for name in names
         ]
         for who, found in metrics.items()
         if set(names) <= set(found["benchmarks"])
     }
-    lead = "Trained from scratch on the generated images alone"
+    lead = f"{called[OWN]}, not known to be trained on the images of this run"
+    if trained_here:
+        lead = "Trained from scratch on the generated images alone"
     if len(accuracies) > 1:
-        lead += ", beside recognisers trained the same way on equally many other images"
+        lead += ", beside recognisers trained on other images"
     figure = f"<figure>{plots.plot_accuracies(labels, accuracies)}</figure>"
     body = (
         f'<div class="split">{figure}{_accuracy_table(labels, accuracies)}</div>'
@@ -57,7 +65,7 @@ def accuracy_section(metrics: Mapping[str, dict[str, Any]]) -> str:
     return elements.section(
         "accuracy",
         "What a recogniser learns from it",
-        f"{lead}; accuracy over 10 folds on identities none of them has seen.",
+        f"{lead}; accuracy over 10 folds.",
         body,
     )
 
@@ -65,6 +73,11 @@ def accuracy_section(metrics: Mapping[str, dict[str, Any]]) -> str:
 def mean_accuracy(metrics: Mapping[str, Any]) -> float:
     """The mean over the sets of the accuracy, in [0, 1]."""
     return float(np.mean([r["accuracy"] for r in metrics["benchmarks"].values()]))
+
+
+def model_name(metrics: Mapping[str, Any]) -> str:
+    """The name of the recogniser that was measured."""
+    return (metrics.get("model") or {}).get("name", "a recogniser")
 
 
 def _std(metrics: Mapping[str, Any], name: str) -> float:
@@ -100,7 +113,7 @@ def _details_table(
     head = ("set", "pairs", "EER", "AUC")
     head += tuple(f"TAR at FAR {rate}" for rate in _RATES.values())
     return (
-        "<p class='lead'>The recogniser trained on the packed identities, in detail: "
+        "<p class='lead'>The first of them, in detail: "
         "equal error rate, area under the ROC curve, and the true accepts at those "
         "rates of false accepts that the number of pairs can tell.</p>"
         f"{elements.table(head, rows, 'details')}"

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from bridges.report import sections
-from bridges.report.run_folder import read_run_folder
+from bridges.report.run_folder import is_synthetic, read_run_folder
 from hyperface_jax import files
 
 _PAGE = """<!doctype html>
@@ -23,7 +23,7 @@ _PAGE = """<!doctype html>
 <main>
 {body}
 </main>
-<footer>Every face on this page is synthetic. Made by hyperface_jax.</footer>
+<footer>{footer}Made by hyperface_jax.</footer>
 </body>
 </html>
 """
@@ -61,11 +61,14 @@ def write_report(
             sections.settings,
         )
     )
+    shown = [part for part in (run.gallery_images, run.dataset) if part is not None]
+    synthetic = shown and all(is_synthetic(part) for part in shown)
     style = importlib.resources.files("bridges.report").joinpath("style.css")
     page = _PAGE.format(
         title=html.escape(f"hyperface_jax · {run.folder.resolve().name}"),
         style=style.read_text(),
         body=body,
+        footer="Every face on this page is synthetic. " if synthetic else "",
     )
     files.write_text(output, page)
     return output

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.provenance import read_json
-from hyperface_jax import EmbeddingFile, InputError, load_embeddings
+from hyperface_jax import EmbeddingFile, InputError, files, load_embeddings
 
 # The recogniser trained on the run's own dataset, in tables and legends.
 OWN = "packed"
+WEIGHTS = "model.safetensors"
 
 
 class RunFolder(NamedTuple):
@@ -36,6 +38,8 @@ class RunFolder(NamedTuple):
       training: ``training.json`` of the checkpoint.
       metrics: recogniser to ``metrics.json``, the run's own (``"packed"``) first.
       stages: ``run.json``: the stages with their seconds and settings.
+      trained_here: whether the run's own metrics are of its checkpoint, and that was
+        trained on the images of its dataset alone.
       notes: part to the reason why it is missing.
     """
 
@@ -47,6 +51,7 @@ class RunFolder(NamedTuple):
     training: dict[str, Any] | None
     metrics: dict[str, dict[str, Any]]
     stages: dict[str, Any] | None
+    trained_here: bool
     notes: dict[str, str]
 
 
@@ -84,6 +89,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
         training=part("training", "checkpoint/training.json", read_json),
         metrics=part("metrics", "metrics.json", lambda _: _read_metrics(folder)) or {},
         stages=part("stages", "run.json", _read_stages),
+        trained_here=False,
         notes=notes,
     )
     if not any(run[1:-1]):
@@ -91,7 +97,13 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
             f"{folder}: nothing of a run in it (gallery.npz, references.npz, dataset/, "
             "metrics.json); give the folder that holds these"
         )
-    return run
+    return run._replace(trained_here=_trained_here(run))
+
+
+def is_synthetic(dataset: ImageDataset) -> bool:
+    """Whether its own record says that images were rendered or generated."""
+    path = dataset.folder / DESCRIPTION
+    return path.is_file() and read_json(path).get("kind") in ("rendered", "generated")
 
 
 def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
@@ -114,6 +126,15 @@ def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
     nearest = int(np.argmax(gallery.embeddings @ references.embeddings[row]))
     path = run.folder / "gallery" / str(gallery.names[nearest])
     return path if path.is_file() else None
+
+
+def _trained_here(run: RunFolder) -> bool:
+    weights = run.folder / "checkpoint" / WEIGHTS
+    if not (run.metrics and run.training and run.dataset and weights.is_file()):
+        return False
+    measured = (run.metrics[OWN].get("model") or {}).get("sha256")
+    seen = (run.training.get("data") or {}).get("fingerprint")
+    return measured == files.sha256_of(weights) and seen == run.dataset.fingerprint()
 
 
 def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:

@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from bridges.report import elements, packing_figures, plots
-from bridges.report.accuracy import accuracy_section, mean_accuracy
+from bridges.report.accuracy import accuracy_section, mean_accuracy, model_name
 from bridges.report.contact_sheet import face_element, rows_by_identity, spread
-from bridges.report.run_folder import OWN, RunFolder, nearest_gallery_image
+from bridges.report.run_folder import (
+    OWN,
+    RunFolder,
+    is_synthetic,
+    nearest_gallery_image,
+)
 
 _GALLERY_FACES = 48
 _IDENTITIES = 8
@@ -142,7 +147,7 @@ def accuracy(run: RunFolder) -> str:
     """Accuracy per verification set and recogniser."""
     if not run.metrics:
         return _absent("accuracy", "What a recogniser learns from it", run, "metrics")
-    return accuracy_section(run.metrics)
+    return accuracy_section(run.metrics, trained_here=run.trained_here)
 
 
 def settings(run: RunFolder) -> str:
@@ -180,10 +185,13 @@ def _headline(run: RunFolder) -> str:
         return "A synthetic face-recognition training set, in the making"
     identities = elements.count(len(run.dataset.identities), "identity")
     images = elements.count(len(run.dataset), "image")
-    made = f"{identities} no camera has seen, {images}"
+    unseen = " no camera has seen" if is_synthetic(run.dataset) else ""
+    made = f"{identities}{unseen}, {images}"
     if not run.metrics:
         return made
     percent = 100 * mean_accuracy(run.metrics[OWN])
+    if not run.trained_here:
+        return f"{made}; {model_name(run.metrics[OWN])}: {percent:.1f} %"
     return f"{made}, and a recogniser trained on them alone: {percent:.1f} %"
 
 

@@ -112,10 +112,11 @@ def test_the_chain_ends_with_a_report_and_the_figures(finished):
     metrics = read(folder / "metrics.json")
     assert f"packed {100 * metrics['mean_accuracy']:.1f} %" in lines[-1]
     assert set(metrics["benchmarks"]) == SETS
-    assert (
-        "6 identities no camera has seen, 24 images"
-        in (folder / "report.html").read_text()
-    )
+    page = (folder / "report.html").read_text()
+    assert "6 identities no camera has seen, 24 images" in page
+    assert "a recogniser trained on them alone" in page
+    licence = read(folder / "dataset" / "dataset.json")["licence"]
+    assert "trained on rendered parametric heads alone" in licence
 
 
 def test_every_flag_reaches_its_stage(finished):

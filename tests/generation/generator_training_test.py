@@ -162,9 +162,12 @@ def test_trained_folders(world):
 
 
 def test_a_trained_pair_becomes_a_generator(world, tmp_path):
-    export_generator(world / "autoencoder", world / "diffusion", tmp_path, name="new")
+    pair = world / "autoencoder", world / "diffusion"
+    export_generator(*pair, tmp_path / "old")
+    assert load_generator(tmp_path / "old").licence is None
+    export_generator(*pair, tmp_path, name="new", licence="CC0-1.0")
     generator = load_generator(tmp_path)
-    assert generator.model["name"] == "new"
+    assert (generator.model["name"], generator.licence) == ("new", "CC0-1.0")
     assert generator.recogniser["name"] == "recogniser"
     rows = tiny_models.unit_rows(2)
     assert generator.generate(rows, [0, 1], steps=2).shape == (2, 16, 16, 3)

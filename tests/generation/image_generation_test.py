@@ -55,6 +55,8 @@ def content_of(folder: pathlib.Path) -> dict[str, bytes]:
 
 def test_records_and_images(world):
     dataset = ImageDataset(world / "dataset")
+    # This generator doesn't say what it was trained on.
+    assert "licence" not in json.loads((world / "dataset/dataset.json").read_text())
     assert len(dataset) == 15
     assert dataset.labels.tolist() == [i for i in range(3) for _ in range(5)]
     references = load_embeddings(world / "references.npz").embeddings

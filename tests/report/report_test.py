@@ -23,7 +23,7 @@ from bridges.report.contact_sheet import contact_sheet, encode_png, spread
 from bridges.report.elements import count, duration
 from bridges.report.plots import plot_convergence
 from bridges.report.run_folder import read_run_folder
-from hyperface_jax import InputError, load_embeddings, save_embeddings
+from hyperface_jax import InputError, files, load_embeddings, save_embeddings
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
 CONFUSION = ("true_accept", "false_reject", "false_accept", "true_reject")
@@ -99,10 +99,11 @@ def test_errors_by_group_are_in_the_table_when_there_are_groups():
             }
         ),
     }
-    page = Page(accuracy_section({"packed": own}))
+    page = Page(accuracy_section({"packed": own}, trained_here=True))
     # Accuracy (3 + 1) / 6, false matches 1 / 2, false non-matches 1 / 4.
     assert "Old <b> 6 66.7 % 50.0 % 25.0 % Across groups 8 87.5 % 12.5 % –" in page.text
-    assert "demographic" not in Page(accuracy_section({"packed": metrics(4)})).text
+    page = Page(accuracy_section({"packed": metrics(4)}, trained_here=True))
+    assert "demographic" not in page.text
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +140,20 @@ def whole(tmp_path_factory):
     save_embeddings(
         folder / "references.npz", rows, kind="references", model=MODEL, packing=packing
     )
-    (folder / "metrics.json").write_text(json.dumps(metrics(4)))
+    weights = folder / "checkpoint" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    model = {"name": "checkpoint", "sha256": files.sha256_of(weights)}
+    (folder / "metrics.json").write_text(json.dumps(metrics(4) | {"model": model}))
     for name in ("rendered", "unpacked"):
         (folder / "compare" / name).mkdir(parents=True)
         path = folder / "compare" / name / "metrics.json"
         path.write_text(json.dumps(metrics(5)))
-    (folder / "checkpoint").mkdir()
-    training = {"seconds": 65.4, "history": [{"epoch": 1}, {"epoch": 2}]}
+    training = {
+        "seconds": 65.4,
+        "history": [{"epoch": 1}, {"epoch": 2}],
+        "data": {"fingerprint": ImageDataset(folder / "dataset").fingerprint()},
+    }
     (folder / "checkpoint" / "training.json").write_text(json.dumps(training))
     stages = [{"name": "pack", "what": "4 identities", "seconds": 3.2}]
     record = {"settings": {"seed": 7}, "stages": stages, "hardware": {"cores": 2}}
@@ -225,6 +233,33 @@ def test_a_missing_part_is_named_and_the_rest_is_there(run_folder, part, section
     assert page.open == [] and len(page.sections) == 6
     if section is not None:
         assert f"{part} is not there" in page.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: (run / "checkpoint" / "model.safetensors").write_bytes(b"other"),
+        lambda run: shutil.copytree(run / "gallery", run / "dataset", dirs_exist_ok=1),
+    ],
+    ids=["another checkpoint", "another dataset"],
+)
+def test_training_on_the_images_alone_is_told_of_no_other_run(
+    run_folder, report, change
+):
+    assert "a recogniser trained on them alone" in Page(report).text
+    change(run_folder)
+    text = Page(write_report(run_folder).read_text()).text
+    assert "alone" not in text
+    assert "checkpoint, not known to be trained on the images of this run" in text
+
+
+@pytest.mark.parametrize("part", ["gallery", "dataset"])
+def test_faces_of_unknown_origin_are_not_called_synthetic(run_folder, report, part):
+    assert "Every face on this page is synthetic." in Page(report).text
+    (run_folder / part / "dataset.json").unlink()
+    text = Page(write_report(run_folder).read_text()).text
+    assert "synthetic" not in text
+    assert ("no camera has seen" in text) == (part == "gallery")
 
 
 def test_an_unfinished_dataset_is_named(run_folder):
