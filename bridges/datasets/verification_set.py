@@ -6,8 +6,8 @@
     pairs.csv                       first,second,same,fold[,group]
 
 ``first`` and ``second`` are paths relative to the folder, ``same`` is 1 for two images
-of one person and 0 for two people, ``fold`` is 0 … 9. ``group`` is optional: a
-label of both people's demographic group, to report errors by.
+of one person and 0 for two people, ``fold`` is 0 … 9. ``group`` is optional, on every
+line or on none: a label of both people's demographic group, to report errors by.
 """
 
 import csv
@@ -126,7 +126,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [key for key in _COLUMNS if key not in (reader.fieldnames or ())]
         if missing:
@@ -140,6 +140,11 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
                 raise InputError(
                     f"{path}: line {reader.line_num} has not as many values as columns"
                 )
+            if not row.get("group", "none").strip():
+                raise InputError(
+                    f"{path}: line {reader.line_num} has an empty group; give every "
+                    "pair one, or leave the column out"
+                )
             rows.append({**row, "line": reader.line_num})
     if not rows:
         raise InputError(f"{path}: no pairs in it")
@@ -148,9 +153,9 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 def _parse(path: pathlib.Path, row: dict[str, Any], key: str) -> int:
     text = row[key].strip()
-    if text.isdecimal() and (key != "same" or text in ("0", "1")):
+    if text.isdecimal() and len(text) < 10 and (key != "same" or text in ("0", "1")):
         return int(text)
-    expected = "0 or 1" if key == "same" else "a number from 0"
+    expected = "0 or 1" if key == "same" else "a number from 0 to 10^9"
     raise InputError(
         f"{path}: line {row['line']} has {key} = {row[key]!r}, expected {expected}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
@@ -88,7 +89,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
     """The verification sets among ``folders`` and directly inside them.
 
     Raises:
-      InputError: none given, or a folder that neither is nor holds one.
+      InputError: none given, or among them one that was not rendered to its end.
     """
     if isinstance(folders, str | os.PathLike):
         folders = [folders]
@@ -97,8 +98,15 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
         if (folder / PAIRS).is_file() or not inside:
             result.append(folder)
-        else:
-            result += inside
+            continue
+        for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
+            # Rendering writes the pairs last.
+            if path.parent not in inside:
+                raise InputError(
+                    f"{path.parent}: an image dataset without {PAIRS}; finish it with "
+                    "hyperface-render, or move it elsewhere"
+                )
+        result += inside
     if not result:
         raise InputError("no verification sets given")
     return result

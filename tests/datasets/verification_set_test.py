@@ -47,6 +47,12 @@ def test_group_column_is_optional(folder):
         write_pairs(folder, [])
 
 
+def test_a_spreadsheet_may_begin_with_a_byte_order_mark(folder):
+    path = write_pairs(folder, ROWS)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert load_verification_set(folder).fold.tolist() == [0, 0, 1, 1]
+
+
 def test_pairs_that_are_not_text_are_refused(folder):
     (folder / "pairs.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not a CSV file"):
@@ -61,6 +67,14 @@ def test_pairs_that_are_not_text_are_refused(folder):
         ("", "no column 'first'"),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,2,0\n", "line 2 has same"),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,x\n", "line 2 has fold"),
+        (
+            "first,second,same,fold\nimages/a.jpg,images/b.jpg,1,99999999999999999999\n",
+            "line 2 has fold",
+        ),
+        (
+            "first,second,same,fold,group\nimages/a.jpg,images/b.jpg,1,0,\n",
+            "line 2 has an empty group",
+        ),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1\n", "line 2 has not"),
         ("first,second,same,fold\nimages/a.jpg,images/e.jpg,1,0\n", "e.jpg"),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,0\n", "same = 1"),

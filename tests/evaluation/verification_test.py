@@ -129,6 +129,10 @@ def test_sets_are_found_in_folders_of_them(sets, tmp_path):
     assert find_benchmarks([sets / "mixed", sets / "cross_age"]) == both[::-1]
     with pytest.raises(InputError, match="no verification sets"):
         find_benchmarks([])
+    (tmp_path / "sets" / "late").mkdir()
+    (tmp_path / "sets" / "late" / "dataset.json").write_text("{}")
+    with pytest.raises(InputError, match=r"late: an image dataset without pairs\.csv"):
+        find_benchmarks(sets)
 
 
 def test_refusals(model, sets, tmp_path):
