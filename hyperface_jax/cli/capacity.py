@@ -22,6 +22,7 @@ from absl import flags
 
 from hyperface_jax import files
 from hyperface_jax.capacity import Capacity, measure_capacity
+from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.commands import (
     InputError,
     progress,
@@ -126,7 +127,9 @@ def main() -> None:
         for threshold in _thresholds()
         for case, spread in spreads.items()
     ]
-    inputs = _inputs()
+    inputs = fingerprint_of(
+        FLAGS, inputs=("gallery", "spread_from"), leave_out=("output",)
+    )
     rows = _measured_before(inputs)
     for threshold, case, limit in limits[len(rows) :]:
         found = _measure(gallery, limit, config, f"threshold {threshold:g}, {case}")
@@ -140,15 +143,6 @@ def main() -> None:
         files.write_json(FLAGS.output, record)
     _print_table(rows)
     print(f"{FLAGS.output}: {len(rows)} capacities")
-
-
-def _inputs() -> dict[str, Any]:
-    """What the output depends on: the settings and the content of the input files."""
-    depends = settings_of(FLAGS)
-    depends.pop("output")
-    for name in ("gallery", "spread_from"):
-        depends[name] = depends[name] and files.sha256_of(depends[name])
-    return depends
 
 
 def _measured_before(inputs: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from absl import flags
 from hyperface_jax import balance, checks, files, processes
 from hyperface_jax.certificate import enrolled_certificate
 from hyperface_jax.cli import device_flags, packing_flags, packing_start
+from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.commands import InputError, progress, run_command, settings_of
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
@@ -29,12 +30,14 @@ from hyperface_jax.embedding_file import (
 )
 from hyperface_jax.optimality import ObjectiveBound, objective_bound
 from hyperface_jax.packing import PackingResult, pack_embeddings
-from hyperface_jax.packing_config import SOLVER_VERSION, PackingConfig
+from hyperface_jax.packing_config import PackingConfig
 from hyperface_jax.record import packing_record, separation_of
 from hyperface_jax.similarity import nearest
 
 FLAGS = flags.FlagValues()
 _SURROUNDINGS = ("fixed", "enrolled")
+_INPUTS = ("gallery", "initial", *_SURROUNDINGS)
+_WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
 flags.DEFINE_string(
     "gallery", None, "Embedding file of the gallery (.npz).", flag_values=FLAGS
@@ -122,7 +125,7 @@ def main() -> None:
     for folder in pathlib.Path(FLAGS.output).parents:
         if folder.is_file():
             raise InputError(f"{folder}: is a file, expected a folder for --output")
-    for name in ("gallery", "initial", *_SURROUNDINGS):
+    for name in _INPUTS:
         path = FLAGS[name].value
         if path and files.is_same(path, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
@@ -144,7 +147,7 @@ def _check_provable(config: PackingConfig) -> None:
 
 def _pack(config: PackingConfig) -> None:
     with processes.together():
-        inputs = _fingerprint()
+        inputs = fingerprint_of(FLAGS, inputs=_INPUTS, leave_out=_WITHOUT_A_SAY)
         record = _packed_before(inputs)
         gallery = load_embeddings(FLAGS.gallery)
         surroundings = [
@@ -325,19 +328,6 @@ def _check_enrolled(record: dict[str, Any]) -> None:
         f"{found['too_near']} references are too near{whose}; raise "
         "--max_enrolled_cosine or ask for fewer identities"
     )
-
-
-def _fingerprint() -> dict[str, Any]:
-    """What the output depends on: the settings and the content of the input files."""
-    depends = {**settings_of(FLAGS), "solver": SOLVER_VERSION}
-    for name in ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES):
-        depends.pop(name)
-    for name in ("gallery", "initial", *_SURROUNDINGS):
-        path = depends[name]
-        if path is not None and not os.path.isfile(path):
-            raise InputError(f"{path}: no such file; check --{name}")
-        depends[name] = path and files.sha256_of(path)
-    return depends
 
 
 def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:

@@ -60,6 +60,12 @@ def test_an_interrupted_run_goes_on(call, directions, tmp_path):
     found = json.loads(output.read_text())
     assert found["capacity"] == [first, record["capacity"][1]]
     assert found["complete"]
+    # What an earlier solver found is not this one's.
+    found["inputs"]["solver"] -= 1
+    output.write_text(json.dumps(found))
+    code, _, error = call(capacity, **settings, threshold="-0.5,-0.6")
+    assert code == 2
+    assert "of other settings (solver)" in error
 
 
 @pytest.mark.parametrize(
