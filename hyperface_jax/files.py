@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -68,8 +69,10 @@ def remove_partial(path: PathLike) -> None:
     """
     path = pathlib.Path(path)
     prefix, suffix = _affixes(path)
+    # mkstemp puts eight characters between them; more are of another file's name.
+    partial = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))
     for beside in path.parent.iterdir():
-        if beside.name.startswith(prefix) and beside.name.endswith(suffix):
+        if partial.fullmatch(beside.name):
             beside.unlink(missing_ok=True)
 
 

@@ -49,6 +49,16 @@ def test_a_failure_leaves_what_was_there(tmp_path, before):
     assert before is None or path.read_text() == before
 
 
+def test_only_its_own_half_written_files_are_removed(tmp_path):
+    with (
+        files.atomic_path(tmp_path / "a.npz") as own,
+        files.atomic_path(tmp_path / "a-2.npz") as other,
+    ):
+        files.remove_partial(tmp_path / "a.npz")
+        assert not own.exists() and other.exists()
+        own.touch()
+
+
 def test_what_json_has_no_word_for_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
