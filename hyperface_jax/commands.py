@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ _RECORDED_PACKAGES = (
     "torch",
     "transformers",
 )
+_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory|can't allocate", re.I)
 
 
 class InputError(ValueError):
@@ -75,6 +77,11 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
         )
     except MemoryError as error:
         _refuse(program, f"out of memory: {_one_line(error)}", 1)
+    except RuntimeError as error:
+        # JAX and torch have no MemoryError; only their words say what it was.
+        if not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        _refuse(program, f"out of memory: {str(error).splitlines()[0]}", 1)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             text = "the disk is full; free some space and run the same command again"

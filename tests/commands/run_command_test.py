@@ -20,6 +20,7 @@ import pathlib
 import sys
 import time
 
+import jax
 from absl import flags
 
 from hyperface_jax import InputError, files
@@ -38,6 +39,8 @@ def main():
         raise InputError("--output is missing:\\nname the file to write")
     if FLAGS.size == 13:
         raise MemoryError("13 bytes")
+    if FLAGS.size == 14:
+        jax.numpy.zeros(2**44).block_until_ready()
     print("started", flush=True)
     time.sleep(FLAGS.wait)
     files.write_bytes(FLAGS.output, bytes(FLAGS.size))
@@ -107,6 +110,7 @@ def test_help_that_is_read_in_part_is_no_error(command):
         (["--size=-1"], 2, "size"),
         (["--output=a", "zeros"], 2, "unexpected argument 'zeros'"),
         (["--output=a", "--size=13"], 1, "out of memory: 13 bytes"),
+        (["--output=a", "--size=14"], 1, "out of memory: RESOURCE_EXHAUSTED"),
         (["--output=/proc/nothing/a"], 1, "/proc/nothing"),
     ],
 )
