@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from bridges.report import plots
-from bridges.report.run_folder import RunFolder
+from bridges.report.run_folder import RunFolder, matching_gallery
 from hyperface_jax import EmbeddingFile
 
 _BINS = 40
@@ -86,24 +86,30 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
     ]
 
 
-def nearest_cosines(rows: np.ndarray) -> np.ndarray:
-    """``[n]``: the cosine of each of ``n >= 2`` unit rows to the nearest other one."""
+def nearest_cosines(rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    """``[n]``: the cosine of each of ``n`` unit rows to the nearest of ``others``.
+
+    Args:
+      rows: ``[n, d]``; at least two without ``others``.
+      others: ``[m, d]`` unit rows; None for the other ones among ``rows``.
+    """
     nearest = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK] @ rows.T
-        own = np.arange(len(block))
-        block[own, start + own] = -np.inf
+        block = rows[start : start + _BLOCK] @ (rows if others is None else others).T
+        if others is None:
+            np.fill_diagonal(block[:, start:], -np.inf)
         nearest[start : start + _BLOCK] = block.max(axis=1)
     return nearest
 
 
 def _gallery_figure(run: RunFolder) -> list[tuple[str, str]]:
     """How near the references stay to faces; nothing without a matching gallery."""
-    references = run.references.embeddings
-    if run.gallery is None or run.gallery.embeddings.shape[1] != references.shape[1]:
+    gallery = matching_gallery(run)
+    if gallery is None:
         return []
-    nearest = (references @ run.gallery.embeddings.T).max(axis=1)
-    edges = np.linspace(nearest.min() - 0.02, 1, _BINS + 1)
+    nearest = nearest_cosines(run.references.embeddings, gallery.embeddings)
+    # Rounded, the cosine of equal rows may exceed 1.
+    edges = np.linspace(nearest.min() - 0.02, max(1, nearest.max()), _BINS + 1)
     caption = "Cosine of each packed reference to the nearest gallery face."
     svg = plots.plot_histogram(
         plots.Histogram(edges, {"packed": np.histogram(nearest, edges)[0]}),

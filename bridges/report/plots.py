@@ -7,6 +7,7 @@ one drawing serves the light and the dark page. Text stays text, in the page's f
 import contextlib
 import html
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -182,13 +183,16 @@ def plot_accuracies(
     size = (_SIZE[0], 0.9 + 0.42 * len(sets))
     with _drawing(size) as (figure, axes):
         positions = np.arange(len(sets))[::-1]
-        spread = 0.2 * (np.arange(len(accuracies)) - (len(accuracies) - 1) / 2)
-        for colour, offset, (name, rows) in zip(
-            SERIES, spread, accuracies.items(), strict=False
+        count = len(accuracies)
+        spread = min(0.2, 0.8 / count) * (np.arange(count) - (count - 1) / 2)
+        # Another marker when the colours are used up.
+        styles = itertools.cycle(itertools.product("os^Dv", SERIES))
+        for (name, rows), offset, (marker, colour) in zip(
+            accuracies.items(), spread, styles, strict=False
         ):
             mean, std = 100 * np.array(rows).T
             axes.errorbar(
-                mean, positions - offset, xerr=std, fmt="o", color=colour,
+                mean, positions - offset, xerr=std, fmt=marker, color=colour,
                 markersize=5.5, elinewidth=1.4, label=name,
             )  # fmt: skip
         axes.set_yticks(positions, sets)

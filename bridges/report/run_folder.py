@@ -19,7 +19,13 @@ import numpy as np
 from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.provenance import read_json
-from hyperface_jax import EmbeddingFile, InputError, files, load_embeddings
+from hyperface_jax import (
+    EmbeddingFile,
+    InputError,
+    check_model,
+    files,
+    load_embeddings,
+)
 
 # The recogniser trained on the run's own dataset, in tables and legends.
 OWN = "packed"
@@ -106,6 +112,20 @@ def is_synthetic(dataset: ImageDataset) -> bool:
     return path.is_file() and read_json(path).get("kind") in ("rendered", "generated")
 
 
+def matching_gallery(run: RunFolder) -> EmbeddingFile | None:
+    """The gallery, if its embeddings and the references come from one recogniser."""
+    gallery, references = run.gallery, run.references
+    if gallery is None or references is None:
+        return None
+    models = (part.metadata.get("model") for part in (gallery, references))
+    try:
+        check_model(*models, "gallery.npz")
+    except InputError:
+        return None
+    same = gallery.embeddings.shape[1] == references.embeddings.shape[1]
+    return gallery if same else None
+
+
 def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
     """The image of the gallery face nearest to a reference.
 
@@ -116,14 +136,13 @@ def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
     Returns:
       The file, or None when the run lacks what it takes to tell.
     """
-    gallery, references = run.gallery, run.references
-    if gallery is None or references is None or gallery.names is None:
+    gallery = matching_gallery(run)
+    if gallery is None or gallery.names is None:
         return None
-    if not isinstance(row, int) or row >= len(references.embeddings):
+    references = run.references.embeddings
+    if not isinstance(row, int) or row >= len(references):
         return None
-    if gallery.embeddings.shape[1] != references.embeddings.shape[1]:
-        return None
-    nearest = int(np.argmax(gallery.embeddings @ references.embeddings[row]))
+    nearest = int(np.argmax(gallery.embeddings @ references[row]))
     path = run.folder / "gallery" / str(gallery.names[nearest])
     return path if path.is_file() else None
 
@@ -140,6 +159,8 @@ def _trained_here(run: RunFolder) -> bool:
 def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     paths = {OWN: folder / "metrics.json"}
     for path in sorted(folder.glob("compare/*/metrics.json")):
+        if path.parent.name == OWN:
+            raise InputError(f"{path.parent}: {OWN!r} is the run's own; rename it")
         paths[path.parent.name] = path
     metrics = {who: read_json(path) for who, path in paths.items()}
     for who, found in metrics.items():
