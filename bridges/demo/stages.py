@@ -19,10 +19,10 @@ from bridges.evaluation.verification import verify_checkpoint
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import render_dataset
-from bridges.generation.generator import load_generator
+from bridges.generation.generator import check_recogniser, load_generator
 from bridges.generation.image_generation import generate_dataset
 from bridges.recognition.training import train_recogniser
-from hyperface_jax import InputError, check_model, load_embeddings, save_embeddings
+from hyperface_jax import InputError, load_embeddings, save_embeddings
 
 COMPARE = "compare"
 
@@ -35,7 +35,7 @@ def check_models(config: DemoConfig) -> None:
     """
     recogniser = load_recogniser(config.recogniser)
     generator = load_generator(config.generator)
-    check_model(recogniser.model, generator.recogniser, "recogniser")
+    check_recogniser(recogniser.model, generator)
 
 
 def render(folder: pathlib.Path, config: DemoConfig) -> None:

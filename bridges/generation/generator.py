@@ -199,6 +199,18 @@ def shipped_generators() -> list[str]:
     return found
 
 
+def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
+    """Raises InputError unless ``generator`` takes embeddings of ``recogniser``."""
+    wanted = generator.recogniser
+    if recogniser["sha256"] != wanted["sha256"]:
+        raise InputError(
+            f"recogniser {recogniser['name']} ({recogniser['sha256'][:12]}…) is not "
+            f"the one whose embeddings generator {generator.model['name']} takes, "
+            f"{wanted['name']} ({wanted['sha256'][:12]}…); give that --recogniser, or "
+            "none with a generator that ships"
+        )
+
+
 def check_settings(guidance: float, steps: int) -> None:
     """Raises InputError for a guidance or a number of steps that can't be meant."""
     if not 0 <= guidance <= 20:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bridges.generation.generator import (
     DEFAULT_GUIDANCE,
     DEFAULT_STEPS,
     Generator,
+    check_recogniser,
     check_settings,
     load_generator,
 )
@@ -110,7 +112,7 @@ def generate_dataset(
     config = config or GenerationConfig()
     generator = load_generator(config.generator)
     recogniser = load_recogniser(config.recogniser)
-    check_model(recogniser.model, generator.recogniser, "recogniser")
+    check_recogniser(recogniser.model, generator)
     content = _read_references(references, generator)
     settings = _settings(content, config, generator, recogniser)
     with ImageDatasetWriter(output, settings=settings, kind="generated") as writer:
@@ -205,13 +207,21 @@ def _read_references(
             f"{name}: holds {kind}, expected references; pack a gallery first, with "
             "hyperface-pack"
         )
-    check_model(content.metadata.get("model"), generator.recogniser, name)
+    model = content.metadata.get("model")
+    check_model(model, generator.recogniser, name)
     dimensions = content.embeddings.shape[1]
     if dimensions != generator.embedding_size:
         raise InputError(
             f"{name}: embeddings have {dimensions} entries, generator "
             f"{generator.model['name']} takes {generator.embedding_size}; embed the "
             f"gallery with {generator.recogniser['name']} and pack it again"
+        )
+    if not model:
+        warnings.warn(
+            f"{name}: doesn't say which recogniser made it; its rows are taken for "
+            f"embeddings of {generator.recogniser['name']}, of any other they give "
+            "images of nobody in particular",
+            stacklevel=3,
         )
     return content
 

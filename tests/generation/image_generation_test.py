@@ -188,6 +188,20 @@ def test_references_of_another_recogniser_are_refused(world, tmp_path):
     assert not (tmp_path / "dataset").exists()
 
 
+def test_the_cure_for_another_recogniser_is_not_to_embed_again(world, tmp_path):
+    config = dataclasses.replace(config_of(world), recogniser="recogniser_f")
+    with pytest.raises(InputError, match="generator tiny takes"):
+        generate_dataset(world / "references.npz", tmp_path / "dataset", config)
+
+
+def test_rows_of_an_unnamed_recogniser_are_taken_with_a_warning(world, tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, embeddings=tiny_models.unit_rows(1))
+    config = config_of(world, images_per_identity=1)
+    with pytest.warns(UserWarning, match=r"own\.npz: doesn't say which recogniser"):
+        generate_dataset(path, tmp_path / "dataset", config)
+
+
 def test_a_gallery_is_refused(world, tmp_path):
     path = tmp_path / "gallery.npz"
     model = load_recogniser(world / "recogniser").model
