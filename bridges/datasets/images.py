@@ -43,8 +43,8 @@ def read_image(path: str | os.PathLike[str], size: int | None = None) -> np.ndar
     """Reads one image file.
 
     Args:
-      path: any format Pillow reads; grey, palette and alpha become RGB, and the EXIF
-        orientation of photographs is applied.
+      path: any format Pillow reads; grey, of 8 or 16 bits, palette and alpha become
+        RGB, and the EXIF orientation of photographs is applied.
       size: side in pixels: the central square is taken and resampled (bicubic,
         antialiased) unless the image has this size already. None keeps it as it is.
 
@@ -52,12 +52,13 @@ def read_image(path: str | os.PathLike[str], size: int | None = None) -> np.ndar
       ``[h, w, 3]`` uint8 RGB.
 
     Raises:
-      InputError: no such file, empty, truncated or not an image; names the file.
+      InputError: no such file, empty, truncated, not an image, or one whose numbers
+        have no known range; names the file.
     """
     name = os.fspath(path)
     try:
         with Image.open(name) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
+            image = _to_rgb(ImageOps.exif_transpose(file))
     except FileNotFoundError:
         raise InputError(f"{name}: no such image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -71,6 +72,15 @@ def read_image(path: str | os.PathLike[str], size: int | None = None) -> np.ndar
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255; 65535 / 257 = 255.
+        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError("grey of unknown range; save it as PNG of 8 or 16 bits")
+    return image.convert("RGB")
 
 
 def read_images(

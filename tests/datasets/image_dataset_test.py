@@ -277,6 +277,17 @@ class TestReader:
         assert loaded.shape == (1, 8, 8, 3)
         assert np.abs(loaded.astype(int) - 90).max() < 16
 
+    def test_16_bit_grey_keeps_its_shades_and_other_ranges_are_refused(self, tmp_path):
+        shades = np.arange(256, dtype=np.uint16).reshape(16, 16)
+        Image.fromarray(shades * 257).save(tmp_path / "a.png")
+        image = ImageDataset(tmp_path).load()[0]
+        np.testing.assert_array_equal(image, np.repeat(shades[..., None], 3, axis=2))
+        for dtype in (np.int32, np.float32):
+            grey = Image.fromarray(shades.astype(dtype))
+            grey.save(tmp_path / "a.png", format="TIFF")
+            with pytest.raises(InputError, match=r"a\.png: .*unknown range"):
+                ImageDataset(tmp_path).load()
+
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
