@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ class ImageDatasetWriter:
 
     Attributes:
       folder: the dataset folder.
-      done: ``{(identity, index)}`` written so far, by this run or an earlier one.
+      done: ``{(identity, index)}`` written so far, by this run or an earlier one; a
+        view, which grows with what is written.
       complete: whether the dataset is finished, with the same settings.
     """
 
@@ -70,8 +71,8 @@ class ImageDatasetWriter:
         self._open()
 
     @property
-    def done(self) -> set[tuple[int, int]]:
-        return set(self._records)
+    def done(self) -> Set[tuple[int, int]]:
+        return self._records.keys()
 
     def write(self, image: np.ndarray | bytes, record: Mapping[str, Any]) -> None:
         """Adds one image.
