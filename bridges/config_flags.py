@@ -1,7 +1,7 @@
 """Flags of a settings dataclass, and the settings that flags give.
 
-A setting has its default in the dataclass alone, and a command has a flag for each
-setting by the same name.
+A setting has its default in the dataclass alone; a command has a flag by the same name
+for each setting it describes.
 """
 
 import dataclasses

@@ -29,7 +29,8 @@ def vary_identity(
 
     Args:
       reference: x, ``[d]`` unit vector.
-      beta: β ≥ 0, the standard deviation of each entry of ``v ~ N(0, β²I)``.
+      beta: β ≥ 0, how much of ``v ~ N(0, I)`` is added: the standard deviation of each
+        entry of ``βv``.
       dataset_seed: seed of the whole dataset.
       identity: number of the identity.
       index: number of the image within it.
