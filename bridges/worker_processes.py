@@ -34,6 +34,7 @@ def map_in_processes(
 
     Raises:
       MemoryError: a process was ended from outside.
+      Exception: what ``function`` or ``initializer`` raised.
     """
     with concurrent.futures.ProcessPoolExecutor(
         num_processes,
@@ -45,7 +46,7 @@ def map_in_processes(
         ahead: deque[concurrent.futures.Future[Any]] = deque()
         try:
             for item in items:
-                ahead.append(pool.submit(function, item))
+                ahead.append(pool.submit(_call, function, item))
                 if len(ahead) > _AHEAD * num_processes:
                     yield ahead.popleft().result()
             while ahead:
@@ -53,7 +54,9 @@ def map_in_processes(
         except BrokenProcessPool:
             raise MemoryError(
                 "a worker process was ended from outside, most likely for lack of "
-                "memory; use a smaller --num_processes, what is finished is kept"
+                "memory; use a smaller --num_processes, what is finished is kept "
+                "(a script of your own has to start it under if __name__ == "
+                "'__main__')"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -67,12 +70,28 @@ def default_num_processes() -> int:
         return os.cpu_count() or 1
 
 
+# Why the initializer of this worker failed, for the first item to tell.
+_failure: Exception | None = None
+
+
 def _start(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     # Ctrl-C is the parent's to handle; a worker goes when its parent is gone, however.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    if initializer is not None:
+    if initializer is None:
+        return
+    try:
         initializer(*arguments)
+    except Exception as error:
+        # The pool would only say that a process is gone, not why.
+        global _failure
+        _failure = error
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    if _failure is not None:
+        raise _failure
+    return function(item)
 
 
 def _exit_with_parent() -> None:

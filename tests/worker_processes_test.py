@@ -39,6 +39,12 @@ def test_an_error_is_passed_on():
         next(made)
 
 
+def test_an_error_of_the_preparation_is_passed_on():
+    made = map_in_processes(square, [3, 4], 1, initializer=int, arguments=("three",))
+    with pytest.raises(ValueError, match="'three'"):
+        next(made)
+
+
 def test_a_process_that_is_ended_from_outside_is_missed():
     with pytest.raises(MemoryError, match="smaller --num_processes"):
         list(map_in_processes(square, [3, -2, 4], 1))

@@ -8,7 +8,7 @@ other's way, in time and in memory.
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
     """Packs the references, in a process of its own.
 
     Raises:
-      InputError: it failed; its own line said why.
+      InputError, OSError or MemoryError: as it failed; its own line said why.
     """
     command = [
         *(sys.executable, "-m", "hyperface_jax.cli.pack"),
@@ -78,9 +78,18 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
         f"--seed={config.seed}",
         f"--output={folder / 'references.npz'}",
     ]
+    run_packing(command)
+
+
+def run_packing(command: Sequence[str]) -> None:
+    """Runs a command; raises what it ended with, see :func:`run_command`."""
     # In a session of its own it does not get the terminal's Ctrl-C: this process does,
     # ends it, and says so in one line instead of two.
     code = subprocess.run(command, start_new_session=True).returncode
+    if code < 0:
+        raise MemoryError(f"packing was ended from outside, by signal {-code}")
+    if code == 1:
+        raise OSError("packing failed; see the line above")
     if code:
         raise InputError(f"packing failed with exit code {code}; see the line above")
 

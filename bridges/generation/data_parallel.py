@@ -6,6 +6,7 @@ spinning OpenMP threads slows them several times.
 """
 
 import os
+import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from absl import logging
 from torch import distributed
+
+from hyperface_jax import InputError, files
 
 
 class Workers:
@@ -53,6 +56,8 @@ def run_workers(
 ) -> None:
     """Calls ``function(workers, *arguments)`` in ``count`` single-threaded processes.
 
+    What one process refuses, the caller is told as if there were only one.
+
     Args:
       function: importable by name when ``count`` > 1.
       arguments: picklable; tensors should be in shared memory.
@@ -66,18 +71,23 @@ def run_workers(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
-        address = f"file://{folder}/rendezvous"
-        torch.multiprocessing.spawn(
-            _enter,
-            (count, address, logging.get_verbosity(), function, arguments),
-            nprocs=count,
-        )
+        refusal = pathlib.Path(folder, "refusal")
+        try:
+            torch.multiprocessing.spawn(
+                _enter,
+                (count, folder, logging.get_verbosity(), function, arguments),
+                nprocs=count,
+            )
+        except torch.multiprocessing.ProcessRaisedException:
+            if refusal.exists():
+                raise InputError(refusal.read_text()) from None
+            raise
 
 
 def _enter(
     rank: int,
     count: int,
-    address: str,
+    folder: str,
     verbosity: int,
     function: Callable[..., None],
     arguments: tuple[Any, ...],
@@ -85,9 +95,16 @@ def _enter(
     torch.set_num_threads(1)
     logging.set_verbosity(verbosity)
     distributed.init_process_group(
-        "gloo", init_method=address, rank=rank, world_size=count
+        "gloo",
+        init_method=f"file://{folder}/rendezvous",
+        rank=rank,
+        world_size=count,
     )
     try:
         function(Workers(rank, count), *arguments)
+    except InputError as error:
+        # Before the others notice that this process leaves.
+        files.write_text(pathlib.Path(folder, "refusal"), str(error))
+        raise
     finally:
         distributed.destroy_process_group()

@@ -21,6 +21,7 @@ from bridges.generation.latent_diffusion import (
     sample_latents,
 )
 from bridges.generation.model_folder import (
+    CONFIG,
     WEIGHTS,
     build_config,
     load_weights,
@@ -176,6 +177,12 @@ def load_generator(
         build_config(folder, description, "autoencoder", AutoencoderConfig),
         build_config(folder, description, "denoiser", DiffusionConfig),
     )
+    recogniser = description.get("recogniser")
+    if not isinstance(recogniser, dict) or not {"name", "sha256"} <= set(recogniser):
+        raise InputError(
+            f"{folder / CONFIG}: no usable entry 'recogniser' (name and sha256 of the "
+            "one whose embeddings it takes)"
+        )
     load_weights(folder, network)
     model = {
         "name": description.get("name", folder.name),
@@ -184,7 +191,7 @@ def load_generator(
     return Generator(
         network,
         model=model,
-        recogniser=description["recogniser"],
+        recogniser=recogniser,
         licence=description.get("licence"),
     )
 

@@ -1,7 +1,10 @@
 """Settings of the demo that can't be meant are refused."""
 
+import sys
+
 import pytest
 
+from bridges.demo import stages
 from bridges.demo.config import DemoConfig
 from hyperface_jax import InputError
 
@@ -40,6 +43,15 @@ def test_a_comparison_needs_a_gallery_face_for_each_identity():
     DemoConfig(**settings)
     with pytest.raises(InputError, match="num_identities is 101"):
         DemoConfig(**settings, compare=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, OSError), (2, InputError), (-9, MemoryError)]
+)
+def test_packing_fails_as_its_process_did(code, error):
+    program = "import os, sys; os.kill(os.getpid(), 9) if {0} < 0 else sys.exit({0})"
+    with pytest.raises(error):
+        stages.run_packing([sys.executable, "-c", program.format(code)])
 
 
 def test_the_defaults_are_what_the_demo_promises():

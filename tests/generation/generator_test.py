@@ -155,6 +155,12 @@ def test_a_folder_of_the_name_of_a_shipped_model_is_told_apart(tmp_path, monkeyp
             assert load(path).embedding_size == tiny_models.EMBEDDING_SIZE
 
 
+def test_a_generator_of_no_recogniser_is_refused(tmp_path):
+    tiny_models.save_tiny_generator(tmp_path, None)
+    with pytest.raises(InputError, match=r"config\.json: no usable entry 'recogniser'"):
+        load_generator(tmp_path)
+
+
 def test_a_damaged_generator_is_refused(tmp_path):
     tiny_models.save_tiny_generator(tmp_path, RECOGNISER)
     weights = tmp_path / "model.safetensors"

@@ -116,6 +116,18 @@ def test_processes_average_gradients_and_agree():
     assert gradients[0, 0] == 102.5, "all take the value of process 0"
 
 
+def refuse_in_worker(workers: Workers) -> None:
+    if workers.rank == 1:
+        raise InputError("no such folder; give another")
+    workers.agree(1.0)
+
+
+def test_what_a_process_refuses_is_refused(capfd):
+    with pytest.raises(InputError, match=r"^no such folder; give another$"):
+        run_workers(refuse_in_worker, (), 2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Twelve identities of three images: a coarse pattern each, plus a little noise."""
