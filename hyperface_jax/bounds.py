@@ -23,8 +23,8 @@ def max_cosine_bound(n: int, d: int) -> float:
     Returns:
       A cosine no arrangement can go below.
     """
-    checks.in_range(n, "n", 2)
-    checks.in_range(d, "d", 1)
+    checks.whole_number(n, "n", 2)
+    checks.whole_number(d, "d", 1)
     if n <= d + 1:
         return simplex_bound(n)
     if d == 1:
@@ -49,8 +49,8 @@ def capacity_bound(max_cosine: float, d: int) -> float:
       The bound on the number of points, a whole number as a float; infinite beyond
       what a float can tell apart.
     """
-    checks.in_range(max_cosine, "max_cosine", -1, np.nextafter(1, 0))
-    checks.in_range(d, "d", 3)
+    checks.in_range(max_cosine, "max_cosine", -1, 1, open_high=True)
+    checks.whole_number(d, "d", 3)
     if max_cosine < 0:
         # n <= 1 - 1/s; one point has no cosine at all, two always fit at -1.
         return float(min(math.floor(1 - 1 / max_cosine + 1e-9), d + 1))

@@ -18,6 +18,7 @@ from hyperface_jax.packing_config import PackingConfig
 
 # Packings reach their optimum in the limit only, and no threshold is known this finely.
 RESOLUTION = 1e-4
+LARGEST_LIMIT = 1 - 2 * RESOLUTION
 # Descents of a few points end in local optima; of many, one start is like another.
 _STARTS = ((100, 8), (1000, 2))
 _BLOCK = 512
@@ -78,7 +79,7 @@ def measure_capacity(
 
     Args:
       gallery: ``[m, d]``, unit rows, ``d >= 3``.
-      max_reference_cosine: how near two references may come, less than 1: of
+      max_reference_cosine: how near two references may come, at most 0.9998: of
         :func:`hyperface_jax.spread.worst_case_cosine` or ``typical_cosine``. None:
         even opposite references are confused, and the capacity is 1.
       config: how to pack; its regularisation weight is how strongly references are
@@ -97,15 +98,15 @@ def measure_capacity(
     config = config or PackingConfig()
     gallery = checks.unit_rows(gallery, "gallery", min_rows=2)
     checks.in_range(gallery.shape[1], "the dimension of the gallery", 3)
-    checks.in_range(max_identities, "max_identities", 2)
+    checks.whole_number(max_identities, "max_identities", 2)
+    if labels is not None:
+        labels = checks.labels(labels, len(gallery))
     if min_gallery_cosine is not None:
         checks.in_range(min_gallery_cosine, "min_gallery_cosine", -1, 1)
     if max_reference_cosine is None:
         one = gallery[:1]
         return Capacity(None, 1, 1, 1.0, "confused", one, np.ones(1), {})
-    checks.in_range(
-        max_reference_cosine, "max_reference_cosine", -1, np.nextafter(1, 0)
-    )
+    checks.in_range(max_reference_cosine, "max_reference_cosine", -1, LARGEST_LIMIT)
     limit = max_reference_cosine + RESOLUTION
     people = initialization.from_gallery(gallery, labels, None, config.seed).embeddings
     own = people[_separated(people, limit)]

@@ -60,16 +60,24 @@ def same_dimension(first: np.ndarray, second: np.ndarray, names: str) -> None:
 
 
 def in_range(
-    value: float, name: str, low: float, high: float = np.inf, *, open_low: bool = False
+    value: float,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> None:
-    """Raises InputError unless ``low <= value <= high`` (``low < value`` if open)."""
+    """Raises InputError unless ``low <= value <= high``, or ``<`` at an open end."""
     if isinstance(value, str) or not np.isscalar(value):
         raise InputError(f"{name} is {value!r}, must be a number")
     # Written so that NaN fails.
-    inside = (low < value if open_low else low <= value) and value <= high
-    if not inside:
+    above = low < value if open_low else low <= value
+    below = value < high if open_high else value <= high
+    if not (above and below):
         bound = "more than" if open_low else "at least"
-        upper = "" if np.isinf(high) else f" and at most {high:g}"
+        most = "less than" if open_high else "at most"
+        upper = "" if np.isinf(high) else f" and {most} {high:g}"
         raise InputError(f"{name} is {value}, must be {bound} {low:g}{upper}")
 
 
@@ -79,6 +87,14 @@ def whole_number(value: int, name: str, low: int, high: float = np.inf) -> None:
     if isinstance(value, bool | np.bool) or not isinstance(value, int | np.integer):
         raise InputError(f"{name} is {value!r}, must be a whole number")
     in_range(value, name, low, high)
+
+
+def labels(values: Any, n: int) -> np.ndarray:
+    """Returns ``values`` as an array; raises InputError unless there is one a row."""
+    values = np.asarray(values)
+    if values.shape != (n,):
+        raise InputError(f"labels have shape {values.shape}, expected ({n},)")
+    return values
 
 
 def one_of(value: str, name: str, choices: tuple[str, ...]) -> None:

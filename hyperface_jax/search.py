@@ -51,7 +51,7 @@ class EmbeddingIndex:
 
     def __init__(self, embeddings: Any, *, block_size: int | None = None) -> None:
         if block_size is not None:
-            checks.in_range(block_size, "block_size", 1)
+            checks.whole_number(block_size, "block_size", 1)
         self._on_disk = isinstance(embeddings, np.memmap)
         if self._on_disk:
             checks.unit_rows(embeddings[:1], "embeddings")
@@ -105,7 +105,7 @@ class EmbeddingIndex:
           InputError: malformed queries, another dimension, or ``k`` out of range.
         """
         queries = self._check(queries)
-        checks.in_range(k, "k", 1)
+        checks.whole_number(k, "k", 1)
         if k > len(self):
             raise InputError(f"k is {k}, but the index holds only {len(self)} rows")
         cosines = np.full((len(queries), k), similarity.MASKED, np.float32)

@@ -76,11 +76,10 @@ def separation_statistics(
       InputError: malformed rows or labels, a single identity, or an identity whose
         embeddings cancel so that it has no centre.
     """
+    rows = checks.unit_rows(embeddings, "embeddings", min_rows=2)
     given = np.asarray(embeddings)
-    rows = checks.unit_rows(given, "embeddings", min_rows=2)
-    labels = np.arange(len(rows)) if labels is None else np.asarray(labels)
-    if labels.shape != (len(rows),):
-        raise InputError(f"labels have shape {labels.shape}, expected ({len(rows)},)")
+    labels = np.arange(len(rows)) if labels is None else labels
+    labels = checks.labels(labels, len(rows))
     names, identity = np.unique(labels, return_inverse=True)
     n, d = len(names), rows.shape[1]
     if n < 2:

@@ -64,7 +64,7 @@ def use_devices(num_devices: int | None) -> Iterator[None]:
         return
     devices = jax.devices()
     num_devices = len(devices) if num_devices is None else num_devices
-    checks.in_range(num_devices, "num_devices", 1)
+    checks.whole_number(num_devices, "num_devices", 1)
     if num_devices > len(devices):
         raise InputError(
             f"num_devices is {num_devices}, but there are only {len(devices)} "

@@ -56,9 +56,7 @@ def measure_spread(embeddings: Any, labels: Any, *, quantile: float = 0.95) -> S
     """
     rows = checks.unit_rows(embeddings, "embeddings").astype(np.float64)
     checks.in_range(quantile, "quantile", 0, 1, open_low=True)
-    labels = np.asarray(labels)
-    if labels.shape != (len(rows),):
-        raise InputError(f"labels have shape {labels.shape}, expected ({len(rows)},)")
+    labels = checks.labels(labels, len(rows))
     _, identity, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.max() < 2:
         raise InputError(
@@ -130,7 +128,7 @@ def typical_cosine(
       The cosine, or None when even opposite references are confused more often.
     """
     _check(threshold, spread)
-    checks.in_range(d, "d", 2)
+    checks.whole_number(d, "d", 2)
     checks.in_range(false_match_rate, "false_match_rate", 0, 0.5, open_low=True)
     deviations = -statistics.NormalDist().inv_cdf(false_match_rate)
     c = np.linspace(-1, 1, _GRID)
@@ -161,5 +159,5 @@ def image_cosine_quantile(c: Any, spread: float, d: int, deviations: float) -> A
 
 
 def _check(threshold: float, spread: float) -> None:
-    checks.in_range(threshold, "threshold", -1, np.nextafter(1, 0), open_low=True)
+    checks.in_range(threshold, "threshold", -1, 1, open_low=True, open_high=True)
     checks.in_range(spread, "spread", 0, 90)

@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from hyperface_jax import files
-from hyperface_jax.capacity import Capacity, measure_capacity
+from hyperface_jax.capacity import LARGEST_LIMIT, Capacity, measure_capacity
 from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.commands import (
     InputError,
@@ -202,13 +202,21 @@ def _limit(
     threshold: float, case: str, spread: float, gallery: EmbeddingFile
 ) -> float | None:
     if case == "worst":
-        return worst_case_cosine(threshold, spread)
-    return typical_cosine(
-        threshold,
-        spread,
-        gallery.embeddings.shape[1],
-        false_match_rate=FLAGS.false_match_rate,
-    )
+        limit = worst_case_cosine(threshold, spread)
+    else:
+        limit = typical_cosine(
+            threshold,
+            spread,
+            gallery.embeddings.shape[1],
+            false_match_rate=FLAGS.false_match_rate,
+        )
+    if limit is not None and limit > LARGEST_LIMIT:
+        raise InputError(
+            f"threshold {threshold:g} with a spread of {spread:g} degrees tells even "
+            f"identities at cosine {limit:g} apart ({case} case), so nothing limits "
+            "how many there are; give another --threshold or --spread"
+        )
+    return limit
 
 
 def _measure(

@@ -90,5 +90,7 @@ def test_capacity_is_the_inverse():
 def test_refusals():
     with pytest.raises(InputError, match="n is 1"):
         max_cosine_bound(1, 3)
-    with pytest.raises(InputError, match="max_cosine is 1"):
+    with pytest.raises(InputError, match=r"d is 8\.0, must be a whole number"):
+        max_cosine_bound(100, 8.0)
+    with pytest.raises(InputError, match=r"max_cosine is 1.* less than 1$"):
         capacity_bound(1.0, 3)

@@ -85,9 +85,12 @@ def test_a_region_on_one_side_of_the_sphere_is_bounded_by_its_height():
 def test_refusals():
     gallery = packing_oracles.random_rows(5, 4)
     for arguments, settings, message in (
-        ((gallery, 1.0), {}, "max_reference_cosine is 1"),
+        ((gallery, 1.0), {}, "max_reference_cosine is 1.* at most 0.9998$"),
+        ((gallery, 0.99995), {}, "max_reference_cosine is 0.99995"),
         ((gallery, math.nan), {}, "max_reference_cosine is nan"),
         ((gallery, 0.5), {"max_identities": 1}, "max_identities is 1"),
+        ((gallery, 0.5), {"max_identities": 8.0}, "max_identities is 8.0"),
+        ((gallery, 0.5), {"labels": [0, 1]}, "labels have shape"),
         ((gallery, 0.5), {"min_gallery_cosine": 1.5}, "min_gallery_cosine is 1.5"),
         ((gallery[:, :1], 0.5), {}, "gallery: row"),
         ((gallery[:1], 0.5), {}, "gallery: 1 row"),

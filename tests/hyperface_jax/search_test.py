@@ -85,13 +85,19 @@ def test_bad_rows_on_disk_are_found_when_they_are_read(small_pieces, tmp_path):
 def test_refusals(tmp_path):
     index = EmbeddingIndex(packing_oracles.random_rows(5, 4))
     queries = packing_oracles.random_rows(2, 4)
-    for k, message in ((0, "k is 0"), (6, "k is 6, but the index holds only 5")):
+    for k, message in (
+        (0, "k is 0"),
+        (6, "k is 6, but the index holds only 5"),
+        (2.0, "k is 2.0, must be a whole number"),
+        (True, "k is True, must be a whole number"),
+    ):
         with pytest.raises(InputError, match=message):
             index.search(queries, k)
     with pytest.raises(InputError, match="columns"):
         index.search(packing_oracles.random_rows(2, 3), 1)
-    with pytest.raises(InputError, match="block_size is 0"):
-        EmbeddingIndex(queries, block_size=0)
+    for block_size in (0, 8.0):
+        with pytest.raises(InputError, match=f"block_size is {block_size}"):
+            EmbeddingIndex(queries, block_size=block_size)
     with pytest.raises(InputError, match="min_cosine is"):
         index.range_search(queries, 1.5)
     np.savez(tmp_path / "other.npz", rows=queries)

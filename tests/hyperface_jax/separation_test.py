@@ -69,5 +69,7 @@ def test_refusals():
     ):
         with pytest.raises(InputError, match=message):
             separation_statistics(rows, labels)
+    with pytest.raises(InputError, match="rows differ in length"):
+        separation_statistics([[1.0, 0.0], [1.0]])
     with pytest.raises(InputError, match="identity 3 cancel"):
         separation_statistics(np.concatenate([rows, -rows[:1]]), [3, 1, 1, 2, 3])

@@ -73,7 +73,7 @@ def test_typical_limit_without_spread_is_the_threshold():
 
 def test_refusals():
     for arguments, message in (
-        ((1.0, 0), "threshold is 1"),
+        ((1.0, 0), "threshold is 1.0, must be more than -1 and less than 1$"),
         ((-1.0, 0), "threshold is -1"),
         ((math.nan, 0), "threshold is nan"),
         ((0.5, -1), "spread is -1"),

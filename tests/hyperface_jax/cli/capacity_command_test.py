@@ -77,6 +77,11 @@ def test_an_interrupted_run_goes_on(call, directions, tmp_path):
         ({"threshold": "0.2,1.5"}, "threshold is 1.5"),
         ({"threshold": "nan"}, "threshold is nan"),
         ({"spread": -3}, "spread is -3"),
+        # At 60 degrees images of one identity have a mean cosine of 0.25.
+        (
+            {"threshold": "0.1,0.9", "spread": 60, "false_match_rate": 0.5},
+            "threshold 0.9 with",
+        ),
         ({"spread_from": "images.npz"}, "give one of --spread"),
         ({"max_identities": 1}, "max_identities is 1"),
         ({"false_match_rate": 0}, "false_match_rate is 0"),
