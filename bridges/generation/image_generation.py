@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import json
 import os
 import warnings
 from typing import Any
@@ -93,9 +94,9 @@ def generate_dataset(
 
     Writes an image dataset folder (see ``bridges.datasets.image_dataset``) with a copy
     of the references in ``references.npz``. Each record has ``identity`` (the row of
-    the reference), ``index``, ``seed`` (of the generator's noise) and
+    the reference), ``index``, ``seed`` (of the generator's noise),
     ``reference_cosine``: the cosine between the image, embedded by the recogniser, and
-    the reference it was to show.
+    the reference it was to show, and the groups of the reference by attribute.
 
     With more than one process a script that calls this has to do so under
     ``if __name__ == "__main__":``, as Python's ``multiprocessing`` needs.
@@ -118,13 +119,14 @@ def generate_dataset(
     with ImageDatasetWriter(output, settings=settings, kind="generated") as writer:
         if writer.complete:
             return
-        _make_missing(writer, content.embeddings, config)
+        _make_missing(writer, content, config)
         save_embeddings(
             writer.folder / "references.npz",
             content.embeddings,
             kind="references",
             labels=content.labels,
             names=content.names,
+            groups=content.groups,
             model=generator.recogniser,
             packing=content.metadata.get("packing"),
         )
@@ -135,10 +137,10 @@ def generate_dataset(
 
 
 def _make_missing(
-    writer: ImageDatasetWriter, references: np.ndarray, config: GenerationConfig
+    writer: ImageDatasetWriter, content: EmbeddingFile, config: GenerationConfig
 ) -> None:
     """Makes the images that ``writer`` does not have yet."""
-    done = writer.done
+    done, references = writer.done, content.embeddings
     wanted = itertools.product(
         range(len(references)), range(config.images_per_identity)
     )
@@ -162,6 +164,7 @@ def _make_missing(
     with contextlib.closing(made), bar:
         for (identity, index), (image, cosine) in zip(missing, made, strict=True):
             record = {
+                **{name: str(of[identity]) for name, of in content.groups.items()},
                 "identity": identity,
                 "index": index,
                 "seed": image_seed(config.seed, identity, index),
@@ -246,4 +249,10 @@ def _settings(
         "steps": config.steps,
         "sampler": SAMPLER_VERSION,
         "seed": config.seed,
+        **({"groups": _digest_of_groups(content.groups)} if content.groups else {}),
     }
+
+
+def _digest_of_groups(groups: dict[str, np.ndarray]) -> str:
+    values = {name: of.tolist() for name, of in groups.items()}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -86,6 +86,22 @@ def test_the_dataset_carries_its_references(world):
     assert after.metadata["model"] == before.metadata["model"]
 
 
+def test_groups_of_the_references_are_recorded_with_every_image(world, tmp_path):
+    content = load_embeddings(world / "references.npz")
+    gender = np.array(["female", "male", "female"])
+    grouped = content._replace(groups={"gender": gender, "seed": gender})
+    config = config_of(world, images_per_identity=2)
+    generate_dataset(grouped, tmp_path / "dataset", config)
+    records = ImageDataset(tmp_path / "dataset").records
+    assert [record["gender"] for record in records] == gender.repeat(2).tolist()
+    assert all(isinstance(record["seed"], int) for record in records)
+    groups = load_embeddings(tmp_path / "dataset" / "references.npz").groups
+    np.testing.assert_array_equal(groups["gender"], gender)
+    with pytest.raises(InputError, match="groups"):
+        other = content._replace(groups={"gender": gender[::-1]})
+        generate_dataset(other, tmp_path / "dataset", config)
+
+
 def test_a_finished_dataset_is_left_alone(world):
     before = {p: p.stat().st_mtime_ns for p in (world / "dataset").rglob("*")}
     generate_dataset(world / "references.npz", world / "dataset", config_of(world))
