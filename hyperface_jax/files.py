@@ -21,6 +21,23 @@ def is_same(first: PathLike, second: PathLike) -> bool:
     return all(map(os.path.exists, paths)) and os.path.samefile(*paths)
 
 
+def check_output(path: PathLike) -> None:
+    """Checks that ``path`` can be written, before work whose result it is to hold.
+
+    Raises:
+      InputError: ``path`` is a folder, or its folder is a file.
+      PermissionError: its folder, or where that would be made, may not be written.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file to write")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file, expected a folder to write to")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: may not be written to; name another folder")
+
+
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path beside ``path`` to write to; renames it into place at the end.
@@ -37,14 +54,11 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
 
     Raises:
       InputError: ``path`` is a folder, or its folder is a file.
+      PermissionError: its folder may not be written.
     """
+    check_output(path)
     path = pathlib.Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{path.parent}: is a file, expected a folder") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = _affixes(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     os.close(handle)

@@ -112,6 +112,7 @@ flags.DEFINE_string("output", None, "JSON file to write.", flag_values=FLAGS)
 
 def main() -> None:
     require_flags(FLAGS, "gallery", "threshold", "output")
+    files.check_output(FLAGS.output)
     config = PackingConfig(
         num_iterations=FLAGS.num_iterations,
         time_limit=FLAGS.time_limit,

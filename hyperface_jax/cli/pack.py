@@ -10,7 +10,6 @@ separation beside the theoretical bound.
 """
 
 import json
-import os
 import pathlib
 import time
 from typing import Any
@@ -22,7 +21,13 @@ from hyperface_jax import balance, checks, files, processes
 from hyperface_jax.certificate import enrolled_certificate
 from hyperface_jax.cli import device_flags, packing_flags, packing_start
 from hyperface_jax.cli.fingerprint import fingerprint_of
-from hyperface_jax.commands import InputError, progress, run_command, settings_of
+from hyperface_jax.commands import (
+    InputError,
+    progress,
+    require_flags,
+    run_command,
+    settings_of,
+)
 from hyperface_jax.embedding_file import (
     EmbeddingFile,
     load_embeddings,
@@ -105,9 +110,8 @@ flags.DEFINE_bool(
 
 
 def main() -> None:
-    for name in ("gallery", "output"):
-        if not FLAGS[name].value:
-            raise InputError(f"--{name} is required; see --help")
+    require_flags(FLAGS, "gallery", "output")
+    files.check_output(FLAGS.output)
     config = packing_flags.config(FLAGS)
     checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
     if FLAGS.num_identities is not None:
@@ -120,11 +124,6 @@ def main() -> None:
         )
     if FLAGS.prove:
         _check_provable(config)
-    if os.path.isdir(FLAGS.output):
-        raise InputError(f"{FLAGS.output}: is a folder, expected a file to write")
-    for folder in pathlib.Path(FLAGS.output).parents:
-        if folder.is_file():
-            raise InputError(f"{folder}: is a file, expected a folder for --output")
     for name in _INPUTS:
         path = FLAGS[name].value
         if path and files.is_same(path, FLAGS.output):

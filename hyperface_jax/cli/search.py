@@ -16,7 +16,13 @@ from absl import flags
 
 from hyperface_jax import files, processes
 from hyperface_jax.cli import device_flags
-from hyperface_jax.commands import InputError, provenance, run_command, settings_of
+from hyperface_jax.commands import (
+    InputError,
+    provenance,
+    require_flags,
+    run_command,
+    settings_of,
+)
 from hyperface_jax.embedding_file import load_embeddings
 from hyperface_jax.search import EmbeddingIndex
 
@@ -37,9 +43,8 @@ device_flags.define(FLAGS)
 
 
 def main() -> None:
-    for name in ("index", "queries", "output"):
-        if not FLAGS[name].value:
-            raise InputError(f"--{name} is required; see --help")
+    require_flags(FLAGS, "index", "queries", "output")
+    files.check_output(FLAGS.output)
     for name in ("index", "queries"):
         if files.is_same(FLAGS[name].value, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")

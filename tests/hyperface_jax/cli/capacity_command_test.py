@@ -72,6 +72,7 @@ def test_an_interrupted_run_goes_on(call, directions, tmp_path):
     ("changed", "message"),
     [
         ({"gallery": ""}, "--gallery is missing"),
+        ({"output": "/"}, "/: is a folder"),
         ({"threshold": ""}, "--threshold is missing"),
         ({"threshold": "high"}, "--threshold: could not convert"),
         ({"threshold": "0.2,1.5"}, "threshold is 1.5"),

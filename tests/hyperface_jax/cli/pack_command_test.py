@@ -226,8 +226,8 @@ def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"gallery": ""}, "--gallery is required"),
-        ({"output": ""}, "--output is required"),
+        ({"gallery": ""}, "--gallery is missing"),
+        ({"output": ""}, "--output is missing"),
         ({"gallery": "nowhere.npz"}, "nowhere.npz: no such file"),
         ({"num_identities": 1}, "num_identities is 1"),
         ({"num_iterations": 0}, "num_iterations is 0"),
@@ -316,6 +316,10 @@ def test_search_does_not_write_over_what_it_reads(call, gallery):
     assert code == 2
     assert "--output is --index" in error
     assert gallery.read_bytes() == before
+    output = gallery / "found.npz"
+    code, _, error = call(search, index=gallery, queries=gallery, output=output)
+    assert code == 2
+    assert f"{gallery}: is a file, expected a folder" in error
 
 
 def test_search_refuses_embeddings_of_another_model(call, gallery, tmp_path, unit_rows):
