@@ -39,8 +39,11 @@ def connect(
     checks.in_range(num_processes, "num_processes", 1)
     checks.in_range(process_id, "process_id", 0, num_processes - 1)
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError(f"--coordinator is {coordinator!r}, must be host:port")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(
+            f"--coordinator is {coordinator!r}, must be host:port, the port from 1 to "
+            "65535"
+        )
     rendezvous.meet(host, int(port), num_processes, process_id)
     # Between processes the CPU, too, needs a library that sends; a GPU has its own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -120,15 +123,16 @@ def check_shared(path: str | os.PathLike[str], iteration: int) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Where one process refuses its input, all stop.
+    """Where one process refuses its input or can't read it, all stop.
 
     Raises:
-      InputError: in every process, if any raised it inside.
+      InputError: in every process, if any raised it or an OSError inside; that one
+        raises its own.
     """
     refusal = None
     try:
         yield
-    except InputError as error:
+    except (InputError, OSError) as error:
         refusal = error
     refused = np.flatnonzero(of_every_process(refusal is not None))
     if refusal is not None:

@@ -138,7 +138,8 @@ def _check_provable(config: PackingConfig) -> None:
         ("reduction", config.reduction == "min"),
         ("regularization_weight", config.regularization_weight > 0),
         ("fixed", not FLAGS.fixed),
-        ("num_devices", (FLAGS.num_devices or 1) == 1 and not FLAGS.coordinator),
+        ("num_devices", (FLAGS.num_devices or 1) == 1),
+        ("coordinator", not FLAGS.coordinator),
     ):
         if not covered:
             raise InputError(f"--prove has no bound for this --{name}; leave one out")

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from hyperface_jax import InputError
+from hyperface_jax import InputError, processes
 from hyperface_jax.rendezvous import meet
 
 
@@ -51,6 +51,12 @@ def test_nobody_at_the_address(port):
 def test_the_same_number_twice(port):
     first, *_ = meet_all(port, [0, 1, 1], 3, 10)
     assert "process 1 came twice" in str(first)
+
+
+@pytest.mark.parametrize("address", ["localhost:99999", "localhost:0", "localhost:²"])
+def test_no_port(address):
+    with pytest.raises(InputError, match="must be host:port, the port from 1 to 65535"):
+        processes.connect(address, 2, 0)
 
 
 def test_a_port_in_use(port):

@@ -55,7 +55,12 @@ def test_a_packing_is_proven_near_its_optimum(call, tmp_path):
 
 @pytest.mark.parametrize(
     "name, value",
-    [("reduction", "mean_nearest"), ("regularization_weight", 0), ("num_devices", 2)],
+    [
+        ("reduction", "mean_nearest"),
+        ("regularization_weight", 0),
+        ("num_devices", 2),
+        ("coordinator", "localhost:9876"),
+    ],
 )
 def test_what_can_not_be_proven_is_refused(call, gallery, tmp_path, name, value):
     output = tmp_path / "references.npz"
