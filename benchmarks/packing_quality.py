@@ -71,11 +71,14 @@ class Run(NamedTuple):
       result: what was found.
       seconds: ``[iterations]``, when each iteration ended.
       objective: ``[iterations]``, after each iteration.
+      resumed: whether it went on from a checkpoint; the seconds between are then
+        evenly spread.
     """
 
     result: PackingResult
     seconds: np.ndarray
     objective: np.ndarray
+    resumed: bool = False
 
     def seconds_to(self, objective: float) -> float | None:
         """When the objective was first as low; None if never."""
@@ -94,6 +97,7 @@ def run(
     """Packs from the gallery itself, with a progress bar."""
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    resumed = checkpoint is not None and checkpoint.exists()
     seen, began = [], time.perf_counter()
     with progress(
         total=config.for_rows(len(gallery)).iterations, description=config.method
@@ -110,7 +114,7 @@ def run(
     total = time.perf_counter() - began
     # The history has what was before each iteration.
     objective = np.append(result.history["objective"], result.objective)[1:]
-    return Run(result, _times(seen, result, total), objective)
+    return Run(result, _times(seen, result, total), objective, resumed)
 
 
 def _times(
@@ -157,6 +161,7 @@ def compare(ours: Run, theirs: Run) -> dict:
     running = None if seconds is None else max(seconds - float(ours.seconds[0]), 1e-9)
     at_end = float(ours.seconds[-1])
     return {
+        "algorithm1_resumed": theirs.resumed,
         "algorithm1_seconds": whole,
         "algorithm1_objective": theirs.result.objective,
         "seconds_to_it": seconds,
@@ -186,9 +191,14 @@ def against_algorithm1(gallery: np.ndarray, shared: dict) -> dict[str, Run]:
             decay_every=max(1, 5000 * FLAGS.num_iterations // _SCHEDULE),
             **shared,
         )
-        name = f"algorithm1_{FLAGS.n}_{FLAGS.d}_{FLAGS.num_iterations}.npz"
-        runs["Algorithm 1"] = run(gallery, config, pathlib.Path(FLAGS.work) / name)
+        runs["Algorithm 1"] = run(gallery, config, _checkpoint())
     return runs
+
+
+def _checkpoint() -> pathlib.Path:
+    """Where Algorithm 1's state is kept."""
+    name = f"algorithm1_{FLAGS.n}_{FLAGS.d}_{FLAGS.num_iterations}.npz"
+    return pathlib.Path(FLAGS.work) / name
 
 
 def main() -> None:
@@ -225,6 +235,8 @@ def main() -> None:
             f"{name.replace('_', ' ')}: {'never' if value is None else f'{value:.5g}'}"
         )
     plots.draw_curves(FLAGS.output, panels)
+    # Else the same command would take up a run that has ended.
+    _checkpoint().unlink(missing_ok=True)
 
 
 def _panel(title: str, runs: dict[str, Run], bars: dict[str, float]) -> plots.Panel:

@@ -79,6 +79,26 @@ def test_it_runs(benchmark, tmp_path, capsys):
     assert min(Image.open(output.with_suffix(".png")).size) > 100
 
 
+def test_a_finished_run_leaves_no_checkpoint_to_go_on_from(tmp_path):
+    gallery = timing.power_law_gallery(60, 8, seed=1)
+    config = PackingConfig(method="algorithm1", num_iterations=40, decay_every=2)
+    path = tmp_path / "algorithm1_60_8_40.npz"
+    pack_embeddings(
+        gallery, gallery, config, checkpoint_path=path, checkpoint_seconds=0
+    )
+    assert path.exists()
+    output = tmp_path / "record.json"
+    flags = [*SMALLEST[packing_quality], f"--work={tmp_path}", f"--output={output}"]
+    packing_quality.FLAGS(["benchmark", *flags])
+    try:
+        packing_quality.main()
+    finally:
+        for name in packing_quality.FLAGS:
+            packing_quality.FLAGS[name].unparse()
+    assert json.loads(output.read_text())["comparison"]["algorithm1_resumed"]
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("dense", ["torch_steps", "jax_steps"])
 def test_dense_contenders_take_the_steps_that_ours_takes(dense, packed):
     """Against the oracle of the packing tests, which is NumPy in double precision."""
