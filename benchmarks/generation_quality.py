@@ -102,11 +102,12 @@ def judge_error_rate(images: np.ndarray, identities: int, name: str) -> float:
 
 def generate(
     references: np.ndarray, images: int, guidance: float
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, float | None]:
     """Makes ``images`` of each reference as hyperface-generate does.
 
     Returns:
-      ``[k · m, s, s, 3]`` uint8, and images a second once every process has started.
+      ``[k · m, s, s, 3]`` uint8, and images a second once every process has started;
+      None when half of the images or more are made by then.
     """
     conditions = [
         Condition(
@@ -123,8 +124,10 @@ def generate(
     for content, _ in make_images(conditions, settings, processes):
         made.append(decode_jpeg(content))
         times.append(time.perf_counter())
-    begun = min(2 * processes * BATCH_SIZE, len(times) - 1)
-    rate = (len(times) - begun) / max(1e-9, times[-1] - times[begun - 1])
+    begun = 2 * processes * BATCH_SIZE
+    rate = None
+    if len(times) >= 2 * begun:
+        rate = (len(times) - begun) / (times[-1] - times[begun - 1])
     return np.stack(made), rate
 
 
@@ -219,8 +222,9 @@ def print_row(name: str, row: dict[str, float]) -> None:
     """One line of the table."""
     columns = ("rank1", "own_cosine", "impostor_cosine", "intra_cosine", "eer")
     values = " ".join(f"{row[column]:>8.4f}" for column in columns)
-    rate = f"{row['images_per_second']:>9.1f}" if "images_per_second" in row else ""
-    print(f"{name:14} {values} {rate}", flush=True)
+    rate = row.get("images_per_second")
+    shown = f"{'-':>9}" if rate is None else f"{rate:>9.1f}"
+    print(f"{name:14} {values} {shown}", flush=True)
 
 
 def main() -> None:
