@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from absl import logging
 
+from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.autoencoder import (
     AutoencoderConfig,
@@ -22,10 +23,29 @@ from bridges.generation.autoencoder import (
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import load_weights, read_shape
 from bridges.generation.timed_training import evaluating
-from bridges.generation.training_images import TrainingImages, load_training_images
+from bridges.generation.training_images import load_training_images
 from hyperface_jax import files
 
 _BATCH = 128
+
+
+class Sources(NamedTuple):
+    """What a cache is made of.
+
+    Attributes:
+      dataset: the folder of the images.
+      encoder: the trained autoencoder.
+      judge: the recogniser.
+      places: name or folder of both, for other processes to load them.
+      models: digests of all three: ``dataset``, ``autoencoder_latents``,
+        ``recogniser``.
+    """
+
+    dataset: str
+    encoder: FaceAutoencoder
+    judge: Recogniser
+    places: tuple[str, str]
+    models: dict[str, str]
 
 
 class LatentCache(NamedTuple):
@@ -38,8 +58,7 @@ class LatentCache(NamedTuple):
       held_out_latents: ``[m, c, h, w]`` float16, plain.
       held_out_embeddings: ``[m, d]``.
       held_out_labels: ``[m]``.
-      models: what made them: ``dataset``, ``autoencoder_latents`` and
-        ``recogniser``, the digests of the models.
+      models: what made them, see :class:`Sources`.
       recogniser: ``{"name", "sha256"}``.
     """
 
@@ -66,42 +85,48 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> FaceAutoencoder:
     return autoencoder.eval()
 
 
-def load_latent_cache(
-    dataset: str,
-    autoencoder: str,
-    recogniser: str,
-    output: str,
-    *,
-    num_processes: int,
-) -> LatentCache:
-    """Reads the cache in ``output``, or computes and writes it.
+def load_sources(dataset: str, autoencoder: str, recogniser: str) -> Sources:
+    """Loads the models that a cache is made with.
 
     Args:
       dataset: an image dataset folder with identities.
       autoencoder: folder of a trained autoencoder.
       recogniser: name or folder of a recogniser.
-      output: where ``latents.safetensors`` is kept.
-      num_processes: single-threaded processes that compute.
 
     Raises:
       InputError: a dataset or a model that can't be read.
     """
     encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
     models = {
-        "dataset": os.path.abspath(dataset),
+        "dataset": ImageDataset(dataset).fingerprint(),
         "autoencoder_latents": encoder.latents_digest(),
         "recogniser": judge.model["sha256"],
     }
+    return Sources(dataset, encoder, judge, (autoencoder, recogniser), models)
+
+
+def load_latent_cache(
+    sources: Sources, output: str, *, num_processes: int
+) -> LatentCache:
+    """Reads the cache in ``output``, or computes and writes it.
+
+    Args:
+      sources: what it is made of.
+      output: where ``latents.safetensors`` is kept.
+      num_processes: single-threaded processes that compute.
+
+    Raises:
+      InputError: a dataset that can't be read.
+    """
     path = pathlib.Path(output) / "latents.safetensors"
-    tensors = _read(path, models)
+    tensors = _read(path, sources.models)
     if tensors is None:
-        images = load_training_images(dataset, encoder.config.image_size)
-        places = autoencoder, recogniser
-        tensors = _compute(images, encoder, judge, places, num_processes)
+        tensors = _compute(sources, num_processes)
         with files.atomic_path(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, metadata=models)
+            safetensors.torch.save_file(tensors, temporary, metadata=sources.models)
     shared = {name: value.share_memory_() for name, value in tensors.items()}
-    return LatentCache(**shared, models=models, recogniser=dict(judge.model))
+    recogniser = dict(sources.judge.model)
+    return LatentCache(**shared, models=sources.models, recogniser=recogniser)
 
 
 def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor] | None:
@@ -114,23 +139,18 @@ def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor]
         return {name: file.get_tensor(name) for name in file.keys()}
 
 
-def _compute(
-    images: TrainingImages,
-    encoder: FaceAutoencoder,
-    judge: Recogniser,
-    places: tuple[str, str],
-    num_processes: int,
-) -> dict[str, torch.Tensor]:
-    """The tensors of a cache; each process loads both models from ``places``."""
-    size = encoder.config.latent_size
-    shape = (encoder.config.latent_channels, size, size)
+def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:
+    """The tensors of a cache; each process loads both models from their places."""
+    config = sources.encoder.config
+    images = load_training_images(sources.dataset, config.image_size)
+    shape = (config.latent_channels, config.latent_size, config.latent_size)
     tensors = {"labels": images.labels, "held_out_labels": images.held_out_labels}
-    for prefix, sources in (("", images.images), ("held_out_", images.held_out)):
-        count = len(sources)
+    for prefix, chosen in (("", images.images), ("held_out_", images.held_out)):
+        count = len(chosen)
         latents = torch.empty((2, count, *shape), dtype=torch.float16).share_memory_()
-        embeddings = torch.empty(count, judge.embedding_size).share_memory_()
+        embeddings = torch.empty(count, sources.judge.embedding_size).share_memory_()
         logging.info("encoding %d images", count)
-        arguments = (sources, latents, embeddings, *places)
+        arguments = (chosen, latents, embeddings, *sources.places)
         run_workers(_encode, arguments, num_processes)
         tensors |= {f"{prefix}latents": latents, f"{prefix}embeddings": embeddings}
     tensors["held_out_latents"] = tensors["held_out_latents"][0].contiguous()

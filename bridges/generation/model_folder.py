@@ -2,13 +2,15 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
+from absl import logging
 
-from bridges.provenance import read_json
+from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
 
 CONFIG = "config.json"
@@ -30,7 +32,7 @@ def save_model(
       folder: created when missing.
       module: its state is written.
       description: JSON-ready, at least ``kind``; becomes ``config.json``.
-      dtype: what floating weights are stored as.
+      dtype: what all of it is stored as.
     """
     folder = pathlib.Path(folder)
     weights = {
@@ -41,9 +43,36 @@ def save_model(
     files.write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
 
 
-def is_complete(folder: str | os.PathLike[str]) -> bool:
-    """Whether a finished model is in ``folder``."""
-    return (pathlib.Path(folder) / WEIGHTS).exists()
+def is_trained(
+    folder: str | os.PathLike[str], kind: str, settings: Mapping[str, Any]
+) -> bool:
+    """Whether a finished model of these settings is in ``folder``.
+
+    Raises:
+      InputError: one of other settings, or of another kind.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    if not (path.parent / WEIGHTS).exists():
+        return False
+    # Models trained by an earlier version don't say.
+    found = read_description(folder, kind).get("settings", settings)
+    check_same_settings(path, found, settings)
+    logging.info("%s is trained already", folder)
+    return True
+
+
+def digest_of(folder: str | os.PathLike[str] | None) -> str | None:
+    """SHA-256 of the weights in ``folder``; None for no folder.
+
+    Raises:
+      InputError: no weights there.
+    """
+    if folder is None:
+        return None
+    path = pathlib.Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: not there; expected the folder of a finished model")
+    return files.sha256_of(path)
 
 
 def read_description(folder: str | os.PathLike[str], kind: str) -> dict[str, Any]:

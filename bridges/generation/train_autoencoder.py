@@ -15,11 +15,14 @@ Example:
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import torch
 from absl import flags, logging
 
+from bridges import pretrained
 from bridges.config_flags import config_from_flags, define_config_flags
+from bridges.datasets.image_dataset import ImageDataset
 from bridges.generation import training_config
 from bridges.generation.autoencoder import (
     AutoencoderConfig,
@@ -35,7 +38,8 @@ from bridges.generation.autoencoder_losses import (
 )
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import (
-    is_complete,
+    digest_of,
+    is_trained,
     load_weights,
     read_shape,
     save_model,
@@ -110,19 +114,25 @@ def train_autoencoder(
       recogniser: its features judge too; the decoder phase needs it.
 
     Raises:
-      InputError: an unreadable dataset, a phase without what it needs, or fewer
-        latent channels than the trained autoencoder has.
+      InputError: an unreadable dataset, a phase without what it needs, fewer latent
+        channels than the trained autoencoder has, or an output of other settings.
     """
-    if is_complete(output):
-        logging.info("%s is trained already", output)
-        return
     if config.phase == "decoder":
         for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
             if value is None:
                 raise InputError(f"the decoder phase needs --{name}")
     shape = _final_shape(shape, latent_channels, config.phase, autoencoder)
+    settings = {
+        **config.model_settings(),
+        "shape": str(shape),
+        "dataset": ImageDataset(dataset).fingerprint(),
+        "autoencoder": digest_of(autoencoder),
+        "recogniser": digest_of(recogniser and pretrained.find(recogniser)),
+    }
+    if is_trained(output, KIND, settings):
+        return
     images = load_training_images(dataset, shape.image_size)
-    arguments = (images, output, config, shape, autoencoder, recogniser)
+    arguments = (images, output, config, settings, shape, autoencoder, recogniser)
     run_workers(_train, arguments, config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
 
@@ -132,6 +142,7 @@ def _train(
     images: TrainingImages,
     output: str,
     config: AutoencoderTrainingConfig,
+    settings: dict[str, Any],
     shape: AutoencoderConfig,
     autoencoder: str | None,
     recogniser: str | None,
@@ -147,7 +158,7 @@ def _train(
         training.update,
         {"model": model, "optimizer": training.optimizer},
         output,
-        settings={**config.model_settings(), "shape": str(shape)},
+        settings=settings,
         images_per_step=config.batch_size,
         workers=workers,
         evaluate=lambda: {"held-out dB": _held_out_psnr(model, images.held_out)},
@@ -159,6 +170,7 @@ def _train(
     description = {
         "kind": KIND,
         "config": dataclasses.asdict(shape),
+        "settings": settings,
         "training": {**record, **provenance(dataclasses.asdict(config))},
     }
     save_model(output, model, description)

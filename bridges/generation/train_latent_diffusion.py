@@ -25,7 +25,11 @@ from bridges.generation.identity_conditioning import (
     index_identities,
     mean_of_others,
 )
-from bridges.generation.latent_cache import LatentCache, load_latent_cache
+from bridges.generation.latent_cache import (
+    LatentCache,
+    load_latent_cache,
+    load_sources,
+)
 from bridges.generation.latent_diffusion import (
     DiffusionConfig,
     IdentityDenoiser,
@@ -34,7 +38,8 @@ from bridges.generation.latent_diffusion import (
 )
 from bridges.generation.model_folder import (
     build_config,
-    is_complete,
+    digest_of,
+    is_trained,
     load_weights,
     read_description,
     read_shape,
@@ -94,24 +99,28 @@ def train_latent_diffusion(
         its latents may be narrower ones, see :mod:`bridges.generation.widening`.
 
     Raises:
-      InputError: a dataset or a model that can't be read, or an initial denoiser of
-        other conditions or wider latents.
+      InputError: a dataset or a model that can't be read, an initial denoiser of
+        other conditions or wider latents, or an output of other settings.
     """
-    if is_complete(output):
-        logging.info("%s is trained already", output)
-        return
-    cache = load_latent_cache(
-        dataset, autoencoder, recogniser, output, num_processes=config.num_processes
-    )
+    sources = load_sources(dataset, autoencoder, recogniser)
     shape = dataclasses.replace(
         shape or DiffusionConfig(),
-        latent_channels=cache.latents.shape[2],
-        latent_size=cache.latents.shape[3],
-        embedding_size=cache.embeddings.shape[1],
+        latent_channels=sources.encoder.config.latent_channels,
+        latent_size=sources.encoder.config.latent_size,
+        embedding_size=sources.judge.embedding_size,
     )
     if initial is not None:
-        shape = _widened_shape(initial, shape, cache)
-    arguments = (cache, output, config, shape, initial)
+        shape = _widened_shape(initial, shape, sources.models)
+    settings = {
+        **config.model_settings(),
+        "shape": str(shape),
+        "initial": digest_of(initial),
+        **sources.models,
+    }
+    if is_trained(output, KIND, settings):
+        return
+    cache = load_latent_cache(sources, output, num_processes=config.num_processes)
+    arguments = (cache, output, config, settings, shape, initial)
     run_workers(_train, arguments, config.num_processes)
     (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
 
@@ -121,6 +130,7 @@ def _train(
     cache: LatentCache,
     output: str,
     config: DiffusionTrainingConfig,
+    settings: dict[str, Any],
     shape: DiffusionConfig,
     initial: str | None,
 ) -> None:
@@ -137,12 +147,7 @@ def _train(
         training.update,
         training.state(),
         output,
-        settings={
-            **config.model_settings(),
-            "shape": str(shape),
-            "initial": initial,
-            **cache.models,
-        },
+        settings=settings,
         images_per_step=config.batch_size,
         workers=workers,
         evaluate=training.evaluate,
@@ -152,6 +157,7 @@ def _train(
     description = {
         "kind": KIND,
         "config": dataclasses.asdict(shape),
+        "settings": settings,
         "recogniser": cache.recogniser,
         "autoencoder_latents": cache.models["autoencoder_latents"],
         "training": {**record, **before, **provenance(dataclasses.asdict(config))},
@@ -234,11 +240,11 @@ class _Training:
 
 
 def _widened_shape(
-    initial: str, shape: DiffusionConfig, cache: LatentCache
+    initial: str, shape: DiffusionConfig, models: dict[str, str]
 ) -> DiffusionConfig:
     """The shape of the denoiser in ``initial``, with the latents that are given."""
     description = read_description(initial, KIND)
-    if description["recogniser"]["sha256"] != cache.recogniser["sha256"]:
+    if description["recogniser"]["sha256"] != models["recogniser"]:
         raise InputError(
             f"{initial}: was trained on embeddings of another recogniser than given"
         )
@@ -254,7 +260,7 @@ def _widened_shape(
             f"{initial}: was trained on latents of {trained.latent_channels} channels, "
             f"the autoencoder's have {final.latent_channels}; give at least as many"
         )
-    if description["autoencoder_latents"] != cache.models["autoencoder_latents"]:
+    if description["autoencoder_latents"] != models["autoencoder_latents"]:
         logging.warning("%s: was trained on the latents of another model", initial)
     return final
 

@@ -1,6 +1,7 @@
 """Trainings: the budget, the checkpoint, the processes, and that losses fall."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.generation import load_generator, timed_training
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.export import export_generator
-from bridges.generation.latent_cache import load_autoencoder, load_latent_cache
+from bridges.generation.latent_cache import (
+    load_autoencoder,
+    load_latent_cache,
+    load_sources,
+)
 from bridges.generation.train_autoencoder import (
     AutoencoderTrainingConfig,
     train_autoencoder,
@@ -159,6 +164,59 @@ def world(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def elsewhere(world, tmp_path):
+    """The same models and images in another place."""
+    for name in ("faces", "autoencoder", "recogniser", "diffusion"):
+        shutil.copytree(world / name, tmp_path / name)
+    return tmp_path
+
+
+def train_again(folder) -> None:
+    """Asks for the two trained models of a folder once more."""
+    train_autoencoder(
+        str(folder / "faces"),
+        str(folder / "autoencoder"),
+        AutoencoderTrainingConfig(minutes=ONE_SECOND),
+        shape=tiny_models.AUTOENCODER,
+    )
+    train_latent_diffusion(
+        *(str(folder / name) for name in ("faces", "autoencoder", "recogniser")),
+        str(folder / "diffusion"),
+        DiffusionTrainingConfig(minutes=ONE_SECOND, num_processes=1, batch_size=8),
+        shape=tiny_models.DENOISER,
+    )
+
+
+def test_a_trained_model_stays_where_the_same_is_asked_for(elsewhere):
+    train_again(elsewhere)
+    for name in ("autoencoder", "diffusion"):
+        path = elsewhere / name / "config.json"
+        description = json.loads(path.read_text())
+        # As an earlier version wrote it.
+        del description["settings"]
+        path.write_text(json.dumps(description))
+    train_again(elsewhere)
+    export_generator(
+        elsewhere / "autoencoder", elsewhere / "diffusion", elsewhere / "generator"
+    )
+    assert load_generator(elsewhere / "generator").image_size == 16
+
+
+def test_a_trained_model_of_other_inputs_is_refused(elsewhere):
+    with pytest.raises(InputError, match=r"diffusion/config\.json: .* other initial"):
+        train_latent_diffusion(
+            *(str(elsewhere / n) for n in ("faces", "autoencoder", "recogniser")),
+            str(elsewhere / "diffusion"),
+            DiffusionTrainingConfig(minutes=ONE_SECOND, num_processes=1, batch_size=8),
+            initial=str(elsewhere / "diffusion"),
+        )
+    image = elsewhere / "faces" / "images" / "000000" / "000000_000.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    with pytest.raises(InputError, match=r"autoencoder/config\.json: .* other dataset"):
+        train_again(elsewhere)
+
+
 def training_of(folder) -> dict:
     return json.loads((folder / "config.json").read_text())["training"]
 
@@ -217,7 +275,8 @@ def test_a_denoiser_of_other_latents_is_not_exported(world, tmp_path):
 
 def test_the_cache_holds_what_the_models_say(world):
     arguments = [str(world / name) for name in ("faces", "autoencoder", "recogniser")]
-    cache = load_latent_cache(*arguments, str(world / "diffusion"), num_processes=1)
+    sources = load_sources(*arguments)
+    cache = load_latent_cache(sources, str(world / "diffusion"), num_processes=1)
     assert cache.latents.shape == (2, 33, 4, 2, 2)
     assert cache.held_out_labels.unique().tolist() == [11]
     assert cache.labels.max() == 10, "held-out identities are in no training image"
