@@ -12,7 +12,6 @@ from bridges.demo.config import DemoConfig
 from bridges.demo.recorder import Stage, StageRecorder
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.report import write_report
-from bridges.report.accuracy import mean_accuracy
 from bridges.report.run_folder import read_run_folder
 from hyperface_jax import InputError
 
@@ -35,7 +34,7 @@ class DemoResult(NamedTuple):
     def headline(self) -> str:
         """The report's place and the main figures, in a line."""
         accuracies = ", ".join(
-            f"{name} {100 * mean_accuracy(metrics):.1f} %"
+            f"{name} {100 * metrics['mean_accuracy']:.1f} %"
             for name, metrics in self.metrics.items()
         )
         return (

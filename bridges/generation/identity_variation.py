@@ -6,8 +6,6 @@ identity i is a function of (dataset seed, i, k) alone: any image can be made ag
 itself, and neither order nor number of images changes it.
 """
 
-import math
-
 import numpy as np
 
 
@@ -47,15 +45,6 @@ def vary_identity(
     draw = np.random.Generator(np.random.PCG64(direction))
     varied = reference + beta * draw.standard_normal(reference.shape)
     return (varied / np.linalg.norm(varied)).astype(np.float32)
-
-
-def expected_angle(beta: float, dimensions: int) -> float:
-    """The angle in radians that β turns an embedding by, for many dimensions.
-
-    Across x the noise has length ``β√(d-1)``, along x none in the mean. 12.7° for
-    β = 0.01 and d = 512.
-    """
-    return math.atan(beta * math.sqrt(dimensions - 1))
 
 
 def _streams(

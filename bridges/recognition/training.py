@@ -130,7 +130,6 @@ def _run(
 ) -> None:
     """Trains to the end, changing ``state`` and ``counts``."""
     total = num_steps(len(data.labels), config)
-    steps_per_epoch = len(data.labels) / config.batch_size
     state.backbone.train()
     state.head.train()
     saved = last = time.monotonic()
@@ -145,7 +144,7 @@ def _run(
                     "into another folder with a lower learning_rate"
                 )
             now = time.monotonic()
-            _count(counts, loss, correct, now - last, steps_per_epoch, total)
+            _count(counts, loss, correct, now - last, len(data.labels), config)
             last = now
             bar.set_postfix(
                 loss=f"{loss:.2f}", accuracy=f"{correct:.3f}", refresh=False
@@ -181,16 +180,18 @@ def _count(
     loss: float,
     correct: float,
     seconds: float,
-    steps_per_epoch: float,
-    total: int,
+    num_images: int,
+    config: TrainingConfig,
 ) -> None:
     """Adds a step to the counts, and at the end of an epoch a row to the history."""
-    epoch = int(counts.step / steps_per_epoch)
+    # In whole numbers: a quotient of floats may be just below one.
+    epoch = counts.step * config.batch_size // num_images
     counts.step += 1
     counts.seconds += seconds
     counts.loss += loss
     counts.correct += correct
-    if int(counts.step / steps_per_epoch) > epoch or counts.step == total:
+    ended = counts.step * config.batch_size // num_images > epoch
+    if ended or counts.step == num_steps(num_images, config):
         before = counts.history[-1]["step"] if counts.history else 0
         counts.history.append(
             {

@@ -70,11 +70,6 @@ def accuracy_section(
     )
 
 
-def mean_accuracy(metrics: Mapping[str, Any]) -> float:
-    """The mean over the sets of the accuracy, in [0, 1]."""
-    return float(np.mean([r["accuracy"] for r in metrics["benchmarks"].values()]))
-
-
 def model_name(metrics: Mapping[str, Any]) -> str:
     """The name of the recogniser that was measured."""
     return (metrics.get("model") or {}).get("name", "a recogniser")

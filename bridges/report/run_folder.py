@@ -167,6 +167,8 @@ def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
         benchmarks = found.get("benchmarks")
         if not isinstance(benchmarks, dict) or not benchmarks:
             raise InputError(f"{paths[who]}: names no benchmarks")
+        if not isinstance(found.get("mean_accuracy"), float):
+            raise InputError(f"{paths[who]}: no mean_accuracy")
         for name, result in benchmarks.items():
             if not isinstance(result, dict) or "accuracy" not in result:
                 raise InputError(f"{paths[who]}: no accuracy on {name!r}")

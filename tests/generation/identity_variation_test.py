@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny_models
 
-from bridges.generation.identity_variation import (
-    expected_angle,
-    image_seed,
-    vary_identity,
-)
+from bridges.generation.identity_variation import image_seed, vary_identity
+
+
+def expected_angle(beta: float, dimensions: int) -> float:
+    """The angle in radians: across x the noise has length β√(d-1), along it none."""
+    return math.atan(beta * math.sqrt(dimensions - 1))
 
 
 def variations(reference: np.ndarray, beta: float, count: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from bridges.recognition.steps import (
     step_generator,
     train_step,
 )
-from bridges.recognition.training import train_recogniser
+from bridges.recognition.training import TrainingCounts, _count, train_recogniser
 from hyperface_jax import InputError
 
 TINY = TrainingConfig(image_size=32, embedding_size=16, batch_size=16, epochs=3)
@@ -81,6 +81,16 @@ class TestOutput:
         assert record["settings"]["epochs"] == 12.0
         assert [row["epoch"] for row in record["history"]] == list(range(1, 13))
         assert record["history"][-1]["step"] == 36
+
+    @pytest.mark.parametrize(("images", "batch"), [(48, 16), (110, 100), (49, 5)])
+    def test_an_epoch_ends_at_the_step_that_completes_it(self, images, batch):
+        config = dataclasses.replace(TINY, epochs=30.0, batch_size=batch)
+        counts = TrainingCounts()
+        for _ in range(num_steps(images, config)):
+            _count(counts, 1.0, 1.0, 0.0, images, config)
+        ends = [-(-epoch * images // batch) for epoch in range(1, 31)]
+        assert [row["step"] for row in counts.history] == ends
+        assert [row["epoch"] for row in counts.history] == list(range(1, 31))
 
     def test_it_learns_to_tell_people_apart(self, trained, people):
         record = json.loads((trained / "training.json").read_text())
