@@ -37,7 +37,7 @@ from bridges.generation.image_workers import (
 )
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, check_model, files, load_embeddings
-from hyperface_jax.commands import provenance, run_command
+from hyperface_jax.commands import provenance, require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
@@ -229,9 +229,7 @@ def print_row(name: str, row: dict[str, float]) -> None:
 
 def main() -> None:
     """Measures, prints a table, writes the record and the contact sheet."""
-    for name in ("held_out", "output"):
-        if not FLAGS[name].value:
-            raise InputError(f"--{name} is missing; see --help")
+    require_flags(FLAGS, "held_out", "output")
     generator = load_generator(FLAGS.generator)
     recogniser = load_recogniser(FLAGS.recogniser)
     check_model(recogniser.model, generator.recogniser, "recogniser")

@@ -72,7 +72,8 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     except KeyboardInterrupt:
         _refuse(
             program,
-            "interrupted; what is finished is kept; the same command continues",
+            "interrupted; what is finished is kept; the same command continues, or "
+            "starts again where nothing was",
             130,
         )
     except MemoryError as error:
@@ -122,7 +123,7 @@ def progress(
     unit: str = "it",
     initial: int = 0,
 ) -> tqdm.tqdm:
-    """A progress bar with rate and time left; a line a minute when not on a terminal.
+    """A progress bar with rate and time left; off a terminal two lines a minute.
 
     Args:
       iterable: what to count, or None to count by hand with ``update``.

@@ -50,7 +50,7 @@ class PackingConfig:
       reduction: ``"min"`` maximises the smallest distance between two references,
         ``"mean_nearest"`` the mean distance to the nearest other.
       max_enrolled_cosine: how near a reference may come to an enrolled embedding, in
-        (-1, 1); has no effect without enrolled embeddings.
+        (-1, 1]; has no effect without enrolled embeddings.
       block_size: side of the tiles of cosines in memory, at least 1; None takes what
         suits the device; more than there are rows means one tile.
       seed: of algorithm2's batches, of the nudges that separate equal rows, and of how
