@@ -31,7 +31,7 @@ from hyperface_jax import InputError, check_embeddings, files
 
 KIND = "generator"
 DEFAULT_GENERATOR = "latent_diffusion"
-DEFAULT_GUIDANCE = 2.0
+DEFAULT_GUIDANCE = 3.5
 DEFAULT_STEPS = 10
 # Rounding inside a matrix product depends on its shape. Every batch has this many rows,
 # padded if need be, so that an image does not depend on how many are made with it.
@@ -94,7 +94,7 @@ class Generator:
         Args:
           embeddings: ``[n, d]`` unit rows, in the space of :attr:`recogniser`.
           seeds: ``[n]`` integers in [0, 2⁶³), one ``torch.Generator`` each.
-          guidance: how much the identity is exaggerated; 1 is not at all, at 3 images
+          guidance: how much the identity is exaggerated; 1 is not at all, at 5 images
             of a person look much alike.
           steps: solver steps.
 
@@ -221,7 +221,7 @@ def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
 def check_settings(guidance: float, steps: int) -> None:
     """Raises InputError for a guidance or a number of steps that can't be meant."""
     if not 0 <= guidance <= 20:
-        raise InputError(f"guidance {guidance} is not in [0, 20]; 1 to 3 is usual")
+        raise InputError(f"guidance {guidance} is not in [0, 20]; 1 to 5 is usual")
     if not 1 <= steps <= 1000:
         raise InputError(f"steps {steps} is not in 1 … 1000; 10 is usual")
 

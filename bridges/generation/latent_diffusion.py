@@ -1,7 +1,6 @@
 """The identity-conditioned latent diffusion model: its network, loss and sampler."""
 
 import dataclasses
-import math
 
 import torch
 from diffusers import (
@@ -153,7 +152,7 @@ def diffusion_loss(
 
 
 def guidance_schedule(guidance: float, steps: int) -> list[float]:
-    """The guidance of each solver step: ``1/√g`` in the first fifth, then ``g``.
+    """The guidance of each solver step: ``1/g`` in the first fifth, then ``g``.
 
     The first steps, out of pure noise, settle pose and light. Guided there, images of a
     person grow alike without growing more recognisable; pulled less than not at all,
@@ -169,7 +168,7 @@ def guidance_schedule(guidance: float, steps: int) -> list[float]:
       2024, who leave the first steps at 1.
     """
     early = steps // 5
-    first = min(guidance, 1 / math.sqrt(max(1.0, guidance)))
+    first = min(guidance, 1 / max(1.0, guidance))
     return [first] * early + [guidance] * (steps - early)
 
 

@@ -56,7 +56,7 @@ def test_the_sampler_finds_the_only_face_there_is(point, steps, guidance):
 @pytest.mark.parametrize(
     ("guidance", "steps", "expected"),
     [
-        (4.0, 10, [0.5] * 2 + [4.0] * 8),
+        (4.0, 10, [0.25] * 2 + [4.0] * 8),
         (4.0, 4, [4.0] * 4),
         (1.0, 5, [1.0] * 5),
         (0.3, 5, [0.3] * 5),
@@ -81,7 +81,7 @@ def test_the_first_step_is_guided_as_the_schedule_says(point):
     sample_latents(recorded, embeddings, noise, guidance=4.0, steps=5)
     (_, first), (second, then) = seen[:2]
     power = alphas_cumprod()
-    face = point + 0.5 * embeddings[:, :1, None, None]
+    face = point + 0.25 * embeddings[:, :1, None, None]
     noise_left = (noise - power[first].sqrt() * face) / (1 - power[first]).sqrt()
     expected = power[then].sqrt() * face + (1 - power[then]).sqrt() * noise_left
     torch.testing.assert_close(second, expected, atol=1e-3, rtol=0)
