@@ -51,8 +51,7 @@ def repulsion(
 
     Args:
       x: ``[n, d]``, unit rows.
-      level: ``[n]``, the cosine at which a pair weighs 1, for each row; or a scalar,
-        the same for all, which takes half the exponentials.
+      level: ``[n]``, the cosine at which a pair weighs 1, for each row.
       temperature: ``τ`` > 0, in units of cosine.
       fixed: ``[f, d]``, unit rows that repel as the others do but have no smoothed
         maximum of their own: ``w_ji`` is 0 for them.
@@ -69,14 +68,11 @@ def repulsion(
     size = similarity.even_block_size(block_size, n)
     blocks = similarity.to_blocks(x, size)
     count = len(blocks)
-    shared = jnp.ndim(level) == 0
-    levels = similarity.to_blocks(jnp.broadcast_to(level, (n,)), size)
+    levels = similarity.to_blocks(level, size)
 
     def visit(total: Repulsion, i: jax.Array, j: jax.Array, c: jax.Array) -> Repulsion:
         of_first = pair_weights(c, levels[i][:, None], temperature)
-        of_second = of_first
-        if not shared:
-            of_second = pair_weights(c, levels[j][None, :], temperature)
+        of_second = pair_weights(c, levels[j][None, :], temperature)
         both = of_first + of_second
         # A diagonal tile holds both orders of its pairs already.
         once = jnp.where(i == j, 0.0, 1.0)

@@ -27,8 +27,7 @@ def repel(
     block_size: int | None,
 ) -> Repulsion:
     """:func:`hyperface_jax.repulsion.repulsion`; the arguments are the same."""
-    n, shared = len(x), jnp.ndim(level) == 0
-    levels = jnp.broadcast_to(level, (n,))
+    n = len(x)
     with_fixed = fixed is not None and len(fixed) > 0
 
     def body(x: jax.Array, levels: jax.Array, *rest: jax.Array) -> Repulsion:
@@ -41,7 +40,7 @@ def repel(
             jnp.zeros_like(block[1]),
             jnp.full_like(block[1], MASKED),
         )
-        visit = _between(block, temperature, shared, rows=len(x), count=n)
+        visit = _between(block, temperature, rows=len(x), count=n)
         found = ring.pairs(visit, block, nothing, _sum)
         if with_fixed:
             push = _pushed(block, temperature, len(fixed_rows[0]), len(fixed))
@@ -49,12 +48,12 @@ def repel(
             found, _ = ring.around(push, found, blocks)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
 
-    spread = (x, levels, fixed) if with_fixed else (x, levels)
+    spread = (x, level, fixed) if with_fixed else (x, level)
     return ring.over_devices(body, spread, (jnp.asarray(temperature),), count=n)
 
 
 def _between(
-    block: Block, temperature: jax.Array, shared: bool, *, rows: int, count: int
+    block: Block, temperature: jax.Array, *, rows: int, count: int
 ) -> Callable:
     """What happens when another block visits: for :func:`ring.pairs`."""
     x, levels = block
@@ -76,9 +75,7 @@ def _between(
             valid = real[:, None] & other_real & (first[:, None] != second)
             c = jnp.where(valid, c, MASKED)
             of_first = pair_weights(c, levels[i][:, None], temperature)
-            of_second = of_first
-            if not shared:
-                of_second = pair_weights(c, other_levels[j], temperature)
+            of_second = pair_weights(c, other_levels[j], temperature)
             sums = of_first + of_second
             # A diagonal tile holds both orders of its pairs already.
             once = jnp.where((i == j) & (home == me), 0.0, 1.0)
