@@ -73,7 +73,7 @@ def from_gallery(
         )
     parts = []
     for name, count in counts.items():
-        if count > 1 == people[name]:
+        if people[name] == 1 and count > 1:
             raise InputError(
                 f"the gallery holds 1 person of the group {name}, not enough to start "
                 f"{count} from; embed images of more people of that group"

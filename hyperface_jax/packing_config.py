@@ -9,11 +9,15 @@ from hyperface_jax import checks
 METHODS = ("annealed", "algorithm1", "algorithm2")
 REDUCTIONS = ("min", "mean_nearest")
 BATCH_DISTANCES = ("batch", "all")
-_ALGORITHM_ITERATIONS = 100_000
 # The more rows, the more an iteration costs and the fewer are affordable: annealed does
 # a million over the number of rows, within these limits.
 _ANNEALED_ROW_ITERATIONS = 1_000_000
 _FEWEST_ANNEALED, _MOST_ANNEALED = 150, 5000
+_MOST_ITERATIONS = {
+    "annealed": _MOST_ANNEALED,
+    "algorithm1": 100_000,
+    "algorithm2": 100_000,
+}
 _DEFAULT_LEARNING_RATE = {"annealed": 2.0, "algorithm1": 0.01, "algorithm2": 0.01}
 _DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
 
@@ -109,8 +113,7 @@ class PackingConfig:
     @property
     def iterations(self) -> int:
         """The largest number of iterations, for any number of rows."""
-        most = {"annealed": _MOST_ANNEALED}.get(self.method, _ALGORITHM_ITERATIONS)
-        return self.num_iterations or most
+        return self.num_iterations or _MOST_ITERATIONS[self.method]
 
     @property
     def step_size(self) -> float:
