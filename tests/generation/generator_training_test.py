@@ -147,20 +147,7 @@ def world(tmp_path_factory):
                 writer.write(image.astype(np.uint8), record)
         writer.finish()
     tiny_models.save_tiny_recogniser(folder / "recogniser")
-    train_autoencoder(
-        str(folder / "faces"),
-        str(folder / "autoencoder"),
-        AutoencoderTrainingConfig(minutes=ONE_SECOND),
-        shape=tiny_models.AUTOENCODER,
-    )
-    train_latent_diffusion(
-        str(folder / "faces"),
-        str(folder / "autoencoder"),
-        str(folder / "recogniser"),
-        str(folder / "diffusion"),
-        DiffusionTrainingConfig(minutes=ONE_SECOND, num_processes=1, batch_size=8),
-        shape=tiny_models.DENOISER,
-    )
+    train_both(folder)
     return folder
 
 
@@ -172,8 +159,8 @@ def elsewhere(world, tmp_path):
     return tmp_path
 
 
-def train_again(folder) -> None:
-    """Asks for the two trained models of a folder once more."""
+def train_both(folder) -> None:
+    """Asks for the two trained models of a folder."""
     train_autoencoder(
         str(folder / "faces"),
         str(folder / "autoencoder"),
@@ -189,14 +176,14 @@ def train_again(folder) -> None:
 
 
 def test_a_trained_model_stays_where_the_same_is_asked_for(elsewhere):
-    train_again(elsewhere)
+    train_both(elsewhere)
     for name in ("autoencoder", "diffusion"):
         path = elsewhere / name / "config.json"
         description = json.loads(path.read_text())
         # As an earlier version wrote it.
         del description["settings"]
         path.write_text(json.dumps(description))
-    train_again(elsewhere)
+    train_both(elsewhere)
     export_generator(
         elsewhere / "autoencoder", elsewhere / "diffusion", elsewhere / "generator"
     )
@@ -214,7 +201,7 @@ def test_a_trained_model_of_other_inputs_is_refused(elsewhere):
     image = elsewhere / "faces" / "images" / "000000" / "000000_000.jpg"
     image.write_bytes(image.read_bytes() + b"\0")
     with pytest.raises(InputError, match=r"autoencoder/config\.json: .* other dataset"):
-        train_again(elsewhere)
+        train_both(elsewhere)
 
 
 def training_of(folder) -> dict:
