@@ -82,12 +82,15 @@ def remove_partial(path: PathLike) -> None:
     Only when no other process is writing it.
     """
     path = pathlib.Path(path)
-    prefix, suffix = _affixes(path)
-    # mkstemp puts eight characters between them; more are of another file's name.
-    partial = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))
-    for beside in path.parent.iterdir():
-        if partial.fullmatch(beside.name):
-            beside.unlink(missing_ok=True)
+    _remove_matching(path.parent, *map(re.escape, _affixes(path)))
+
+
+def remove_partials(folder: PathLike) -> None:
+    """Removes every file in ``folder`` whose writing was ended by a kill.
+
+    Only when no other process is writing there.
+    """
+    _remove_matching(pathlib.Path(folder), r"\..*-", r"\.partial(\..*)?")
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -119,6 +122,14 @@ def sha256_of(path: PathLike) -> str:
 def _affixes(path: pathlib.Path) -> tuple[str, str]:
     """What the names of temporary files beside ``path`` begin and end with."""
     return f".{path.stem}-", f".partial{path.suffix}"
+
+
+def _remove_matching(folder: pathlib.Path, prefix: str, suffix: str) -> None:
+    # mkstemp puts eight characters between them; more are of another file's name.
+    partial = re.compile(prefix + "[a-z0-9_]{8}" + suffix)
+    for entry in folder.iterdir():
+        if partial.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 def _sync(path: pathlib.Path) -> None:

@@ -59,6 +59,21 @@ def test_only_its_own_half_written_files_are_removed(tmp_path):
         own.touch()
 
 
+def test_every_half_written_file_of_a_folder_is_removed(tmp_path):
+    kept = ["a.npz", ".hidden", ".a-b.partial.npz", "b-12345678.partial"]
+    for name in kept:
+        (tmp_path / name).touch()
+    with (
+        files.atomic_path(tmp_path / "a.npz") as first,
+        files.atomic_path(tmp_path / "no_suffix") as second,
+    ):
+        files.remove_partials(tmp_path)
+        assert not first.exists() and not second.exists()
+        first.touch()
+        second.touch()
+    assert {p.name for p in tmp_path.iterdir()} == {*kept, "no_suffix"}
+
+
 def test_what_json_has_no_word_for_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})

@@ -151,16 +151,21 @@ class ImageDatasetWriter:
             check_same_settings(path, _settings(found), _settings(self._description))
             if found.get("complete"):
                 self.complete = True
+                # There still when a kill came right after the description.
+                (self.folder / JOURNAL).unlink(missing_ok=True)
                 for record in read_metadata(self.folder / METADATA):
                     self._records[record["identity"], record["index"]] = record
                 return
         else:
             _check_vacant(self.folder)
-            files.write_json(path, self._description)
         self._open_journal()
+        files.remove_partials(self.folder)
+        if not path.exists():
+            files.write_json(path, self._description)
 
     def _open_journal(self) -> None:
         path = self.folder / JOURNAL
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,6 +212,8 @@ def _check_vacant(folder: pathlib.Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file, expected a folder to write to")
     present = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    # Where a kill came between the journal, which is the lock, and the description.
+    present = [name for name in present if name != JOURNAL]
     if present:
         raise InputError(
             f"{folder}: holds {present[0]!r} but no {DESCRIPTION}, so it isn't a "

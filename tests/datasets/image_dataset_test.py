@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -201,6 +202,54 @@ class TestResume:
         for path in (tmp_path / "whole").rglob("*.jpg"):
             twin = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
             assert twin.read_bytes() == path.read_bytes()
+
+    def test_killed_before_any_step_it_goes_on_to_the_same_folder(self, tmp_path):
+        """One kill before each opening, renaming and removing of a file."""
+        script = """
+            import os, pathlib, signal, sys
+            from bridges.datasets.image_dataset import ImageDatasetWriter
+
+            def write(folder, steps_to_live):
+                def hook(event, arguments):
+                    nonlocal steps_to_live
+                    if event in ("open", "os.mkdir", "os.rename", "os.remove"):
+                        steps_to_live -= 1
+                        if steps_to_live == 0:
+                            os.kill(os.getpid(), signal.SIGKILL)
+                sys.addaudithook(hook)
+                image = pathlib.Path(sys.argv[1]).read_bytes()
+                with ImageDatasetWriter(folder, settings={}, kind="rendered") as writer:
+                    for i in range(2):
+                        if (i, 0) not in writer.done:
+                            writer.write(image, dict(identity=i, index=0, seed=i))
+                    writer.finish()
+
+            def ends_by_itself(folder, steps_to_live):
+                child = os.fork()
+                if child == 0:
+                    write(folder, steps_to_live)
+                    os._exit(0)
+                return os.waitpid(child, 0)[1] == 0
+
+            root = pathlib.Path(sys.argv[2])
+            count = 1
+            while not ends_by_itself(root / str(count), count):
+                assert ends_by_itself(root / str(count), -1)
+                count += 1
+        """
+        (tmp_path / "image.jpg").write_bytes(encode_jpeg(picture(0)))
+        arguments = [tmp_path / "image.jpg", tmp_path / "datasets"]
+        program = [sys.executable, "-c", textwrap.dedent(script)]
+        subprocess.run([*program, *map(os.fspath, arguments)], check=True)
+        folders = list((tmp_path / "datasets").iterdir())
+        assert len(folders) > 15
+        listed = {
+            tuple(sorted(p.relative_to(folder) for p in folder.rglob("*")))
+            for folder in folders
+        }
+        assert len(listed) == 1
+        for folder in folders:
+            assert len(ImageDataset(folder).load()) == 2
 
 
 class TestReader:
