@@ -88,9 +88,10 @@ def remove_partial(path: PathLike) -> None:
 def remove_partials(folder: PathLike) -> None:
     """Removes every file in ``folder`` whose writing was ended by a kill.
 
-    Only when no other process is writing there.
+    Only when no other process is writing there. A folder that is not there is fine.
     """
-    _remove_matching(pathlib.Path(folder), r"\..*-", r"\.partial(\..*)?")
+    if pathlib.Path(folder).is_dir():
+        _remove_matching(pathlib.Path(folder), r"\..*-", r"\.partial(\..*)?")
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:

@@ -61,6 +61,7 @@ class StageRecorder:
 
     def run(self) -> None:
         """Does every stage that is not finished, and checks those that are."""
+        files.remove_partials(self._path.parent)
         for number, stage in enumerate(self._stages, start=1):
             record = self._records.setdefault(stage.name, {"seconds": 0.0})
             finished = record.get("complete", False)

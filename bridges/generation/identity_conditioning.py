@@ -67,9 +67,11 @@ def mean_of_others(
 ) -> torch.Tensor:
     """Conditions for ``images``: who is in them, and nothing else about them.
 
-    The normalised mean of a random number of random *other* images of the same
-    identity, so that pose and light of the image itself can't leak into its
-    condition. An identity with a single image is conditioned on that one.
+    The normalised mean of more than half of the *other* images of the same identity,
+    chosen anew every time, so that pose and light of the image itself can't leak into
+    its condition. The mean of few would be so vague an idea of a person that the
+    denoiser learns to allow for it, and follows no condition to the letter. An identity
+    with a single image is conditioned on that one.
 
     Args:
       embeddings: ``[n, d]`` unit rows.
@@ -88,7 +90,8 @@ def mean_of_others(
     order = torch.rand(members.shape, generator=generator).masked_fill(~eligible, 2.0)
     ranks = order.argsort(1).argsort(1)
     available = eligible.sum(1, keepdim=True)
-    wanted = torch.rand(len(images), 1, generator=generator) * available
+    share = 0.5 + 0.5 * torch.rand(len(images), 1, generator=generator)
+    wanted = share * available
     chosen = (ranks <= wanted) & eligible
     weights = chosen.to(embeddings.dtype).unsqueeze(2)
     return functional.normalize((embeddings[members] * weights).sum(1))

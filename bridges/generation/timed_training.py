@@ -97,6 +97,8 @@ def train_for(
     """
     path = pathlib.Path(folder) / CHECKPOINT
     spent, step = _load(path, state, settings)
+    if workers.rank == 0:
+        files.remove_partials(folder)
     log = _Log(step, spent, images_per_step)
     resumed_at = time.monotonic() - spent
     saved = evaluated = spent

@@ -113,6 +113,7 @@ def train_recogniser(
     if found is None:
         # Not before the images were read: an unreadable one leaves nothing behind.
         files.write_json(output / checkpoint.TRAINING, record)
+    files.remove_partials(output)
     state = init_training(config, data.num_identities)
     counts = _resume(output, state, record)
     _run(state, counts, data, config, output, checkpoint_minutes * 60, record)

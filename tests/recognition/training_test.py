@@ -221,8 +221,11 @@ class TestResume:
             time.sleep(0.002)
         assert process.wait() == -signal.SIGKILL
         assert progress.exists() and not (killed / "model.safetensors").exists()
+        (killed / ".progress-a1b2c3d4.partial.safetensors").touch()
         for output in (killed, whole):
             train_recogniser(people, output, config, num_threads=1)
+            names = sorted(path.name for path in output.iterdir())
+            assert names == ["config.json", "model.safetensors", "training.json"]
         first = load_file(killed / "model.safetensors")
         second = load_file(whole / "model.safetensors")
         assert first.keys() == second.keys()
