@@ -142,7 +142,7 @@ def row_of(found: Run, gallery: np.ndarray, bars: list[float]) -> dict:
         "method": result.config.method,
         "n": len(result.embeddings),
         "iterations": len(found.seconds),
-        "compile s": float(found.seconds[0]),
+        "compile s": None if found.resumed else float(found.seconds[0]),
         "seconds": float(found.seconds[-1]),
         "objective": result.objective,
         "proven least": least,
