@@ -60,7 +60,7 @@ def solver_iteration(n: int, d: int) -> timing.Call:
 
     def step() -> jnp.ndarray:
         nonlocal state
-        moment = Moment(np.int32(0), np.float32(0))
+        moment = Moment(np.int32(0), np.float32(config.iterations - 1))
         state, terms = annealed.step(state, problem, moment, config=config)
         return terms.objective
 

@@ -128,15 +128,15 @@ def step(
     Args:
       state: of :func:`init` or the previous step.
       problem: what surrounds the references.
-      moment: its fraction decides the highest temperature.
+      moment: decides how fast the temperature falls at least, and how far.
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
       The next state, and the terms of the objective before the step.
     """
     x, alpha = state.embeddings, config.regularization_weight
-    cooled = jnp.maximum(state.cooled, moment.fraction)
-    tau, outer = _temperatures(cooled, x.shape[1], config.iterations)
+    iterations = moment.iteration + 1 + moment.remaining
+    tau, outer = _temperatures(state.cooled, x.shape[1], iterations)
     known = tracking.refresh(
         state.known, x, problem.gallery, block_size=config.block_size
     )
@@ -150,6 +150,7 @@ def step(
     velocity = _shortened(velocity, jnp.minimum(_MAX_STEP, tau / jnp.sqrt(share)))
     gain = jnp.mean(jnp.sum(descent * newton, axis=1)) / 2
     haste = jnp.clip(_SETTLED * tau / (gain + _TINY), 1.0, _MAX_HASTE)
+    least = (1 - state.cooled) / jnp.maximum(1.0, moment.remaining)
     terms = objective.combine(
         jnp.max(state.nearest),
         jnp.mean(state.nearest),
@@ -162,19 +163,19 @@ def step(
         embeddings=moved,
         velocity=velocity,
         axis=axis,
-        cooled=jnp.minimum(1.0, cooled + haste / config.iterations),
+        cooled=jnp.minimum(1.0, state.cooled + jnp.maximum(haste / iterations, least)),
         known=known,
     )
     return state, terms
 
 
 def _temperatures(
-    cooled: jax.Array, d: int, iterations: int
+    cooled: jax.Array, d: int, iterations: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The temperature of pairs, and the highest of rows."""
     start = _INITIAL_TEMPERATURE / math.sqrt(d)
-    end = max(_FINAL_TEMPERATURE / iterations, _LOWEST_TEMPERATURE) / math.sqrt(d)
-    end = min(start, end)
+    end = jnp.maximum(_FINAL_TEMPERATURE / iterations, _LOWEST_TEMPERATURE)
+    end = jnp.minimum(start, end / math.sqrt(d))
     return (
         schedule.geometric(start, end, cooled),
         schedule.geometric(_INITIAL_OUTER_TEMPERATURE, end, cooled),

@@ -27,12 +27,12 @@ class Moment(NamedTuple):
 
     Attributes:
       iteration: int32, counted from 0: decides batches and learning rates.
-      fraction: float32, how much of the run is over, in [0, 1], in iterations or in
-        time, whichever is further: decides temperatures.
+      remaining: float32, how many are to come after this one: as many as are set, or as
+        the time permits: decides how far temperatures fall, and how fast.
     """
 
     iteration: Any
-    fraction: Any
+    remaining: Any
 
 
 class Checkpoints(NamedTuple):
@@ -97,6 +97,7 @@ def descend(
         state, history = sharded.put(found.state), list(found.history)
         begun -= found.seconds
     now = reported = saved = processes.agree(time.monotonic() - begun)
+    pace = _Pace(len(history), now)
 
     def save() -> None:
         if checkpoints is not None:
@@ -111,11 +112,13 @@ def descend(
 
     with _interruptions() as interrupted:
         while (stopped := reason()) is None:
-            state, terms = step(state, _moment(len(history), now, config))
+            moment = _moment(len(history), now, pace.seconds, config)
+            state, terms = step(state, moment)
             history.append(np.asarray(jax.device_get(terms), np.float32))
             _check_finite(history)
             # Time decides what to do next, so all processes go by the same clock.
             now = processes.agree(time.monotonic() - begun)
+            pace.note(len(history), now)
             if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
                 on_progress(len(history), objective.Terms(*map(float, history[-1])))
                 reported = now
@@ -181,11 +184,33 @@ def _interruptions() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _moment(iteration: int, seconds: float, config: Any) -> Moment:
-    fraction = iteration / max(1, config.iterations - 1)
-    if config.time_limit is not None:
-        fraction = max(fraction, min(1.0, seconds / config.time_limit))
-    return Moment(np.int32(iteration), np.float32(fraction))
+class _Pace:
+    """How long an iteration takes.
+
+    The first of a process does not count, since it includes compiling.
+
+    Attributes:
+      seconds: 0 while that isn't known.
+    """
+
+    def __init__(self, done: int, now: float) -> None:
+        self.seconds = now / done if done else 0.0
+        self._since: tuple[int, float] | None = None
+
+    def note(self, done: int, now: float) -> None:
+        """Told after every iteration."""
+        if self._since is None:
+            self._since = done, now
+        else:
+            self.seconds = (now - self._since[1]) / (done - self._since[0])
+
+
+def _moment(iteration: int, now: float, pace: float, config: Any) -> Moment:
+    remaining = config.iterations - 1 - iteration
+    if config.time_limit is not None and pace > 0:
+        affordable = (config.time_limit - now) / pace - 1
+        remaining = min(remaining, max(0.0, affordable))
+    return Moment(np.int32(iteration), np.float32(remaining))
 
 
 def _check_finite(history: list[np.ndarray]) -> None:

@@ -23,7 +23,7 @@ _DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
 
 # Raised with every change of what the solvers compute: a checkpoint or a result of
 # other mathematics is not taken for one of these.
-SOLVER_VERSION = 4
+SOLVER_VERSION = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PackingConfig:
         and packs the better, the more there are. None takes 150 to 5000 for annealed,
         see :meth:`for_rows`, and the paper's 100,000 for the others.
       time_limit: seconds after which to stop, more than 0; annealed then cools as fast
-        as the time demands. None is no limit.
+        and as far as the iterations that there is time for permit. None is no limit.
       tolerance: stop when 25 iterations lowered the objective by less than this. None
         takes 1e-6 for annealed; the others then do all their iterations.
       learning_rate: more than 0; for algorithm1 and algorithm2 Adam's initial rate,

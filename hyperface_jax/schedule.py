@@ -25,7 +25,7 @@ def staircase_decay(
 
 
 def geometric(
-    init_value: float, end_value: float, fraction: jax.Array | float
+    init_value: float, end_value: jax.Array | float, fraction: jax.Array | float
 ) -> jax.Array | float:
     r"""Falls by a constant factor: a straight line on a logarithmic scale.
 

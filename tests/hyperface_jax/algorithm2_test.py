@@ -39,7 +39,7 @@ def test_only_the_batch_moves_and_its_terms_are_the_batch_s(distances):
     moved_ever = np.zeros(25, bool)
     for iteration in range(30):
         before = np.asarray(state.embeddings)
-        moment = Moment(iteration, 0.0)
+        moment = Moment(iteration, 9.0)
         state, terms = algorithm2.step(state, problem, moment, config=config)
         moved = (np.asarray(state.embeddings) != before).any(axis=1)
         assert moved.sum() == 7

@@ -36,7 +36,7 @@ def solver_step(method):
     config = PackingConfig(method=method, block_size=BLOCK, batch_size=90)
     solver = SOLVERS[method]
     state = solver.init(jnp.copy(X), PROBLEM, config)
-    return functools.partial(solver.step, config=config), state, PROBLEM, Moment(1, 0.5)
+    return functools.partial(solver.step, config=config), state, PROBLEM, Moment(1, 9.0)
 
 
 ENTRY_POINTS = {

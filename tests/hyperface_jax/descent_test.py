@@ -1,10 +1,13 @@
 """Stopping, checkpoints, resuming to the same bits."""
 
+import dataclasses
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import types
 
 import numpy as np
 import packing_oracles
@@ -121,13 +124,53 @@ def test_it_stops_when_all_iterations_are_done():
     assert result.stopped == "finished: all 4 iterations are done"
 
 
-def test_a_time_limit_ends_it_with_the_temperatures_cooled():
+def test_a_time_limit_ends_it():
     config = PackingConfig(num_iterations=10**6, time_limit=1e-3)
     result = pack_embeddings(ROWS, ROWS, config)
     assert result.stopped == "time limit: 0.001 s are over after 1 iterations"
-    early, late = (descent._moment(3, seconds, config) for seconds in (0.0005, 1.0))
-    assert early.fraction == pytest.approx(0.5)
-    assert late.fraction == 1.0
+
+
+def test_what_remains_is_what_is_set_or_what_there_is_time_for():
+    config = PackingConfig(num_iterations=50)
+    limited = dataclasses.replace(config, time_limit=10.0)
+    for now, expected in ((0.0, 19), (6.0, 7), (9.5, 0), (9.9, 0)):
+        assert descent._moment(3, now, 0.1, config) == (3, 46)
+        assert descent._moment(3, now, 0.5, limited) == (3, expected)
+    assert descent._moment(3, 0.0, 0.01, limited) == (3, 46)
+    assert descent._moment(3, 5.0, 0.0, limited) == (3, 46), "no pace is known yet"
+
+
+def test_the_first_iteration_says_nothing_of_the_pace():
+    pace = descent._Pace(0, 0.0)
+    assert pace.seconds == 0
+    for done, now, expected in ((1, 8.0, 0), (2, 8.5, 0.5), (3, 8.7, 0.35)):
+        pace.note(done, now)
+        assert pace.seconds == pytest.approx(expected)
+    assert descent._Pace(40, 20.0).seconds == 0.5
+
+
+def test_as_many_iterations_pack_as_well_by_time_as_by_number(monkeypatch):
+    """By a clock that strikes every iteration, after a first one of half the time."""
+    clock = itertools.chain([0.0, 0.0], itertools.count(20.0))
+    watch = types.SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr(descent, "time", watch)
+    rows = packing_oracles.random_rows(300, 16)
+    by_time, by_number = (
+        pack_embeddings(rows, rows, config)
+        for config in (
+            PackingConfig(num_iterations=5000, time_limit=40.0),
+            PackingConfig(num_iterations=21),
+        )
+    )
+    assert "after 21 iterations" in by_time.stopped
+    assert by_time.objective == pytest.approx(by_number.objective, abs=0.01)
+    assert by_number.objective < objective_at(rows) - 0.2
+
+
+def objective_at(rows: np.ndarray) -> float:
+    """The objective of rows that are their own gallery."""
+    cosines = rows @ rows.T - 3 * np.eye(len(rows))
+    return float(cosines.max()) - 1
 
 
 def test_leaving_the_finite_numbers_is_said(monkeypatch):

@@ -127,7 +127,7 @@ def step_on_eight(n: int, d: int) -> dict[str, np.ndarray]:
         step = sharded.jit(
             functools.partial(annealed.step, config=config), donate_argnums=(0,)
         )
-        moment = Moment(np.int32(1), np.float32(0.5))
+        moment = Moment(np.int32(1), np.float32(9))
         program = step.lower(state, problem, moment).compile()
     text = program.as_text()
 
