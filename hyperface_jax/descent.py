@@ -86,7 +86,8 @@ def descend(
         a temperature has yet to fall, they do not. None: whether half the run is over.
       on_progress: called with the iterations done and the terms, a few times a second.
       checkpoints: where to keep them, or None. A descent found there is continued, to
-        the same bits as if it had never stopped; an interrupted one is saved first.
+        the same bits as if it had never stopped, unless time is limited; an interrupted
+        one is saved first.
 
     Raises:
       InputError: the objective stopped being finite, or the checkpoint isn't ours.
@@ -97,7 +98,7 @@ def descend(
         state, history = sharded.put(found.state), list(found.history)
         begun -= found.seconds
     now = reported = saved = processes.agree(time.monotonic() - begun)
-    pace = _Pace(len(history), now)
+    pace = _Pace()
 
     def save() -> None:
         if checkpoints is not None:
@@ -193,8 +194,8 @@ class _Pace:
       seconds: 0 while that isn't known.
     """
 
-    def __init__(self, done: int, now: float) -> None:
-        self.seconds = now / done if done else 0.0
+    def __init__(self) -> None:
+        self.seconds = 0.0
         self._since: tuple[int, float] | None = None
 
     def note(self, done: int, now: float) -> None:

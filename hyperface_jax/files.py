@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from typing import Any
 from hyperface_jax.commands import InputError
 
 PathLike = str | os.PathLike[str]
+# In a folder that is being written.
+LOCK = ".lock"
 
 
 def is_same(first: PathLike, second: PathLike) -> bool:
@@ -94,6 +97,46 @@ def remove_partials(folder: PathLike) -> None:
         _remove_matching(pathlib.Path(folder), r"\..*-", r"\.partial(\..*)?")
 
 
+@contextlib.contextmanager
+def exclusive(folder: PathLike) -> Iterator[None]:
+    """Writes to ``folder`` while no other process does that asks for the same.
+
+    Clears what killed ones left half-written.
+
+    Args:
+      folder: created when missing.
+
+    Raises:
+      InputError: another process holds it, or it is a file.
+    """
+    with locked(pathlib.Path(folder) / LOCK, what=folder):
+        remove_partials(folder)
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: PathLike, *, what: PathLike) -> Iterator[None]:
+    """Holds the lock file ``path``; the end of the process, however, lets go of it.
+
+    Args:
+      path: created, in a folder that is created when missing, and removed at the end;
+        one that a kill has left is no hindrance.
+      what: for the message: what is being written.
+
+    Raises:
+      InputError: another process holds it, or its folder is a file.
+    """
+    check_output(path)
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(path, what)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Writes ``content`` to ``path``, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -131,6 +174,24 @@ def _remove_matching(folder: pathlib.Path, prefix: str, suffix: str) -> None:
     for entry in folder.iterdir():
         if partial.fullmatch(entry.name):
             entry.unlink(missing_ok=True)
+
+
+def _lock(path: pathlib.Path, what: PathLike) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(
+                f"{what}: another process is writing it; wait for it, or name another "
+                "output"
+            ) from None
+        # Its last holder may have removed it between the opening and the locking.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def _sync(path: pathlib.Path) -> None:

@@ -115,7 +115,8 @@ def pack_embeddings(
         objective, a few times a second.
       checkpoint_path: a file to keep the state in, written when interrupted and every
         ``checkpoint_seconds``; the same call finds it and goes on, to the same bits
-        on as many devices. The caller removes it once the result is safe.
+        on as many devices and without a time limit. The caller removes it once the
+        result is safe.
       checkpoint_seconds: seconds between checkpoints.
       num_devices: over how many devices to spread the rows, those of all processes
         together; each holds ``1 / num_devices`` of them. Changes the result by

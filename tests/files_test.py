@@ -75,6 +75,34 @@ def test_every_half_written_file_of_a_folder_is_removed(tmp_path):
     files.remove_partials(tmp_path / "no such folder")
 
 
+def test_a_folder_is_one_writer_s_at_a_time(tmp_path):
+    folder = tmp_path / "output"
+    with files.exclusive(folder):
+        with pytest.raises(InputError, match="output: another process is writing it"):
+            with files.exclusive(folder):
+                raise AssertionError("two writers")
+        (folder / "result").touch()
+    with files.exclusive(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["result"]
+
+
+def test_the_lock_of_a_killed_writer_is_no_hindrance(tmp_path):
+    program = f"""
+        import os, signal
+        from hyperface_jax import files
+        with files.exclusive({str(tmp_path)!r}):
+            with files.atomic_path({str(tmp_path / "result")!r}):
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(program)])
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with files.exclusive(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [files.LOCK]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_json_has_no_word_for_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})

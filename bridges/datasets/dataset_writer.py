@@ -1,7 +1,7 @@
 """Writing of an image dataset folder, image by image and resumable."""
 
+import contextlib
 import errno
-import fcntl
 import json
 import os
 import pathlib
@@ -67,8 +67,12 @@ class ImageDatasetWriter:
         }
         self._records: dict[tuple[int, int], dict[str, Any]] = {}
         self._journal = -1
+        # What to let go of: the folder's lock, the journal.
+        self._held = contextlib.ExitStack()
         self.complete = False
-        self._open()
+        with contextlib.ExitStack() as held:
+            self._open(held)
+            self._held = held.pop_all()
 
     @property
     def done(self) -> Set[tuple[int, int]]:
@@ -128,9 +132,8 @@ class ImageDatasetWriter:
 
     def close(self) -> None:
         """Lets another process write; an unfinished dataset can be gone on with."""
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
+        self._held.close()
+        self._journal = -1
 
     def __enter__(self) -> "ImageDatasetWriter":
         return self
@@ -144,37 +147,41 @@ class ImageDatasetWriter:
             os.ftruncate(self._journal, os.fstat(self._journal).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
-    def _open(self) -> None:
+    def _open(self, held: contextlib.ExitStack) -> None:
+        if self._is_complete():
+            # Left by a kill right after the description.
+            for name in (JOURNAL, files.LOCK):
+                if (self.folder / name).exists():
+                    (self.folder / name).unlink(missing_ok=True)
+            return
         path = self.folder / DESCRIPTION
-        if path.exists():
-            found = read_json(path)
-            check_same_settings(path, _settings(found), _settings(self._description))
-            if found.get("complete"):
-                self.complete = True
-                # There still when a kill came right after the description.
-                (self.folder / JOURNAL).unlink(missing_ok=True)
-                for record in read_metadata(self.folder / METADATA):
-                    self._records[record["identity"], record["index"]] = record
-                return
-        else:
+        if not path.exists():
             _check_vacant(self.folder)
-        self._open_journal()
-        files.remove_partials(self.folder)
+        held.enter_context(files.exclusive(self.folder))
+        # Once more: until now another process may have been writing.
+        if self._is_complete():
+            return
         if not path.exists():
             files.write_json(path, self._description)
+        self._open_journal(held)
 
-    def _open_journal(self) -> None:
+    def _is_complete(self) -> bool:
+        """Whether the dataset is finished; refuses one of other settings."""
+        path = self.folder / DESCRIPTION
+        if not path.exists():
+            return False
+        found = read_json(path)
+        check_same_settings(path, _settings(found), _settings(self._description))
+        self.complete = bool(found.get("complete"))
+        if self.complete:
+            for record in read_metadata(self.folder / METADATA):
+                self._records[record["identity"], record["index"]] = record
+        return self.complete
+
+    def _open_journal(self, held: contextlib.ExitStack) -> None:
         path = self.folder / JOURNAL
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise InputError(
-                f"{self.folder}: another process is writing this dataset; "
-                "wait for it or give another folder"
-            ) from None
+        held.callback(os.close, self._journal)
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True):
             entry = _parse_entry(line)
@@ -212,8 +219,6 @@ def _check_vacant(folder: pathlib.Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file, expected a folder to write to")
     present = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    # Where a kill came between the journal, which is the lock, and the description.
-    present = [name for name in present if name != JOURNAL]
     if present:
         raise InputError(
             f"{folder}: holds {present[0]!r} but no {DESCRIPTION}, so it isn't a "

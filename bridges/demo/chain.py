@@ -13,7 +13,7 @@ from bridges.demo.recorder import Stage, StageRecorder
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.report import write_report
 from bridges.report.run_folder import read_run_folder
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 
 
 class DemoResult(NamedTuple):
@@ -23,7 +23,7 @@ class DemoResult(NamedTuple):
       report: the page.
       packing: the packing record of the references.
       metrics: recogniser to its figures; ``"packed"`` is the run's own.
-      seconds: the time of all stages, over all runs.
+      seconds: the time of all stages, see :class:`StageRecorder`.
     """
 
     report: pathlib.Path
@@ -73,7 +73,8 @@ def run_demo(
     settings = dataclasses.asdict(config)
     del settings["compare"]
     recorder = StageRecorder(folder, settings, _stages(folder, config), announce)
-    recorder.run()
+    with files.exclusive(folder):
+        recorder.run()
     report = folder / "report.html"
     run = read_run_folder(folder)
     packing = run.references.metadata["packing"]

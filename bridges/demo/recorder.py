@@ -32,7 +32,8 @@ class StageRecorder:
 
     Stages skip by themselves what an earlier run finished, since only they can tell
     that their files are whole. The recorder makes sure that the folder belongs to the
-    same settings, announces the stages, and adds up the time each took over all runs.
+    same settings, announces the stages, and adds up the time each took over all runs,
+    but for what a run spent in the stage in which it was killed outright.
     """
 
     def __init__(
@@ -61,7 +62,6 @@ class StageRecorder:
 
     def run(self) -> None:
         """Does every stage that is not finished, and checks those that are."""
-        files.remove_partials(self._path.parent)
         for number, stage in enumerate(self._stages, start=1):
             record = self._records.setdefault(stage.name, {"seconds": 0.0})
             finished = record.get("complete", False)

@@ -22,7 +22,7 @@ from bridges.faces.world import render_dataset
 from bridges.generation.generator import check_recogniser, load_generator
 from bridges.generation.image_generation import generate_dataset
 from bridges.recognition.training import train_recogniser
-from hyperface_jax import InputError, load_embeddings, save_embeddings
+from hyperface_jax import InputError, files, load_embeddings, save_embeddings
 
 COMPARE = "compare"
 
@@ -152,6 +152,7 @@ def _compare(
     prepare: Callable[[pathlib.Path], None],
 ) -> None:
     inner = folder / COMPARE / name
+    files.remove_partials(inner)
     prepare(inner)
     train(inner, config)
     verify(inner, config, sets=folder / "verification")

@@ -24,7 +24,7 @@ import numpy as np
 from bridges.datasets.verification_set import PAIRS, write_pairs
 from bridges.faces.capture import CaptureStyle
 from bridges.faces.world import FaceWorld, Photograph, render_photographs
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 
 NUM_FOLDS = 10
 # The group of a pair whose two people are of different groups.
@@ -91,6 +91,7 @@ def render_verification_set(
     folder = pathlib.Path(output)
     # A set of an earlier version stays as it is: figures were measured on it.
     if not (folder / PAIRS).exists():
+        files.remove_partial(folder / PAIRS)
         write_pairs(folder, _pairs(world, name, people))
     return folder
 

@@ -165,23 +165,23 @@ def render_photographs(
         "image_size": image_size,
         **settings,
     }
-    writer = ImageDatasetWriter(output, settings=settings, kind="rendered")
-    if writer.complete:
-        return
-    wanted = [p for p in photographs if (p.identity, p.index) not in writer.done]
-    render = functools.partial(_encoded, world.seed, world.stream, image_size)
-    bar = progress(
-        description="rendering",
-        total=len(photographs),
-        unit="image",
-        initial=len(photographs) - len(wanted),
-    )
-    rendered = _in_parallel(render, wanted, num_processes)
-    with contextlib.closing(rendered), bar:
-        for content, record in rendered:
-            writer.write(content, record)
-            bar.update()
-    writer.finish(licence=LICENCE)
+    with ImageDatasetWriter(output, settings=settings, kind="rendered") as writer:
+        if writer.complete:
+            return
+        wanted = [p for p in photographs if (p.identity, p.index) not in writer.done]
+        render = functools.partial(_encoded, world.seed, world.stream, image_size)
+        bar = progress(
+            description="rendering",
+            total=len(photographs),
+            unit="image",
+            initial=len(photographs) - len(wanted),
+        )
+        rendered = _in_parallel(render, wanted, num_processes)
+        with contextlib.closing(rendered), bar:
+            for content, record in rendered:
+                writer.write(content, record)
+                bar.update()
+        writer.finish(licence=LICENCE)
 
 
 @functools.lru_cache(maxsize=64)

@@ -82,6 +82,11 @@ def run_workers(
             if refusal.exists():
                 raise InputError(refusal.read_text()) from None
             raise
+        except torch.multiprocessing.ProcessExitedException:
+            raise MemoryError(
+                "a training process was ended from outside, most likely for lack of "
+                "memory; the same command goes on from the last checkpoint"
+            ) from None
 
 
 def _enter(

@@ -28,6 +28,8 @@ def save_model(
 ) -> None:
     """Writes a model; the weights come last, so a folder that has them is complete.
 
+    A model that was there before is gone first.
+
     Args:
       folder: created when missing.
       module: its state is written.
@@ -39,6 +41,7 @@ def save_model(
         name: value.detach().to(dtype).contiguous()
         for name, value in module.state_dict().items()
     }
+    (folder / WEIGHTS).unlink(missing_ok=True)
     files.write_json(folder / CONFIG, description)
     files.write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
 

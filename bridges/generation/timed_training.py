@@ -97,8 +97,9 @@ def train_for(
     """
     path = pathlib.Path(folder) / CHECKPOINT
     spent, step = _load(path, state, settings)
-    if workers.rank == 0:
-        files.remove_partials(folder)
+    if step:
+        # Or every run would go through the random numbers of the first again.
+        torch.manual_seed(torch.initial_seed() + step * workers.count)
     log = _Log(step, spent, images_per_step)
     resumed_at = time.monotonic() - spent
     saved = evaluated = spent

@@ -53,7 +53,7 @@ from bridges.generation.timed_training import (
 )
 from bridges.generation.training_images import TrainingImages, load_training_images
 from bridges.generation.widening import widen_autoencoder
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance, require_flags, run_command
 
 KIND = "autoencoder"
@@ -129,12 +129,16 @@ def train_autoencoder(
         "autoencoder": digest_of(autoencoder),
         "recogniser": digest_of(recogniser and pretrained.find(recogniser)),
     }
+    path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
+        # Left by a kill right after the model.
+        path.unlink(missing_ok=True)
         return
     images = load_training_images(dataset, shape.image_size)
     arguments = (images, output, config, settings, shape, autoencoder, recogniser)
-    run_workers(_train, arguments, config.num_processes)
-    (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
+    with files.exclusive(output):
+        run_workers(_train, arguments, config.num_processes)
+        path.unlink(missing_ok=True)
 
 
 def _train(

@@ -53,7 +53,7 @@ from bridges.generation.timed_training import (
     train_for,
 )
 from bridges.generation.widening import copy_into_wider
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance, require_flags, run_command
 
 KIND = "latent diffusion"
@@ -117,12 +117,16 @@ def train_latent_diffusion(
         "initial": digest_of(initial),
         **sources.models,
     }
+    path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
+        # Left by a kill right after the model.
+        path.unlink(missing_ok=True)
         return
-    cache = load_latent_cache(sources, output, num_processes=config.num_processes)
-    arguments = (cache, output, config, settings, shape, initial)
-    run_workers(_train, arguments, config.num_processes)
-    (pathlib.Path(output) / CHECKPOINT).unlink(missing_ok=True)
+    with files.exclusive(output):
+        cache = load_latent_cache(sources, output, num_processes=config.num_processes)
+        arguments = (cache, output, config, settings, shape, initial)
+        run_workers(_train, arguments, config.num_processes)
+        path.unlink(missing_ok=True)
 
 
 def _train(

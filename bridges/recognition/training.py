@@ -108,16 +108,18 @@ def train_recogniser(
     record = _describe(sets, config)
     found = _read_same(output, record)
     if found is not None and found.get("complete"):
+        # Left by a kill right after the record.
+        (output / checkpoint.PROGRESS).unlink(missing_ok=True)
         return found
     data = _load(sets, config.image_size)
-    if found is None:
-        # Not before the images were read: an unreadable one leaves nothing behind.
-        files.write_json(output / checkpoint.TRAINING, record)
-    files.remove_partials(output)
-    state = init_training(config, data.num_identities)
-    counts = _resume(output, state, record)
-    _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
-    return _finish(output, state, counts, config, record)
+    # Not before the images were read: an unreadable one leaves nothing behind.
+    with files.exclusive(output):
+        if found is None:
+            files.write_json(output / checkpoint.TRAINING, record)
+        state = init_training(config, data.num_identities)
+        counts = _resume(output, state, record)
+        _run(state, counts, data, config, output, checkpoint_minutes * 60, record)
+        return _finish(output, state, counts, config, record)
 
 
 def _run(

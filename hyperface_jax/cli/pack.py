@@ -9,35 +9,27 @@ turns into images. The file keeps the settings, the convergence and the measured
 separation beside the theoretical bound.
 """
 
+import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-from hyperface_jax import balance, checks, files, processes
-from hyperface_jax.certificate import enrolled_certificate
-from hyperface_jax.cli import device_flags, packing_flags, packing_start
+from hyperface_jax import checks, files, processes
+from hyperface_jax.cli import (
+    device_flags,
+    packing_flags,
+    packing_output,
+    packing_start,
+)
 from hyperface_jax.cli.fingerprint import fingerprint_of
-from hyperface_jax.commands import (
-    InputError,
-    progress,
-    require_flags,
-    run_command,
-    settings_of,
-)
-from hyperface_jax.embedding_file import (
-    EmbeddingFile,
-    load_embeddings,
-    save_embeddings,
-)
-from hyperface_jax.optimality import ObjectiveBound, objective_bound
+from hyperface_jax.commands import InputError, progress, require_flags, run_command
+from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
 from hyperface_jax.packing import PackingResult, pack_embeddings
 from hyperface_jax.packing_config import PackingConfig
-from hyperface_jax.record import packing_record, separation_of
-from hyperface_jax.similarity import nearest
 
 FLAGS = flags.FlagValues()
 _SURROUNDINGS = ("fixed", "enrolled")
@@ -155,14 +147,56 @@ def _pack(config: PackingConfig) -> None:
         ]
     seen = json.dumps([inputs, record is not None], default=str)
     processes.check_same("settings or files", seen.encode())
+    output = pathlib.Path(FLAGS.output)
+    checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     if record is not None:
         print(f"{FLAGS.output}: already packed with these settings")
+        _clear(output, checkpoint_path)
         _check_enrolled(record)
         return
     fixed, enrolled = surroundings
     start = packing_start.choose(gallery, fixed, FLAGS)
-    output = pathlib.Path(FLAGS.output)
-    checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
+    with _writing(output):
+        result = _run(config, start, gallery, fixed, enrolled, checkpoint_path)
+        packed = packing_output.Packed(result, start, gallery, fixed, enrolled)
+        references = packing_output.references_of(packed, FLAGS)
+        record = packing_output.measure(packed, references, FLAGS)
+        record["inputs"] = inputs
+        if processes.is_main_process():
+            packing_output.save(packed, references, record, FLAGS)
+            print("\n".join(packing_output.describe(packed, record, FLAGS.output)))
+        _clear(output, checkpoint_path)
+    _check_enrolled(record)
+
+
+@contextlib.contextmanager
+def _writing(output: pathlib.Path) -> Iterator[None]:
+    """Keeps every other command from writing the same output."""
+    with contextlib.ExitStack() as held:
+        with processes.together():
+            if processes.is_main_process():
+                lock = output.with_name(f".{output.stem}.lock")
+                held.enter_context(files.locked(lock, what=output))
+        yield
+
+
+def _clear(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
+    """Removes what only an unfinished packing needs, kills have left included."""
+    if processes.is_main_process():
+        checkpoint_path.unlink(missing_ok=True)
+        for path in (checkpoint_path, output):
+            files.remove_partial(path)
+
+
+def _run(
+    config: PackingConfig,
+    start: packing_start.Start,
+    gallery: EmbeddingFile,
+    fixed: EmbeddingFile | None,
+    enrolled: EmbeddingFile | None,
+    checkpoint_path: pathlib.Path,
+) -> PackingResult:
+    """Packs, with a progress bar."""
     with progress(
         total=config.for_rows(len(start.embeddings)).iterations,
         description="packing",
@@ -180,7 +214,7 @@ def _pack(config: PackingConfig) -> None:
                 bar.start_t = bar.last_print_t = time.time()
             bar.update(iteration - bar.n)
 
-        result = pack_embeddings(
+        return pack_embeddings(
             start.embeddings,
             gallery.embeddings,
             config,
@@ -190,127 +224,6 @@ def _pack(config: PackingConfig) -> None:
             checkpoint_path=checkpoint_path,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
-    record = _save(result, start, gallery, fixed, enrolled, inputs)
-    if processes.is_main_process():
-        checkpoint_path.unlink(missing_ok=True)
-        for path in (checkpoint_path, output):
-            files.remove_partial(path)
-    _check_enrolled(record)
-
-
-def _save(
-    result: PackingResult,
-    start: packing_start.Start,
-    gallery: EmbeddingFile,
-    fixed: EmbeddingFile | None,
-    enrolled: EmbeddingFile | None,
-    inputs: dict[str, Any],
-) -> dict[str, Any]:
-    """Writes the references, the fixed ones first; says and returns how they are."""
-    record = packing_record(
-        result, start.embeddings, gallery.embeddings, fixed and fixed.embeddings
-    )
-    record["inputs"] = inputs
-    if FLAGS.prove:
-        proven = objective_bound(
-            result.embeddings,
-            gallery.embeddings,
-            regularization_weight=result.config.regularization_weight,
-            block_size=FLAGS.block_size,
-        )
-        record["objective_bound"] = _finite(proven)
-    embeddings, names, groups = result.embeddings, start.names, start.groups
-    if groups is not None:
-        record["balance"] = _balance(embeddings, groups, gallery)
-    if fixed is not None:
-        embeddings = np.concatenate([fixed.embeddings, embeddings])
-        names = [*packing_start.names_of(fixed, "fixed"), *names]
-        if groups is not None:
-            groups = np.concatenate([_groups_near(fixed.embeddings, gallery), groups])
-    if enrolled is not None:
-        record["enrolled"] = enrolled_certificate(
-            embeddings,
-            enrolled.embeddings,
-            result.config.max_enrolled_cosine,
-            num_fixed=len(embeddings) - len(result.embeddings),
-            block_size=FLAGS.block_size,
-        )
-    if fixed is not None:
-        record["all"] = separation_of(embeddings, FLAGS.block_size)
-    if not processes.is_main_process():
-        return record
-    save_embeddings(
-        FLAGS.output,
-        embeddings,
-        kind="references",
-        labels=np.arange(len(embeddings)),
-        names=names,
-        groups=None if groups is None else {FLAGS.balance: groups},
-        model=gallery.metadata.get("model"),
-        packing=record,
-        settings=settings_of(FLAGS),
-    )
-    print(
-        f"{FLAGS.output}: {len(embeddings)} references, max cosine "
-        f"{record['initial']['max_cosine']:.4f} -> {result.max_cosine:.4f} (bound "
-        f"{result.bound:.4f}), objective {record['initial']['objective']:.4f} -> "
-        f"{result.objective:.4f}, {result.seconds:.1f} s; {result.stopped}"
-    )
-    if FLAGS.prove:
-        print(_describe_bound(proven))
-    if fixed is not None:
-        found = record["all"]
-        print(
-            f"  of them new: {len(result.embeddings)}, which these figures are of; "
-            f"among all: max cosine {found['max_cosine']:.4f} (bound "
-            f"{found['bound']:.4f})"
-        )
-    if enrolled is not None:
-        found = record["enrolled"]
-        print(
-            f"  enrolled: largest cosine {found['max_cosine']:.6f} to any of "
-            f"{found['count']}, {'kept' if found['kept'] else 'not kept'} "
-            f"(at most {found['limit']:g}; checked in double precision)"
-        )
-    if "balance" in record:
-        print("\n".join(balance.describe(record["balance"])))
-    return record
-
-
-def _describe_bound(proven: ObjectiveBound) -> str:
-    if proven.curvature > 0:
-        return (
-            f"  proven: no objective below {proven.bound:.6f} while references keep "
-            f"their gallery rows, {proven.gap:.2g} less than this one"
-        )
-    return (
-        "  nothing proven about the objective: the Lagrangian has no minimum (smallest "
-        f"eigenvalue {proven.curvature:.3g}); references are too crowded for it"
-    )
-
-
-def _finite(proven: ObjectiveBound) -> dict[str, float | None]:
-    """The bound for JSON, which has no infinity."""
-    values = proven._asdict().items()
-    return {name: value if np.isfinite(value) else None for name, value in values}
-
-
-def _balance(
-    embeddings: np.ndarray, groups: np.ndarray, gallery: EmbeddingFile
-) -> dict[str, Any]:
-    report = balance.balance_report(
-        embeddings,
-        groups,
-        gallery.embeddings,
-        gallery.groups[FLAGS.balance],
-        block_size=FLAGS.block_size,
-    )
-    return {"attribute": FLAGS.balance, **report}
-
-
-def _groups_near(embeddings: np.ndarray, gallery: EmbeddingFile) -> np.ndarray:
-    row = nearest(embeddings, gallery.embeddings, block_size=FLAGS.block_size).row
-    return gallery.groups[FLAGS.balance][np.asarray(row)]
 
 
 def _check_enrolled(record: dict[str, Any]) -> None:

@@ -76,13 +76,26 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
         train(Counter(stop_at=35), tmp_path, 60.0)
     saved = torch.load(tmp_path / "training.pt", weights_only=True)
     assert saved["step"] == 35
-    (tmp_path / ".training-a1b2c3d4.partial.pt").touch()
     # What was spent counts: a budget of less is over at once.
     counter = Counter()
     record = train(counter, tmp_path, saved["spent"])
     assert record["steps"] == counter.updates == 35
     assert record["images"] == 140
-    assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+def test_a_run_that_goes_on_draws_new_random_numbers(tmp_path):
+    drawn = []
+
+    class Drawing(Counter):
+        def update(self, progress, step):
+            drawn.append(torch.rand(()).item())
+            return super().update(progress, step)
+
+    for stop in (5, 9, 14):
+        torch.manual_seed(3)
+        with pytest.raises(Stop):
+            train(Drawing(stop_at=stop), tmp_path, 60.0)
+    assert len(drawn) == len(set(drawn)) > 14
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):

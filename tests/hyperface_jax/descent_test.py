@@ -141,12 +141,11 @@ def test_what_remains_is_what_is_set_or_what_there_is_time_for():
 
 
 def test_the_first_iteration_says_nothing_of_the_pace():
-    pace = descent._Pace(0, 0.0)
+    pace = descent._Pace()
     assert pace.seconds == 0
     for done, now, expected in ((1, 8.0, 0), (2, 8.5, 0.5), (3, 8.7, 0.35)):
         pace.note(done, now)
         assert pace.seconds == pytest.approx(expected)
-    assert descent._Pace(40, 20.0).seconds == 0.5
 
 
 def test_as_many_iterations_pack_as_well_by_time_as_by_number(monkeypatch):

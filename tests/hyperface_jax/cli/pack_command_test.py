@@ -5,6 +5,7 @@ import pytest
 
 from hyperface_jax import (
     PackingConfig,
+    files,
     load_embeddings,
     pack_embeddings,
     save_embeddings,
@@ -111,15 +112,25 @@ def test_same_command_again_does_nothing_and_others_are_refused(
     settings = {"gallery": gallery, "output": output, "num_iterations": 5}
     call(pack, **settings)
     content = output.read_bytes()
+    checkpoint = tmp_path / ".references.checkpoint.npz"
+    checkpoint.touch()  # A kill came between the output and the cleaning up.
     code, printed, _ = call(pack, **settings)
     assert (code, output.read_bytes()) == (0, content)
-    assert "already packed" in printed
+    assert "already packed" in printed and not checkpoint.exists()
     code, _, error = call(pack, **settings, seed=1)
     assert code == 2
     assert "packed with another seed (0, now 1)" in error
     assert output.read_bytes() == content
     assert call(pack, **settings, seed=1, overwrite="true")[0] == 0
     assert output.read_bytes() != content
+
+
+def test_an_output_is_packed_by_one_command_at_a_time(call, gallery, tmp_path):
+    output = tmp_path / "references.npz"
+    with files.locked(tmp_path / ".references.lock", what=output):
+        code, _, error = call(pack, gallery=gallery, output=output, num_iterations=5)
+    assert (code, output.exists()) == (2, False)
+    assert "another process is writing it" in error
 
 
 def test_initial_rows_from_a_file(call, gallery, tmp_path, unit_rows):
