@@ -7,8 +7,8 @@
 Identities the generator never saw are taken from a rendered dataset; its recogniser's
 mean embedding of each is the reference, and the generated images are compared with
 the rendered ones. The guidance whose images of a person are as alike as rendered ones
-is marked, and packed references are tried at it. Written are ``quality.json`` and a
-contact sheet whose first column is rendered.
+is marked. Packed references are tried at hyperface-generate's default. Written are
+``quality.json`` and a contact sheet whose first column is rendered.
 """
 
 import pathlib
@@ -42,6 +42,7 @@ from hyperface_jax.commands import provenance, require_flags, run_command
 FLAGS = flags.FlagValues()
 
 _DEFAULT = GenerationConfig()
+_IMAGES_OF_PACKED = 2
 flags.DEFINE_string(
     "held_out", None, "rendered dataset of identities never seen", flag_values=FLAGS
 )
@@ -57,6 +58,9 @@ flags.DEFINE_list("guidance", ["1", "1.5", "2", "3"], "to compare", flag_values=
 flags.DEFINE_integer("steps", _DEFAULT.steps, "solver steps", flag_values=FLAGS)
 flags.DEFINE_float("beta", _DEFAULT.beta, "of Algorithm 3", flag_values=FLAGS)
 flags.DEFINE_integer("identities", 60, "how many to make", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "first_identity", 0, "the first of them in the dataset", flag_values=FLAGS
+)
 flags.DEFINE_integer("images", 8, "of each identity", flag_values=FLAGS)
 flags.DEFINE_integer("num_references", 300, "packed ones to try", flag_values=FLAGS)
 flags.DEFINE_integer("num_processes", None, "default all cores", flag_values=FLAGS)
@@ -91,10 +95,11 @@ def measure(embeddings: np.ndarray, references: np.ndarray) -> dict[str, float]:
     }
 
 
-def judge_error_rate(images: np.ndarray, identities: int, name: str) -> float:
+def judge_error_rate(images: np.ndarray, name: str) -> float:
     """Equal error rate of all pairs by Euclidean distance of the judge's embeddings."""
     rows = judge_embeddings(images, f"judging {name}")
-    labels = np.repeat(np.arange(identities), len(images) // identities)
+    each = _IMAGES_OF_PACKED if name == "packed" else FLAGS.images
+    labels = np.arange(len(images)) // each
     first, second = np.triu_indices(len(labels), 1)
     distances = np.linalg.norm(rows[first] - rows[second], axis=1)
     return equal_error_rate(-distances, labels[first] == labels[second])
@@ -133,8 +138,12 @@ def generate(
 
 def measure_autoencoder(
     generator: Generator, recogniser: Recogniser, images: np.ndarray
-) -> dict[str, float]:
-    """How much the latents keep of ``images``: in dB, and of who is in them."""
+) -> tuple[dict[str, float], np.ndarray]:
+    """How much the latents keep of ``images``: in dB, and of who is in them.
+
+    Returns:
+      The figures, and the images that the latents decode to.
+    """
     autoencoder = generator.network.autoencoder
     pixels = to_unit_range(torch.from_numpy(images).permute(0, 3, 1, 2))
     with torch.no_grad():
@@ -142,12 +151,13 @@ def measure_autoencoder(
             [autoencoder.decode(autoencoder.encode(part)) for part in pixels.split(64)]
         )
     kept = (decoded.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-    first = recogniser.embed(images)
-    second = recogniser.embed(kept.permute(0, 2, 3, 1).contiguous().numpy())
-    return {
+    restored = kept.permute(0, 2, 3, 1).contiguous().numpy()
+    first, second = recogniser.embed(images), recogniser.embed(restored)
+    figures = {
         "psnr": psnr(decoded, pixels).mean().item(),
         "identity_cosine": float((first * second).sum(1).mean()),
     }
+    return figures, restored
 
 
 def save_contact_sheet(
@@ -165,19 +175,22 @@ def save_contact_sheet(
 
 
 def load_held_out(recogniser: Recogniser, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images of the first identities, by identity, and their mean embeddings.
+    """Images of the identities asked for, and the mean embedding of each.
 
     Raises:
       InputError: fewer identities or images than asked for.
     """
     dataset = ImageDataset(FLAGS.held_out)
     chosen = []
-    for identity in range(FLAGS.identities):
+    for identity in range(
+        FLAGS.first_identity, FLAGS.first_identity + FLAGS.identities
+    ):
         rows = np.flatnonzero(dataset.labels == identity)[: FLAGS.images]
         if len(rows) < FLAGS.images:
             raise InputError(
                 f"{FLAGS.held_out}: has {len(rows)} images of identity {identity}, "
-                f"needed are {FLAGS.images} of {FLAGS.identities} identities"
+                f"needed are {FLAGS.images} of {FLAGS.identities} identities from "
+                f"{FLAGS.first_identity} on"
             )
         chosen.extend(rows)
     images = dataset.load(size, chosen)
@@ -187,20 +200,21 @@ def load_held_out(recogniser: Recogniser, size: int) -> tuple[np.ndarray, np.nda
 
 
 def measure_references(
-    recogniser: Recogniser, generator: Generator, guidance: float
-) -> dict[str, Any]:
-    """Two images each of packed references."""
+    recogniser: Recogniser, generator: Generator
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Figures and images of packed references."""
     content = load_embeddings(FLAGS.references, model=generator.recogniser)
     rows = content.embeddings[: FLAGS.num_references]
-    made, _ = generate(rows, 2, guidance)
+    made, _ = generate(rows, _IMAGES_OF_PACKED, _DEFAULT.guidance)
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -1)
-    return {
+    figures = {
         "references": len(rows),
         "max_cosine": float(cosines.max()),
-        "guidance": guidance,
+        "guidance": _DEFAULT.guidance,
         **measure(recogniser.embed(made), rows),
     }
+    return figures, made
 
 
 def compare_guidances(
@@ -238,24 +252,23 @@ def main() -> None:
     record: dict[str, Any] = {"benchmark": "generation_quality"}
     record["rendered"] = measure(recogniser.embed(rendered), means)
     print_row("rendered", record["rendered"])
-    record["autoencoder"] = measure_autoencoder(generator, recogniser, rendered)
+    record["autoencoder"], restored = measure_autoencoder(
+        generator, recogniser, rendered
+    )
     rows, made = compare_guidances(means, recogniser)
     target = record["rendered"]["intra_cosine"]
     best = int(np.argmin([abs(row["intra_cosine"] - target) for row in rows]))
     record |= {"generated": rows, "matched_guidance": rows[best]["guidance"]}
+    judged = {"rendered": rendered, "autoencoder": restored} | {
+        f"guidance {row['guidance']:g}": images
+        for row, images in zip(rows, made, strict=True)
+    }
     if FLAGS.references:
-        record["packed"] = measure_references(
-            recogniser, generator, rows[best]["guidance"]
-        )
+        record["packed"], judged["packed"] = measure_references(recogniser, generator)
         print_row("packed", record["packed"])
     if FLAGS.judge:
-        judged = {"rendered": rendered} | {
-            f"guidance {row['guidance']:g}": images
-            for row, images in zip(rows, made, strict=True)
-        }
         record["judge_eer"] = {
-            name: judge_error_rate(images, FLAGS.identities, name)
-            for name, images in judged.items()
+            name: judge_error_rate(images, name) for name, images in judged.items()
         }
         print("eer by dlib", record["judge_eer"])
     print("autoencoder", record["autoencoder"])

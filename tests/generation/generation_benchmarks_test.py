@@ -82,3 +82,5 @@ def test_it_runs(world, capsys):
 def test_too_few_identities_are_refused(world):
     with pytest.raises(InputError, match="identity 3"):
         run(*arguments(world, "--identities=9"))
+    with pytest.raises(InputError, match="2 identities from 2 on"):
+        run(*arguments(world, "--identities=2", "--first_identity=2"))
