@@ -7,6 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+# Part of what the settings of a training say: to be raised when conditions are chosen
+# in another way.
+CONDITIONS_VERSION = 2
+
 
 class IdentityConditioning(nn.Module):
     """Turns unit embeddings into cross-attention tokens and a time-like embedding.

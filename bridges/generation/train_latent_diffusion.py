@@ -21,6 +21,7 @@ from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.generation import training_config
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.identity_conditioning import (
+    CONDITIONS_VERSION,
     IdentityIndex,
     index_identities,
     mean_of_others,
@@ -115,6 +116,7 @@ def train_latent_diffusion(
         **config.model_settings(),
         "shape": str(shape),
         "initial": digest_of(initial),
+        "conditions": CONDITIONS_VERSION,
         **sources.models,
     }
     path = pathlib.Path(output) / CHECKPOINT
