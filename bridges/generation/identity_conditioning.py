@@ -9,7 +9,7 @@ from torch.nn import functional
 
 # Part of what the settings of a training say: to be raised when conditions are chosen
 # in another way.
-CONDITIONS_VERSION = 2
+CONDITIONS_VERSION = 3
 
 
 class IdentityConditioning(nn.Module):
@@ -99,3 +99,27 @@ def mean_of_others(
     chosen = (ranks <= wanted) & eligible
     weights = chosen.to(embeddings.dtype).unsqueeze(2)
     return functional.normalize((embeddings[members] * weights).sum(1))
+
+
+def perturbed(
+    conditions: torch.Tensor, beta: float, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Turns conditions as Algorithm 3 will when images are made.
+
+    Its noise points in all directions of the hypersphere, faces lie along few: a
+    denoiser that has met such noise can tell it from identity, and sees through it.
+
+    Args:
+      conditions: ``[b, d]`` unit rows.
+      beta: β of Algorithm 3, see :func:`bridges.generation.identity_variation`.
+      generator: source of the noise.
+
+    Returns:
+      ``[b, d]`` unit rows.
+
+    References:
+      Ho et al., `Cascaded Diffusion Models for High Fidelity Image Generation
+      <https://arxiv.org/abs/2106.15282>`_, 2022, who call it conditioning augmentation.
+    """
+    noise = torch.randn(conditions.shape, generator=generator)
+    return functional.normalize(conditions + beta * noise)

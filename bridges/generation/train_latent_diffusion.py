@@ -25,6 +25,7 @@ from bridges.generation.identity_conditioning import (
     IdentityIndex,
     index_identities,
     mean_of_others,
+    perturbed,
 )
 from bridges.generation.latent_cache import (
     LatentCache,
@@ -66,6 +67,7 @@ class DiffusionTrainingConfig(training_config.TimedTrainingConfig):
 
     Attributes:
       drop_rate: how often the condition is left out, for guidance.
+      beta: how much conditions are perturbed; as much as when images will be made.
       ema_decay: of the moving average of the weights that is the result.
     """
 
@@ -73,6 +75,7 @@ class DiffusionTrainingConfig(training_config.TimedTrainingConfig):
     num_processes: int = 2
     batch_size: int = 64
     drop_rate: float = 0.1
+    beta: float = 0.01
     ema_decay: float = 0.998
 
 
@@ -231,7 +234,9 @@ class _Training:
 
     def evaluate(self) -> dict[str, float]:
         """The loss of the average on identities never trained on."""
-        loss = _held_out_loss(self.average, self._cache, self._signal_power)
+        loss = _held_out_loss(
+            self.average, self._cache, self._signal_power, self._config.beta
+        )
         return {"held-out loss": loss}
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -241,6 +246,7 @@ class _Training:
         mirrored = torch.randint(2, (count,))
         latents = self._cache.latents[mirrored, images].float()
         conditions = mean_of_others(self._cache.embeddings, self._identities, images)
+        conditions = perturbed(conditions, self._config.beta)
         kept = torch.rand(count, 1) >= self._config.drop_rate
         return latents, conditions * kept
 
@@ -272,13 +278,17 @@ def _widened_shape(
 
 
 def _held_out_loss(
-    denoiser: IdentityDenoiser, cache: LatentCache, signal_power: torch.Tensor
+    denoiser: IdentityDenoiser,
+    cache: LatentCache,
+    signal_power: torch.Tensor,
+    beta: float,
 ) -> float:
     """The loss on identities never trained on, with the same noise every time."""
     generator = torch.Generator().manual_seed(0)
     index = index_identities(cache.held_out_labels)
     images = torch.arange(len(cache.held_out_labels))
     conditions = mean_of_others(cache.held_out_embeddings, index, images, generator)
+    conditions = perturbed(conditions, beta, generator)
     losses = []
     with evaluating(denoiser):
         for rows in images.split(64):

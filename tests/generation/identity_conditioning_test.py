@@ -10,7 +10,9 @@ from bridges.generation.identity_conditioning import (
     IdentityConditioning,
     index_identities,
     mean_of_others,
+    perturbed,
 )
+from bridges.generation.identity_variation import vary_identity
 
 
 def test_shapes_and_scale():
@@ -59,3 +61,17 @@ def test_a_condition_is_made_of_others_of_the_same_identity(identities):
     assert seen[0] == {(1, 2)}, "one of two is not more than half"
     assert seen[3] == {(3,)}, "an image alone can only stand for itself"
     assert seen[4] == {(5, 6), (5, 7), (6, 7), (5, 6, 7)}
+
+
+def test_conditions_are_perturbed_as_when_images_are_made():
+    row = tiny_models.unit_rows(1, 512)[0]
+    theirs = [
+        vary_identity(row, beta=0.01, dataset_seed=0, identity=0, index=index) @ row
+        for index in range(200)
+    ]
+    rows = torch.from_numpy(row).expand(200, -1)
+    turned = perturbed(rows, 0.01, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(turned.norm(dim=1), torch.ones(200))
+    ours = (turned * rows).sum(1)
+    assert ours.mean().item() == pytest.approx(np.mean(theirs), abs=1e-3)
+    torch.testing.assert_close(perturbed(rows, 0.0), rows)
