@@ -13,8 +13,8 @@ the same command goes on after an interruption. With fewer --num_iterations its 
 schedule is run, compressed.
 
 "proven least": no arrangement in which every reference keeps its gallery row has a
-smaller objective (hyperface_jax.objective_bound); computed untimed, and at 100,000
-references for longer than an hour: --noprove leaves it out.
+smaller objective (hyperface_jax.objective_bound); computed untimed, though it takes
+dozens of iterations' time: --noprove leaves it out.
 
 Seconds count from the call to the end, compilation included; "compile s" of them is
 the first iteration.

@@ -73,9 +73,8 @@ def mean_of_others(
 
     The normalised mean of more than half of the *other* images of the same identity,
     chosen anew every time, so that pose and light of the image itself can't leak into
-    its condition. The mean of few would be so vague an idea of a person that the
-    denoiser learns to allow for it, and follows no condition to the letter. An identity
-    with a single image is conditioned on that one.
+    its condition. The mean of few would say less of who it is than references do. An
+    identity with a single image is conditioned on that one.
 
     Args:
       embeddings: ``[n, d]`` unit rows.
@@ -107,11 +106,11 @@ def perturbed(
     """Turns conditions as Algorithm 3 will when images are made.
 
     Its noise points in all directions of the hypersphere, faces lie along few: a
-    denoiser that has met such noise can tell it from identity, and sees through it.
+    denoiser that meets such noise in training can learn to tell it from identity.
 
     Args:
       conditions: ``[b, d]`` unit rows.
-      beta: β of Algorithm 3, see :func:`bridges.generation.identity_variation`.
+      beta: β of Algorithm 3, as in ``identity_variation.vary_identity``.
       generator: source of the noise.
 
     Returns:
