@@ -24,7 +24,7 @@ from benchmarks.dlib_judge import judge_embeddings
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.evaluation.verification_metrics import equal_error_rate
-from bridges.generation.autoencoder import psnr, to_unit_range
+from bridges.generation.autoencoder import psnr
 from bridges.generation.generator import Generator, load_generator
 from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generation.image_generation import GenerationConfig
@@ -35,6 +35,7 @@ from bridges.generation.image_workers import (
     decode_jpeg,
     make_images,
 )
+from bridges.pixels import to_pixels, to_unit_range
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, check_model, files, load_embeddings
 from hyperface_jax.commands import provenance, require_flags, run_command
@@ -150,8 +151,7 @@ def measure_autoencoder(
         decoded = torch.cat(
             [autoencoder.decode(autoencoder.encode(part)) for part in pixels.split(64)]
         )
-    kept = (decoded.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-    restored = kept.permute(0, 2, 3, 1).contiguous().numpy()
+    restored = to_pixels(decoded)
     first, second = recogniser.embed(images), recogniser.embed(restored)
     figures = {
         "psnr": psnr(decoded, pixels).mean().item(),

@@ -1,6 +1,7 @@
 """A function mapped over items by worker processes, in order."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import Any
 
 # Submitted per process beyond what is being worked on: an interrupt waits for no more.
@@ -46,7 +47,8 @@ def map_in_processes(
         ahead: deque[concurrent.futures.Future[Any]] = deque()
         try:
             for item in items:
-                ahead.append(pool.submit(_call, function, item))
+                with _interrupts_later():
+                    ahead.append(pool.submit(_call, function, item))
                 if len(ahead) > _AHEAD * num_processes:
                     yield ahead.popleft().result()
             while ahead:
@@ -60,6 +62,22 @@ def map_in_processes(
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keeps Ctrl-C from processes that start meanwhile; this one gets it afterwards.
+
+    A terminal sends it to all. A process that is still importing would answer with a
+    traceback.
+    """
+    # It unblocks the signal when it starts, so it has to run before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def default_num_processes() -> int:

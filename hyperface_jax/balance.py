@@ -7,7 +7,6 @@ nearest to faces of that group when packed is measured and reported.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from hyperface_jax import checks, initialization, similarity
@@ -161,9 +160,7 @@ def balance_report(
     # As files hold them, rows may be 1e-3 off.
     embeddings = checks.unit_rows(embeddings, "references")
     gallery = checks.unit_rows(gallery, "gallery")
-    found = similarity.nearest(
-        jnp.asarray(embeddings), jnp.asarray(gallery), block_size=block_size
-    )
+    found = similarity.nearest(embeddings, gallery, block_size=block_size)
     nearest_group = gallery_groups[np.asarray(found.row)]
     belongs, gallery_cosine = nearest_group == groups, np.asarray(found.cosine)
     names = np.unique(groups)
@@ -218,10 +215,7 @@ def _nearest_in(
     itself = np.full(len(embeddings), -1)
     itself[rows] = np.arange(len(rows))
     found = similarity.nearest(
-        jnp.asarray(embeddings),
-        jnp.asarray(embeddings[rows]),
-        exclude=jnp.asarray(itself),
-        block_size=block_size,
+        embeddings, embeddings[rows], exclude=itself, block_size=block_size
     )
     return np.asarray(found.cosine, np.float64)
 

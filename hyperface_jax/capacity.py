@@ -28,8 +28,8 @@ class Capacity(NamedTuple):
     """What was found of a region's capacity.
 
     Attributes:
-      max_reference_cosine: how near two references may come; None when even opposite
-        ones are confused.
+      max_reference_cosine: how near two references may come, and ``RESOLUTION`` more,
+        for what is found and for the bound; None when even opposite ones are confused.
       identities: the most references found that keep it, all within the region.
       gallery_identities: how many people of the gallery keep it as they are, chosen
         one after the other.

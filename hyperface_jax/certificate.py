@@ -8,7 +8,6 @@ bound on its rounding, and double precision decides.
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from hyperface_jax import similarity
@@ -50,8 +49,8 @@ def largest_cosine(
     # Files may hold rows whose lengths are 1e-3 off, far more than the rounding.
     exact = _unit(others)
     found = similarity.nearest(
-        jnp.asarray(_unit(x), jnp.float32),
-        jnp.asarray(exact, jnp.float32),
+        _unit(x).astype(np.float32),
+        exact.astype(np.float32),
         block_size=block_size,
     )
     cosine = np.asarray(found.cosine, np.float64)

@@ -21,7 +21,8 @@ class Checkpoint(NamedTuple):
     Attributes:
       iteration: how many iterations are done.
       seconds: how long they took, over all runs.
-      state: the solver's state, a pytree of arrays.
+      state: the solver's state, a pytree of arrays; NumPy's when read, so that each
+        device can be sent its share alone.
       history: ``[iteration, terms]`` float32, the terms of the objective so far.
     """
 
@@ -108,5 +109,5 @@ def load(
     for leaf, array in zip(leaves, stored, strict=True):
         if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
             raise InputError(f"{path}: a checkpoint of another version; {remedy}")
-    state = jax.tree.unflatten(structure, map(jax.numpy.asarray, stored))
+    state = jax.tree.unflatten(structure, stored)
     return Checkpoint(record["iteration"], record["seconds"], state, arrays["history"])

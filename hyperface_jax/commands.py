@@ -76,13 +76,11 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
             "starts again where nothing was",
             130,
         )
-    except MemoryError as error:
-        _refuse(program, f"out of memory: {_one_line(error)}", 1)
-    except RuntimeError as error:
-        # JAX and torch have no MemoryError; only their words say what it was.
-        if not _OUT_OF_MEMORY.search(str(error)):
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
             raise
-        _refuse(program, f"out of memory: {str(error).splitlines()[0]}", 1)
+        line = next(iter(str(error).splitlines()), "")
+        _refuse(program, f"out of memory: {_one_line(line)}", 1)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             text = "the disk is full; free some space and run the same command again"
@@ -90,6 +88,14 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
             text = _one_line(error)
         _refuse(program, text, 1)
     sys.exit(0)
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    # JAX and torch have no MemoryError; only their words say what it was.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
+    )
 
 
 def let_idle_threads_sleep() -> None:

@@ -87,7 +87,7 @@ def descend(
       on_progress: called with the iterations done and the terms, a few times a second.
       checkpoints: where to keep them, or None. A descent found there is continued, to
         the same bits as if it had never stopped, unless time is limited; an interrupted
-        one is saved first.
+        one is saved first, and so is a finished one.
 
     Raises:
       InputError: the objective stopped being finite, or the checkpoint isn't ours.
@@ -129,6 +129,9 @@ def descend(
             if processes.of_every_process(len(interrupted)).any():
                 save()
                 raise KeyboardInterrupt
+        if saved < now:
+            # What comes after may take long, or be interrupted.
+            save()
     if on_progress is not None:
         on_progress(len(history), objective.Terms(*map(float, history[-1])))
     return Descent(state, np.stack(history), stopped, now)
@@ -136,9 +139,10 @@ def descend(
 
 def _load(checkpoints: Checkpoints, state: Any) -> checkpoint.Checkpoint | None:
     """The checkpoint of a descent of states like ``state``; all processes find it."""
-    found = checkpoint.load(
-        checkpoints.path, sharded.logical(state), checkpoints.fingerprint
-    )
+    with processes.together():
+        found = checkpoint.load(
+            checkpoints.path, sharded.logical(state), checkpoints.fingerprint
+        )
     processes.check_shared(checkpoints.path, 0 if found is None else found.iteration)
     return found
 
@@ -149,8 +153,9 @@ def _save(
     # Processes gather the state together; one of them writes it.
     whole = sharded.to_host(state)
     reached = checkpoint.Checkpoint(len(history), seconds, whole, np.stack(history))
-    if processes.is_main_process():
-        checkpoint.save(checkpoints.path, reached, checkpoints.fingerprint)
+    with processes.together():
+        if processes.is_main_process():
+            checkpoint.save(checkpoints.path, reached, checkpoints.fingerprint)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,15 @@ _UNREADABLE = (
 )
 
 
+class About(NamedTuple):
+    """What an embedding file says of its rows; see :class:`EmbeddingFile`."""
+
+    labels: np.ndarray | None
+    names: np.ndarray | None
+    metadata: dict[str, Any]
+    groups: dict[str, np.ndarray]
+
+
 class EmbeddingFile(NamedTuple):
     """What an embedding file holds.
 
@@ -141,23 +150,29 @@ def load_embeddings(
     embeddings = arrays["embeddings"]
     check_embeddings(embeddings, name)
     embeddings = np.ascontiguousarray(embeddings, np.float32)
-    labels = _per_row(arrays, "labels", np.integer, len(embeddings), name)
-    names = _per_row(arrays, "names", np.str_, len(embeddings), name)
-    groups = {
-        key.removeprefix(_GROUP): _per_row(arrays, key, np.str_, len(embeddings), name)
-        for key in sorted(arrays)
-        if key.startswith(_GROUP)
-    }
-    record = _read_metadata(arrays, name)
-    if kind is not None and record.get("kind") not in (None, kind):
+    about = _about(arrays, len(embeddings), name)
+    found = about.metadata.get("kind")
+    if kind is not None and found not in (None, kind):
         raise InputError(
-            f"{name}: holds {record['kind']}, expected {kind}; "
+            f"{name}: holds {found}, expected {kind}; "
             "check that the right file was given to the right flag"
         )
-    check_model(record.get("model"), model, name)
-    if labels is not None:
-        labels = labels.astype(np.int64)
-    return EmbeddingFile(embeddings, labels, names, record, groups)
+    check_model(about.metadata.get("model"), model, name)
+    return EmbeddingFile(embeddings, *about)
+
+
+def load_about(path: str | os.PathLike[str], rows: int) -> About:
+    """Reads what an embedding file says of its rows, and leaves the rows unread.
+
+    Args:
+      path: the file to read.
+      rows: how many there are.
+
+    Raises:
+      InputError: as :func:`load_embeddings`.
+    """
+    name = os.fspath(path)
+    return _about(_read_arrays(name, leave_out="embeddings"), rows, name)
 
 
 def check_embeddings(embeddings: np.ndarray, name: str) -> None:
@@ -218,13 +233,26 @@ def check_model(
     )
 
 
-def _read_arrays(name: str) -> dict[str, np.ndarray]:
+def _about(arrays: dict[str, np.ndarray], rows: int, name: str) -> About:
+    labels = _per_row(arrays, "labels", np.integer, rows, name)
+    names = _per_row(arrays, "names", np.str_, rows, name)
+    groups = {
+        key.removeprefix(_GROUP): _per_row(arrays, key, np.str_, rows, name)
+        for key in sorted(arrays)
+        if key.startswith(_GROUP)
+    }
+    if labels is not None:
+        labels = labels.astype(np.int64)
+    return About(labels, names, _read_metadata(arrays, name), groups)
+
+
+def _read_arrays(name: str, leave_out: str | None = None) -> dict[str, np.ndarray]:
     try:
         content = np.load(name, allow_pickle=False)
         if isinstance(content, np.ndarray):
             raise InputError(f"{name}: a bare .npy array; expected an .npz file")
         with content:
-            return {key: content[key] for key in content.files}
+            return {key: content[key] for key in content.files if key != leave_out}
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:

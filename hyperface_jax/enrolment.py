@@ -22,7 +22,7 @@ _PATIENCE = 25
 _RESOLUTION = 1e-3
 
 
-def settle(x: Any, problem: Problem, config: Any) -> tuple[Any, float]:
+def settle(x: Any, problem: Problem, config: Any) -> Any:
     """Turns references until each keeps away from all enrolled embeddings.
 
     Args:
@@ -31,11 +31,11 @@ def settle(x: Any, problem: Problem, config: Any) -> tuple[Any, float]:
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
-      The references and the largest cosine to an enrolled embedding, -1 without any.
-      A cosine beyond ``config.max_enrolled_cosine`` is the smallest that was found.
+      The references; where they come nearer to an enrolled embedding than
+      ``config.max_enrolled_cosine``, those with the smallest such cosine found.
     """
     if not jax.tree.leaves(problem.enrolled)[0].size:
-        return x, -1.0
+        return x
     limit = config.max_enrolled_cosine
     sweep = sharded.jit(functools.partial(_sweep, config=config))
     best, least = _sweep_until(x, limit, sweep, problem)
@@ -48,7 +48,7 @@ def settle(x: Any, problem: Problem, config: Any) -> tuple[Any, float]:
             best, least = found, cosine
         if cosine > middle:
             low = middle
-    return best, least
+    return best
 
 
 @functools.partial(jax.jit, static_argnames="config")

@@ -15,6 +15,7 @@ from hyperface_jax import (
     algorithm2,
     annealed,
     bounds,
+    certificate,
     checkpoint,
     checks,
     descent,
@@ -55,8 +56,9 @@ class PackingResult(NamedTuple):
       gap: ``max_cosine - bound``, 0 at a proven optimum.
       nearest_cosine: ``[n]``, the cosine of each reference to the nearest other.
       gallery_cosine: ``[n]``, the cosine of each to its nearest gallery row.
-      enrolled_cosine: the largest cosine of a reference to an enrolled embedding; -1
-        without any. Beyond ``config.max_enrolled_cosine`` the constraint is not met.
+      enrolled_cosine: the largest cosine of a reference to an enrolled embedding, in
+        double precision; -1 without any. Beyond ``config.max_enrolled_cosine`` the
+        constraint is not met.
       history: arrays ``[iterations]`` of ``objective``, ``max_cosine``,
         ``mean_nearest_cosine`` and ``regularization``, each before its iteration; the
         last is not followed, and missing, when its weight is 0.
@@ -252,8 +254,13 @@ def _result(
     gallery: np.ndarray | None,
     config: PackingConfig,
 ) -> PackingResult:
-    x, enrolled_cosine = enrolment.settle(found.state.embeddings, problem, config)
-    embeddings, fixed = sharded.to_host((x, problem.fixed))
+    x = enrolment.settle(found.state.embeddings, problem, config)
+    embeddings, fixed, enrolled = sharded.to_host((x, problem.fixed, problem.enrolled))
+    limit, enrolled_cosine = config.max_enrolled_cosine, -1.0
+    if len(enrolled):
+        enrolled_cosine = certificate.largest_cosine(
+            embeddings, enrolled, limit, block_size=config.block_size
+        ).cosine
     terms, nearest_cosine, gallery_cosine = objective.measure(
         embeddings,
         gallery,

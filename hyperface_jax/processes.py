@@ -123,7 +123,7 @@ def check_shared(path: str | os.PathLike[str], iteration: int) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Where one process refuses its input or can't read it, all stop.
+    """Where one process refuses its input, or can't read or write a file, all stop.
 
     Raises:
       InputError: in every process, if any raised it or an OSError inside; that one
@@ -138,7 +138,7 @@ def together() -> Iterator[None]:
     if refusal is not None:
         raise refusal
     if len(refused):
-        raise InputError(f"process {refused[0]} refused its input; see its message")
+        raise InputError(f"process {refused[0]} stopped; see its message")
 
 
 @contextlib.contextmanager

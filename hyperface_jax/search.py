@@ -45,6 +45,10 @@ class EmbeddingIndex:
         every search anew, and may be larger than memory.
       block_size: rows compared at once, at least 1; None takes 4,096.
 
+    Attributes:
+      embeddings: ``[n, d]``, the rows.
+      about: what their file says of them, or None, see :meth:`load`.
+
     Raises:
       InputError: malformed rows or block size.
     """
@@ -52,16 +56,18 @@ class EmbeddingIndex:
     def __init__(self, embeddings: Any, *, block_size: int | None = None) -> None:
         if block_size is not None:
             checks.whole_number(block_size, "block_size", 1)
+        self.about: embedding_file.About | None = None
+        self._name = "embeddings"
         self._on_disk = isinstance(embeddings, np.memmap)
         if self._on_disk:
             checks.unit_rows(embeddings[:1], "embeddings")
         else:
             embeddings = checks.unit_rows(embeddings, "embeddings")
-        self._rows = embeddings
+        self.embeddings = embeddings
         self._block = min(block_size or 4096, len(embeddings), _ROWS_AT_ONCE)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.embeddings)
 
     @classmethod
     def load(
@@ -70,13 +76,23 @@ class EmbeddingIndex:
         """Opens an embedding file without reading it whole: it may exceed memory.
 
         Args:
-          path: an ``.npz`` embedding file, as :meth:`save` writes it.
+          path: an ``.npz`` embedding file, as :meth:`save` writes it. One that is
+            compressed can only be read whole.
           block_size: rows compared at once.
 
         Raises:
           InputError: no such file, or not an embedding file.
         """
-        return cls(_memory_map(os.fspath(path)), block_size=block_size)
+        name = os.fspath(path)
+        rows = _memory_map(name)
+        if rows is None:
+            rows = embedding_file.load_embeddings(path).embeddings
+        else:
+            checks.unit_rows(rows[:1], name)
+        index = cls(rows, block_size=block_size)
+        index.about = embedding_file.load_about(path, len(rows))
+        index._name = name
+        return index
 
     def save(self, path: str | os.PathLike[str], **about: Any) -> None:
         """Writes the embeddings to an embedding file.
@@ -87,7 +103,7 @@ class EmbeddingIndex:
             of :func:`hyperface_jax.save_embeddings`.
         """
         about = {"kind": "gallery", **about}
-        embedding_file.save_embeddings(path, np.asarray(self._rows), **about)
+        embedding_file.save_embeddings(path, np.asarray(self.embeddings), **about)
 
     def search(self, queries: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Finds the ``k`` rows nearest to each query.
@@ -168,15 +184,15 @@ class EmbeddingIndex:
 
     def _check(self, queries: Any) -> np.ndarray:
         queries = checks.unit_rows(queries, "queries")
-        checks.same_dimension(queries, self._rows, "queries and embeddings")
+        checks.same_dimension(queries, self.embeddings, "queries and embeddings")
         return queries
 
     def _pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """The rows piece by piece, with the number of the first of each."""
         for first in range(0, len(self), _ROWS_AT_ONCE):
-            piece = self._rows[first : first + _ROWS_AT_ONCE]
+            piece = self.embeddings[first : first + _ROWS_AT_ONCE]
             if self._on_disk:
-                piece = checks.unit_rows(piece, f"embeddings from row {first}")
+                piece = checks.unit_rows(piece, f"{self._name} from row {first}")
             yield first, piece
 
 
@@ -253,13 +269,16 @@ def _best_of_groups(groups: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     return cosine.reshape(shape), place.reshape(shape)
 
 
-def _memory_map(name: str) -> np.memmap:
-    """Maps the embeddings of an ``.npz`` file: NumPy stores them uncompressed."""
+def _memory_map(name: str) -> np.memmap | None:
+    """Maps the embeddings of an ``.npz`` file, or gives None where that is compressed.
+
+    NumPy stores them uncompressed, unless it is asked to compress.
+    """
     try:
         with zipfile.ZipFile(name) as archive:
             member = archive.getinfo("embeddings.npy")
             if member.compress_type != zipfile.ZIP_STORED:
-                raise InputError(f"{name}: compressed; write it with numpy.savez")
+                return None
             with archive.open(member) as header:
                 version = np.lib.format.read_magic(header)
                 read = {

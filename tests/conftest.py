@@ -1,8 +1,9 @@
-"""What all tests share: quiet threads, and a folder of embeddings to read."""
+"""What all tests share: quiet threads, unit rows, commands called in this process."""
 
 import os
 import pathlib
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -29,3 +30,19 @@ def unit_rows() -> np.ndarray:
     """``[20, 8]`` float32 random unit rows, the same in every test."""
     rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs a command in this process: exit code, standard output, standard error."""
+
+    def run(command, **settings):
+        for name in command.FLAGS:
+            command.FLAGS[name].unparse()
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            command.run()
+        return stopped.value.code, *capsys.readouterr()
+
+    return run

@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -43,6 +46,40 @@ def test_an_error_of_the_preparation_is_passed_on():
     made = map_in_processes(square, [3, 4], 1, initializer=int, arguments=("three",))
     with pytest.raises(ValueError, match="'three'"):
         next(made)
+
+
+def test_ctrl_c_of_a_terminal_is_answered_by_one_process(tmp_path, root):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import time
+            from bridges.worker_processes import map_in_processes
+
+            if __name__ == "__main__":
+                try:
+                    list(map_in_processes(abs, [-1], 1))
+                except KeyboardInterrupt:
+                    print("interrupted")
+            else:
+                # Imported by the worker: at its start, before it is told anything.
+                print("starting", flush=True)
+                time.sleep(3)
+            """
+        )
+    )
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        assert process.stdout.readline() == "starting\n"
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert (printed, errors) == ("interrupted\n", "")
 
 
 def test_a_process_that_is_ended_from_outside_is_missed():

@@ -16,6 +16,7 @@ verification set also has pairs.csv. An interrupted command goes on where it sto
 from absl import flags
 
 from bridges.faces import verification_sets, world
+from hyperface_jax import InputError
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -64,6 +65,7 @@ def main() -> None:
         "seed": FLAGS.seed,
         "num_processes": FLAGS.num_processes,
     }
+    _refuse_flags_without_effect()
     if FLAGS.verification_set:
         folder = verification_sets.render_verification_set(
             FLAGS.verification_set, FLAGS.output, num_pairs=FLAGS.num_pairs, **common
@@ -78,6 +80,15 @@ def main() -> None:
             **common,
         )
     print(f"rendered into {folder}")
+
+
+def _refuse_flags_without_effect() -> None:
+    people = ("num_identities", "images_per_identity", "first_identity", "stream")
+    unused = people if FLAGS.verification_set else ("num_pairs",)
+    for name in unused:
+        if FLAGS[name].present:
+            where = "with" if FLAGS.verification_set else "without"
+            raise InputError(f"--{name} means nothing {where} --verification_set")
 
 
 def run() -> None:

@@ -70,7 +70,7 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
       InputError, OSError or MemoryError: as it failed; its own line said why.
     """
     command = [
-        *(sys.executable, "-m", "hyperface_jax.cli.pack"),
+        *(sys.executable, "-m", "bridges.demo.child_command", "hyperface_jax.cli.pack"),
         f"--gallery={folder / 'gallery.npz'}",
         f"--num_identities={config.num_identities}",
         f"--num_iterations={config.packing_iterations}",
@@ -82,10 +82,17 @@ def pack(folder: pathlib.Path, config: DemoConfig) -> None:
 
 
 def run_packing(command: Sequence[str]) -> None:
-    """Runs a command; raises what it ended with, see :func:`run_command`."""
+    """Runs a command that ends when its standard input does.
+
+    Raises:
+      InputError, OSError or MemoryError: as it failed; its own line said why.
+    """
     # In a session of its own it does not get the terminal's Ctrl-C: this process does,
-    # ends it, and says so in one line instead of two.
-    code = subprocess.run(command, start_new_session=True).returncode
+    # ends it by closing the pipe, and says so in one line instead of two.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True
+    ) as child:
+        code = child.wait()
     if code < 0:
         raise MemoryError(f"packing was ended from outside, by signal {-code}")
     if code == 1:

@@ -12,7 +12,7 @@ from bridges.datasets.groups import groups_of
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import load_recogniser
 from bridges.provenance import check_same_settings
-from hyperface_jax import EmbeddingFile, load_embeddings, save_embeddings
+from hyperface_jax import EmbeddingFile, files, load_embeddings, save_embeddings
 
 PathLike = str | os.PathLike[str]
 
@@ -43,6 +43,7 @@ def embed_folder(
       InputError: no images, an unreadable one (named), no such recogniser, or an
         output that belongs to other settings.
     """
+    files.check_output(output)
     dataset = ImageDataset(images)
     groups = groups_of(dataset.records)
     recogniser = load_recogniser(model)

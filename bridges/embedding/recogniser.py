@@ -9,14 +9,14 @@ from torch.nn import functional
 
 from bridges import pretrained
 from bridges.datasets.images import read_images
+from bridges.pixels import to_unit_range
 from bridges.recognition import checkpoint
-from bridges.recognition.augmentation import scale_pixels
 from bridges.recognition.iresnet import IResNet, build_backbone
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import progress
 
-# 2048 images of 112 px are 77 MB.
-_FILES_IN_MEMORY = 2048
+# At once: 256 images of 112 px are 10 MB, and a bar that moves every other second.
+_BATCH_SIZE = 256
 
 
 class Recogniser:
@@ -49,7 +49,7 @@ class Recogniser:
         images: np.ndarray,
         *,
         flip: bool = True,
-        batch_size: int = 256,
+        batch_size: int = _BATCH_SIZE,
     ) -> np.ndarray:
         """Embeds images.
 
@@ -101,8 +101,8 @@ class Recogniser:
         embeddings = np.empty((len(paths), self.embedding_size), np.float32)
         bar = progress(description=description, total=len(paths), unit="image")
         with bar:
-            for start in range(0, len(paths), _FILES_IN_MEMORY):
-                chosen = paths[start : start + _FILES_IN_MEMORY]
+            for start in range(0, len(paths), _BATCH_SIZE):
+                chosen = paths[start : start + _BATCH_SIZE]
                 images = read_images(chosen, self.image_size)
                 rows = slice(start, start + len(chosen))
                 embeddings[rows] = self.embed(images, flip=flip)
@@ -124,7 +124,7 @@ class Recogniser:
             x = functional.interpolate(
                 x, size=(self.image_size,) * 2, mode="bicubic", antialias=True
             )
-        x = scale_pixels(x)
+        x = to_unit_range(x)
         out = self.network(x)
         if flip:
             out = out + self.network(x.flip(3))

@@ -54,6 +54,7 @@ def verify_checkpoint(
       InputError: no recogniser or no verification set there, two sets of one name, an
         unreadable image, or an output that belongs to other settings.
     """
+    files.check_output(output)
     recogniser = load_recogniser(checkpoint)
     folders = find_benchmarks(benchmarks)
     sets = [load_verification_set(folder) for folder in folders]

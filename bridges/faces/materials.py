@@ -6,7 +6,8 @@ in any expression. Each function writes linear RGB to ``albedo``, in place.
 
 import math
 
-from bridges.faces.noise import blend, bump, compiled, noise, step
+from bridges.faces.compiled import compiled
+from bridges.faces.noise import blend, bump, noise, step
 
 _EYE_X, _EYE_Y, _EYE_Z = 0.3077, 7.2842, 1.2454
 

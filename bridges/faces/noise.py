@@ -2,12 +2,12 @@
 
 import math
 
-import numba
 import numpy as np
+
+from bridges.faces.compiled import compiled
 
 # The random lattice that noise is interpolated from; it repeats after 16 cells.
 _LATTICE = np.random.default_rng(16).uniform(-1, 1, (16, 16, 16)).astype(np.float32)
-compiled = numba.njit(cache=True, error_model="numpy")
 
 
 @compiled

@@ -1,14 +1,15 @@
 """A z-buffer: which triangle is seen at each sample, and what the light reaches."""
 
-import numba
 import numpy as np
+
+from bridges.faces.compiled import compiled
 
 # Offsets in shadow-map samples; bias and softness in decimetres.
 _TAPS = ((0.0, 0.0), (1.7, 0.6), (-0.6, 1.7), (-1.7, -0.6), (0.6, -1.7))
 _SHADOW_BIAS, _SHADOW_SOFTNESS = 0.05, 0.06
 
 
-@numba.njit(cache=True)
+@compiled
 def rasterize(
     screen: np.ndarray,
     triangles: np.ndarray,
@@ -71,7 +72,7 @@ def rasterize(
     return seen, weights, depth
 
 
-@numba.njit(cache=True)
+@compiled
 def light_reaching(
     seen: np.ndarray,
     weights: np.ndarray,

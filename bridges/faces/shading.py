@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from bridges.faces import materials
+from bridges.faces.compiled import compiled
 from bridges.faces.head_model import EYE, HAIR, SKIN, TEETH, TONGUE
-from bridges.faces.noise import compiled, step
+from bridges.faces.noise import step
 
 # A person's colours and marks (:class:`bridges.faces.identity.Identity`). Records, not
 # tuples: compiled functions pass them on by address.

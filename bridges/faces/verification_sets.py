@@ -11,11 +11,12 @@ age_gap_30         AgeDB-30        photographs thirty years apart
 =================  ==============  =====================================================
 
 Ten folds share no one, and half the pairs of each are of one person. As in CA-LFW and
-CP-LFW, the two people of a negative pair are alike in gender and ethnicity (in
-``mixed``, as in LFW, they are any two). Each pair is labelled with the demographic
-group of its people, or as one across groups.
+CP-LFW, the two people of a negative pair are of one gender and one main ethnicity, as
+far as their fold has two of the kind (in ``mixed``, as in LFW, they are any two). Each
+pair is labelled with the demographic group of its people, or as one across groups.
 """
 
+import collections
 import os
 import pathlib
 
@@ -129,16 +130,30 @@ def _pair(
 
 def _partners(world: FaceWorld, members: np.ndarray, alike: bool) -> np.ndarray:
     """For each member of a fold another one: anybody, or somebody alike."""
-    order = np.arange(len(members))
-    if alike:
-        looks = []
-        for member in members:
-            identity = world.identity(int(member))
-            looks.append((identity.male, identity.ethnicity[0], identity.ethnicity[1]))
-        order = np.array(sorted(order, key=looks.__getitem__))
-    partners = np.empty_like(members)
-    partners[order] = members[np.roll(order, -1)]
-    return partners
+    partner = {}
+    for ring in _rings(world, members) if alike else [members]:
+        partner |= dict(zip(ring, np.roll(ring, -1), strict=True))
+    return np.array([partner[member] for member in members])
+
+
+def _rings(world: FaceWorld, members: np.ndarray) -> list[list[int]]:
+    """Parts ``members`` into rings of at least two, in which neighbours are alike."""
+    looks = {}
+    for member in members:
+        identity = world.identity(int(member))
+        main = int(np.argmax(identity.ethnicity))
+        looks[member] = (identity.male, main, identity.ethnicity[main])
+    rings = collections.defaultdict(list)
+    for member in sorted(members, key=looks.__getitem__):
+        rings[looks[member][:2]].append(member)
+    for alone in [key for key, ring in rings.items() if len(ring) == 1]:
+        # Two of these may have met already.
+        if len(rings[alone]) == 1:
+            others = (key for key in rings if key != alone)
+            male = alone[0]
+            to = max(others, key=lambda key: (key[0] == male, len(rings[key])))
+            rings[to] += rings.pop(alone)
+    return list(rings.values())
 
 
 def _file(number: int, side: int) -> str:

@@ -38,7 +38,8 @@ STREAMS = (
 LICENCE = (
     "Rendered by hyperface_jax from CC0 MakeHuman data; no real person is shown. CC0."
 )
-
+# Raised when the same settings give other people, images, records or pairs.
+WORLD_VERSION = 2
 
 # Photographs a worker process takes at a time.
 _BATCH_SIZE = 8
@@ -160,6 +161,7 @@ def render_photographs(
         raise InputError(f"image_size is {image_size}, expected 16 to 1024 pixels")
     settings = {
         "generator": "face_world",
+        "world_version": WORLD_VERSION,
         "seed": world.seed,
         "stream": world.stream,
         "image_size": image_size,

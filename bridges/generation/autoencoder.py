@@ -12,7 +12,6 @@ import hashlib
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -193,20 +192,9 @@ class FaceAutoencoder(nn.Module):
         return digest.hexdigest()
 
 
-def to_unit_range(images: torch.Tensor) -> torch.Tensor:
-    """uint8 ``[n, 3, h, w]`` in 0…255 to float32 in [-1, 1]."""
-    return images.float().div_(127.5).sub_(1.0)
-
-
 def to_patches(images: torch.Tensor, size: int) -> torch.Tensor:
     """``[n, 3, s, s]`` to rows ``[n · (s/size)², 3 · size²]``, a patch each."""
     return functional.pixel_unshuffle(images, size).movedim(1, -1).flatten(0, -2)
-
-
-def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """Float ``[n, 3, h, w]`` in [-1, 1] to uint8 ``[n, h, w, 3]``."""
-    pixels = images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -5,17 +5,19 @@ their gradients than as one process with two threads, and a second busy program 
 spinning OpenMP threads slows them several times.
 """
 
+import multiprocessing
 import os
-import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import torch
 from absl import logging
 from torch import distributed
 
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError
+from hyperface_jax.commands import lacks_memory
 
 
 class Workers:
@@ -56,12 +58,18 @@ def run_workers(
 ) -> None:
     """Calls ``function(workers, *arguments)`` in ``count`` single-threaded processes.
 
-    What one process refuses, the caller is told as if there were only one.
+    What one process fails at, the caller is told as if there were only one; none of
+    them outlives the call.
 
     Args:
       function: importable by name when ``count`` > 1.
       arguments: picklable; tensors should be in shared memory.
       count: one process runs here and starts no other.
+
+    Raises:
+      InputError, OSError or MemoryError: what ``function`` raised, or a process was
+        ended from outside.
+      Exception: anything else, with the traceback of the process.
     """
     if count == 1:
         torch.set_num_threads(1)
@@ -70,29 +78,38 @@ def run_workers(
     # Read by the OpenMP runtime of the children when it starts: idle threads sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    failures = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
-        refusal = pathlib.Path(folder, "refusal")
+        context = torch.multiprocessing.spawn(
+            _enter,
+            (count, folder, failures, logging.get_verbosity(), function, arguments),
+            nprocs=count,
+            join=False,
+        )
         try:
-            torch.multiprocessing.spawn(
-                _enter,
-                (count, folder, logging.get_verbosity(), function, arguments),
-                nprocs=count,
-            )
+            while not context.join():
+                pass
         except torch.multiprocessing.ProcessRaisedException:
-            if refusal.exists():
-                raise InputError(refusal.read_text()) from None
-            raise
+            if failures.empty():
+                raise
+            raise failures.get() from None
         except torch.multiprocessing.ProcessExitedException:
             raise MemoryError(
                 "a training process was ended from outside, most likely for lack of "
                 "memory; the same command goes on from the last checkpoint"
             ) from None
+        finally:
+            for process in context.processes:
+                process.terminate()
+            for process in context.processes:
+                process.join()
 
 
 def _enter(
     rank: int,
     count: int,
     folder: str,
+    failures: SimpleQueue,
     verbosity: int,
     function: Callable[..., None],
     arguments: tuple[Any, ...],
@@ -107,9 +124,10 @@ def _enter(
     )
     try:
         function(Workers(rank, count), *arguments)
-    except InputError as error:
+    except Exception as error:
         # Before the others notice that this process leaves.
-        files.write_text(pathlib.Path(folder, "refusal"), str(error))
+        if isinstance(error, InputError | OSError) or lacks_memory(error):
+            failures.put(error)
         raise
     finally:
         distributed.destroy_process_group()

@@ -45,14 +45,19 @@ def export_generator(
     Args:
       autoencoder: folder of the trained autoencoder, of either phase.
       diffusion: folder of the trained denoiser.
-      output: folder to write.
+      output: folder to write; no model may be there yet.
       name: what the generator is called in the files it makes.
       licence: what it was trained on and how its images may be used; datasets made
         with it repeat that. Nothing is claimed without.
 
     Raises:
-      InputError: an unfinished model, or a denoiser of other latents.
+      InputError: an unfinished model, a denoiser of other latents, or an output that
+        holds a model.
     """
+    if (pathlib.Path(output) / WEIGHTS).exists():
+        raise InputError(
+            f"{output}: there is a model already; remove it, or name another output"
+        )
     first = read_description(autoencoder, "autoencoder")
     second = read_description(diffusion, "latent diffusion")
     network = GeneratorNetwork(

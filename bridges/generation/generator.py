@@ -10,11 +10,7 @@ import torch
 from torch import nn
 
 from bridges import pretrained
-from bridges.generation.autoencoder import (
-    AutoencoderConfig,
-    FaceAutoencoder,
-    to_pixels,
-)
+from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
 from bridges.generation.latent_diffusion import (
     DiffusionConfig,
     IdentityDenoiser,
@@ -27,6 +23,7 @@ from bridges.generation.model_folder import (
     load_weights,
     read_description,
 )
+from bridges.pixels import to_pixels
 from hyperface_jax import InputError, check_embeddings, files
 
 KIND = "generator"

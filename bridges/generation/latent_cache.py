@@ -15,15 +15,12 @@ from absl import logging
 
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import Recogniser, load_recogniser
-from bridges.generation.autoencoder import (
-    AutoencoderConfig,
-    FaceAutoencoder,
-    to_unit_range,
-)
+from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import load_weights, read_shape
 from bridges.generation.timed_training import evaluating
 from bridges.generation.training_images import load_training_images
+from bridges.pixels import to_unit_range
 from hyperface_jax import files
 
 _BATCH = 128
@@ -122,8 +119,7 @@ def load_latent_cache(
     tensors = _read(path, sources.models)
     if tensors is None:
         tensors = _compute(sources, num_processes)
-        with files.atomic_path(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, metadata=sources.models)
+        files.write_bytes(path, safetensors.torch.save(tensors, sources.models))
     shared = {name: value.share_memory_() for name, value in tensors.items()}
     recogniser = dict(sources.judge.model)
     return LatentCache(**shared, models=sources.models, recogniser=recogniser)

@@ -6,6 +6,7 @@ faster one takes more steps. Two runs are therefore not bit-equal.
 """
 
 import contextlib
+import io
 import math
 import os
 import pathlib
@@ -181,8 +182,10 @@ def _save(
         "step": step,
         "state": {name: part.state_dict() for name, part in state.items()},
     }
-    with files.atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # To memory first: writing to a file, torch doesn't say what the system refused.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    files.write_bytes(path, buffer.getvalue())
 
 
 def _load(

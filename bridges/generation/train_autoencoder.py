@@ -29,7 +29,6 @@ from bridges.generation.autoencoder import (
     FaceAutoencoder,
     latent_dimensions,
     psnr,
-    to_unit_range,
 )
 from bridges.generation.autoencoder_losses import (
     Distance,
@@ -53,6 +52,7 @@ from bridges.generation.timed_training import (
 )
 from bridges.generation.training_images import TrainingImages, load_training_images
 from bridges.generation.widening import widen_autoencoder
+from bridges.pixels import to_unit_range
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance, require_flags, run_command
 
@@ -137,6 +137,9 @@ def train_autoencoder(
     images = load_training_images(dataset, shape.image_size)
     arguments = (images, output, config, settings, shape, autoencoder, recogniser)
     with files.exclusive(output):
+        # Once more: until now another process may have been writing.
+        if is_trained(output, KIND, settings):
+            return
         run_workers(_train, arguments, config.num_processes)
         path.unlink(missing_ok=True)
 

@@ -128,6 +128,9 @@ def train_latent_diffusion(
         path.unlink(missing_ok=True)
         return
     with files.exclusive(output):
+        # Once more: until now another process may have been writing.
+        if is_trained(output, KIND, settings):
+            return
         cache = load_latent_cache(sources, output, num_processes=config.num_processes)
         arguments = (cache, output, config, settings, shape, initial)
         run_workers(_train, arguments, config.num_processes)

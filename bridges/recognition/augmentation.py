@@ -5,6 +5,8 @@ import dataclasses
 import torch
 from torch.nn import functional
 
+from bridges.pixels import to_unit_range
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -60,7 +62,7 @@ def augment(
 
     n = len(images)
     x = _move(images, augmentation, generator)
-    x = scale_pixels(x)
+    x = to_unit_range(x)
     if augmentation.low_resolution:
         x = _lower_resolution(x, augmentation.low_resolution, generator)
     x = x * (1 + augmentation.contrast * normal(n, 1, 1, 1))
@@ -71,11 +73,6 @@ def augment(
     # A little room beyond the range keeps some order among over-exposed pixels.
     x = x.clamp(-1.2, 1.2)
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def scale_pixels(images: torch.Tensor) -> torch.Tensor:
-    """Maps uint8 grey values to float32 in [-1, 1]."""
-    return images.float().div(127.5).sub(1)
 
 
 def _move(

@@ -114,6 +114,10 @@ def train_recogniser(
     data = _load(sets, config.image_size)
     # Not before the images were read: an unreadable one leaves nothing behind.
     with files.exclusive(output):
+        # Once more: until now another process may have been writing.
+        found = _read_same(output, record)
+        if found is not None and found.get("complete"):
+            return found
         if found is None:
             files.write_json(output / checkpoint.TRAINING, record)
         state = init_training(config, data.num_identities)

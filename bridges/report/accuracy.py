@@ -3,7 +3,7 @@
 Where pairs are labelled by demographic group, errors of each group too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,15 @@ def accuracy_section(
     return elements.section(
         "accuracy",
         "What a recogniser learns from it",
-        f"{lead}; accuracy over 10 folds.",
+        f"{lead}; accuracy over {_folds(own[name] for name in names)}.",
         body,
     )
+
+
+def _folds(figures: Iterable[Mapping[str, Any]]) -> str:
+    counts = {found.get("num_folds") for found in figures}
+    count = counts.pop()
+    return "the folds of each set" if counts or not count else f"{count} folds"
 
 
 def model_name(metrics: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ def write_report(
     """
     run = read_run_folder(run_folder)
     output = pathlib.Path(output or run.folder / "report.html")
+    files.check_output(output)
     body = "\n".join(
         section(run)
         for section in (

@@ -8,7 +8,8 @@ Identities are packed near the gallery, more and more of them, until images of t
 would be confused at the threshold. Images stray from their identity by the spread,
 given as an angle or measured from embeddings of several images of each identity. Prints
 for each threshold how many people of the gallery keep the limit as they are, how many
-identities were found by packing, and how many no packing can pass.
+identities were found by packing, and how many no packing can pass; a cosine up to 1e-4
+beyond the limit passes in all three. An interrupted command keeps the rows it finished.
 """
 
 import json

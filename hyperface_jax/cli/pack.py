@@ -151,7 +151,7 @@ def _pack(config: PackingConfig) -> None:
     checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
     if record is not None:
         print(f"{FLAGS.output}: already packed with these settings")
-        _clear(output, checkpoint_path)
+        _clear_behind(output, checkpoint_path)
         _check_enrolled(record)
         return
     fixed, enrolled = surroundings
@@ -175,9 +175,12 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with processes.together():
             if processes.is_main_process():
-                lock = output.with_name(f".{output.stem}.lock")
-                held.enter_context(files.locked(lock, what=output))
+                held.enter_context(files.locked(_lock(output), what=output))
         yield
+
+
+def _lock(output: pathlib.Path) -> pathlib.Path:
+    return output.with_name(f".{output.stem}.lock")
 
 
 def _clear(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
@@ -186,6 +189,18 @@ def _clear(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
         checkpoint_path.unlink(missing_ok=True)
         for path in (checkpoint_path, output):
             files.remove_partial(path)
+
+
+def _clear_behind(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
+    """The same for a kill right after the output; what is newer is of other settings.
+
+    And what another process is writing is left to it.
+    """
+    with contextlib.suppress(InputError, FileNotFoundError):
+        if processes.is_main_process():
+            with files.locked(_lock(output), what=output):
+                if checkpoint_path.stat().st_mtime <= output.stat().st_mtime:
+                    _clear(output, checkpoint_path)
 
 
 def _run(

@@ -35,15 +35,22 @@ class References(NamedTuple):
 
 
 def references_of(packed: Packed, values: flags.FlagValues) -> References:
-    """All references, the fixed ones first."""
+    """All references, the fixed ones first.
+
+    These keep the groups their file gives them, or have those of the nearest gallery
+    rows where it gives none.
+    """
     new = References(packed.result.embeddings, packed.start.names, packed.start.groups)
     if packed.fixed is None:
         return new
     fixed, groups = packed.fixed.embeddings, new.groups
     if groups is not None:
-        near = nearest(fixed, packed.gallery.embeddings, block_size=values.block_size)
-        of_gallery = packed.gallery.groups[values.balance]
-        groups = np.concatenate([of_gallery[np.asarray(near.row)], groups])
+        before = packed.fixed.groups.get(values.balance)
+        if before is None:
+            gallery = packed.gallery
+            near = nearest(fixed, gallery.embeddings, block_size=values.block_size)
+            before = gallery.groups[values.balance][np.asarray(near.row)]
+        groups = np.concatenate([before, groups])
     return References(
         np.concatenate([fixed, new.embeddings]),
         [*packing_start.names_of(packed.fixed, "fixed"), *new.names],
@@ -135,6 +142,11 @@ def describe(packed: Packed, record: dict[str, Any], output: str) -> list[str]:
         lines.append(
             f"  of them new: {new}, which these figures are of; among all: max cosine "
             f"{found['max_cosine']:.4f} (bound {found['bound']:.4f})"
+        )
+    if packed.start.groups is None and packed.fixed and packed.fixed.groups:
+        lines.append(
+            f"  left out: {', '.join(packed.fixed.groups)} of --fixed, which the new "
+            "references have none of; --balance gives them theirs"
         )
     if "enrolled" in record:
         found = record["enrolled"]

@@ -5,7 +5,8 @@ Example:
       --output=neighbours.npz
 
 Writes cosines [queries, k], falling, and rows [queries, k] of the index, with the
-names of both where the files have them.
+names of both where the files have them. The index may be larger than memory, unless its
+file is compressed.
 """
 
 import json
@@ -54,23 +55,23 @@ def main() -> None:
 
 def _search() -> None:
     with processes.together():
-        index = load_embeddings(FLAGS.index)
-        queries = load_embeddings(FLAGS.queries, model=index.metadata.get("model"))
+        index = EmbeddingIndex.load(FLAGS.index, block_size=FLAGS.block_size)
+        model = index.about.metadata.get("model")
+        queries = load_embeddings(FLAGS.queries, model=model)
     processes.check_same("files", index.embeddings, queries.embeddings)
-    searcher = EmbeddingIndex(index.embeddings, block_size=FLAGS.block_size)
-    cosines, rows = searcher.search(queries.embeddings, FLAGS.k)
+    cosines, rows = index.search(queries.embeddings, FLAGS.k)
     if not processes.is_main_process():
         return
     arrays = {"cosines": cosines, "rows": rows}
-    if index.names is not None:
-        arrays["names"] = index.names[rows]
+    if index.about.names is not None:
+        arrays["names"] = index.about.names[rows]
     if queries.names is not None:
         arrays["query_names"] = queries.names
     record = {"created_with": provenance(settings_of(FLAGS))}
     with files.atomic_path(FLAGS.output) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays, metadata=np.asarray(json.dumps(record)))
     print(
-        f"{os.fspath(FLAGS.output)}: {len(rows)} queries in {len(searcher)} rows, mean "
+        f"{os.fspath(FLAGS.output)}: {len(rows)} queries in {len(index)} rows, mean "
         f"cosine of the nearest {cosines[:, 0].mean():.4f}"
     )
 

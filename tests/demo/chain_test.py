@@ -178,10 +178,14 @@ def test_a_stopped_run_goes_on_to_the_same_result(finished, tmp_path):
 def test_comparisons_can_be_added_to_a_finished_run(finished):
     folder, _ = finished
     before = content_of(folder)
+    killed = folder / "compare" / "unpacked" / ".references-0a_9bcde.partial.npz"
+    killed.parent.mkdir(parents=True)
+    killed.touch()
     result = run(folder, "--compare")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("done before") == 7
     assert content_of(folder) == before
+    assert not killed.exists()
     for name in ("rendered", "unpacked"):
         inner = folder / "compare" / name
         assert read(inner / "dataset" / "dataset.json")["counts"]["images"] == 24

@@ -1,8 +1,10 @@
 """The face world: determinism, separate attributes, folders, verification sets."""
 
+import collections
 import dataclasses
 import hashlib
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import pytest
 
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.datasets.verification_set import load_verification_set
-from bridges.faces import verification_sets
+from bridges.faces import compiled, rasterizer, shading, verification_sets
 from bridges.faces.renderer import (
     ARCFACE_TEMPLATE,
     FaceRenderer,
@@ -181,6 +183,32 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
     np.testing.assert_array_equal(pairs.group, expected)
 
 
+def test_strangers_are_alike_where_their_fold_has_two_of_a_kind():
+    world = FaceWorld(0, "cross_age")
+    rows = verification_sets._pairs(world, "cross_age", 300)
+    strangers = [row for row in rows if not row[2]]
+    person = [[int(name.split("/")[1]) for name in row[:2]] for row in strangers]
+    fold_of = {first: row[3] for (first, _), row in zip(person, strangers, strict=True)}
+    assert sorted(a for a, _ in person) == sorted(b for _, b in person) == [*range(300)]
+    group_of = {number: world.identity(number).group for number in range(300)}
+    kinds = collections.Counter((fold_of[n], group_of[n]) for n in range(300))
+    for first, second in person:
+        assert first != second and fold_of[first] == fold_of[second]
+        if group_of[first] != group_of[second]:
+            fold, pair = fold_of[first], (group_of[first], group_of[second])
+            assert 1 in (kinds[fold, pair[0]], kinds[fold, pair[1]])
+            assert pair[0].split()[-1] == pair[1].split()[-1], "of one gender"
+    assert np.mean([group_of[a] == group_of[b] for a, b in person]) > 0.9
+
+
+def test_what_is_compiled_is_kept_for_these_sources_alone():
+    sources = hashlib.sha256()
+    for path in sorted(pathlib.Path(compiled.__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    for kernel in (shading.shade, rasterizer.rasterize):
+        assert f"compiled-{sources.hexdigest()[:16]}" in kernel.stats.cache_path
+
+
 def _group(record):
     """The demographic group, from the attributes that are recorded."""
     gender = "male" if record["gender"] > 0.5 else "female"
@@ -199,6 +227,20 @@ def test_a_set_without_groups_stays_as_it_is(tmp_path):
     before = path.read_bytes()
     assert load_verification_set(render()).group is None
     assert path.read_bytes() == before
+
+
+def test_pairs_whose_writing_was_killed_are_written_again(tmp_path):
+    def render():
+        return render_verification_set(
+            "mixed", tmp_path, num_pairs=40, image_size=16, num_processes=1
+        )
+
+    path = render() / "pairs.csv"
+    before = path.read_bytes()
+    killed = path.rename(tmp_path / ".pairs-0a_9bcde.partial.csv")
+    assert render() / "pairs.csv" == path
+    assert path.read_bytes() == before
+    assert not killed.exists()
 
 
 def test_age_gap_is_thirty_years_and_profiles_are_profiles(tmp_path):

@@ -1,7 +1,14 @@
 """Trainings: the budget, the checkpoint, the processes, and that losses fall."""
 
+import errno
 import json
+import os
+import resource
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -10,6 +17,7 @@ import torch
 
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.generation import load_generator, timed_training
+from bridges.generation import train_autoencoder as train_autoencoder_module
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.export import export_generator
 from bridges.generation.latent_cache import (
@@ -148,6 +156,81 @@ def test_what_a_process_refuses_is_refused(capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def die_in_worker(workers: Workers) -> None:
+    if workers.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    workers.agree(1.0)
+
+
+def test_a_process_ended_from_outside_is_missed(capfd):
+    with pytest.raises(MemoryError, match="goes on from the last checkpoint"):
+        run_workers(die_in_worker, (), 2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def fill_disk_in_worker(workers: Workers) -> None:
+    if workers.rank == 1:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    workers.agree(1.0)
+
+
+def test_a_full_disk_in_a_process_is_passed_on():
+    with pytest.raises(OSError, match="No space left") as raised:
+        run_workers(fill_disk_in_worker, (), 2)
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_processes_end_with_a_terminated_call(tmp_path, root):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from hyperface_jax.commands import run_command
+            from bridges.generation.data_parallel import run_workers
+            from absl import flags
+
+            def work(workers):
+                print(os.getpid(), flush=True)
+                time.sleep(600)
+
+            if __name__ == "__main__":
+                run_command(lambda: run_workers(work, (), 2), flags.FlagValues())
+            """
+        )
+    )
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        children = [int(process.stdout.readline()) for _ in range(2)]
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def test_a_checkpoint_that_can_not_be_written_leaves_the_one_before(tmp_path):
+    with pytest.raises(Stop):
+        train(Counter(stop_at=3), tmp_path, 60.0)
+    before = (tmp_path / "training.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            train(Counter(stop_at=9), tmp_path, 60.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+    assert (tmp_path / "training.pt").read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Twelve identities of three images: a coarse pattern each, plus a little noise."""
@@ -205,6 +288,22 @@ def test_a_trained_model_stays_where_the_same_is_asked_for(elsewhere):
     assert load_generator(elsewhere / "generator").image_size == 16
 
 
+def test_a_model_that_was_trained_meanwhile_stays(elsewhere, monkeypatch):
+    """Another process begins and ends between the look and the lock."""
+    path = elsewhere / "autoencoder" / "model.safetensors"
+    finished = path.rename(elsewhere / "finished")
+    read = train_autoencoder_module.load_training_images
+
+    def read_slowly(*arguments):
+        finished.rename(path)
+        return read(*arguments)
+
+    monkeypatch.setattr(train_autoencoder_module, "load_training_images", read_slowly)
+    before = finished.stat().st_mtime_ns
+    train_both(elsewhere)
+    assert path.stat().st_mtime_ns == before
+
+
 def test_a_trained_model_of_other_inputs_is_refused(elsewhere):
     with pytest.raises(InputError, match=r"diffusion/config\.json: .* other initial"):
         train_latent_diffusion(
@@ -237,6 +336,11 @@ def test_a_trained_pair_becomes_a_generator(world, tmp_path):
     pair = world / "autoencoder", world / "diffusion"
     export_generator(*pair, tmp_path / "old")
     assert load_generator(tmp_path / "old").licence is None
+    for model in (tmp_path / "old", *pair):
+        before = (model / "model.safetensors").read_bytes()
+        with pytest.raises(InputError, match="there is a model already"):
+            export_generator(*pair, model)
+        assert (model / "model.safetensors").read_bytes() == before
     export_generator(*pair, tmp_path, name="new", licence="CC0-1.0")
     generator = load_generator(tmp_path)
     assert (generator.model["name"], generator.licence) == ("new", "CC0-1.0")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -18,9 +19,10 @@ from hyperface_jax import InputError, PackingConfig, descent, pack_embeddings
 ROWS = packing_oracles.clustered_rows(24, 8)
 
 
-def interrupt_at(iteration: int):
+def interrupt_at(iteration: int | None, seen: list[int]):
     def on_progress(done, terms):
-        if done >= iteration:
+        seen.append(done)
+        if done == iteration:
             os.kill(os.getpid(), signal.SIGINT)
 
     return on_progress
@@ -33,31 +35,42 @@ def test_an_interrupted_descent_goes_on_to_the_same_bits(method, tmp_path, monke
         method=method, num_iterations=30, decay_every=7, batch_size=10
     )
     whole = pack_embeddings(ROWS, ROWS, config)
-    path = tmp_path / "checkpoint.npz"
+    path, seen = tmp_path / "checkpoint.npz", []
+
+    def go_on(stop=None):
+        return pack_embeddings(
+            ROWS,
+            ROWS,
+            config,
+            checkpoint_path=path,
+            on_progress=interrupt_at(stop, seen),
+        )
+
     for stop in (1, 11, 12):
         with pytest.raises(KeyboardInterrupt):
-            pack_embeddings(
-                ROWS,
-                ROWS,
-                config,
-                checkpoint_path=path,
-                on_progress=interrupt_at(stop),
-            )
-    resumed = pack_embeddings(ROWS, ROWS, config, checkpoint_path=path)
+            go_on(stop)
+    resumed = go_on()
+    assert seen == [*range(1, 31), 30], "no iteration was done twice"
     np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
     for name, values in whole.history.items():
         np.testing.assert_array_equal(resumed.history[name], values)
+    # What had finished is there as well, until whoever asked for it has it.
+    del seen[:]
+    again = go_on()
+    assert seen == [30]
+    np.testing.assert_array_equal(again.embeddings, whole.embeddings)
 
 
-def test_a_kill_loses_no_more_than_the_time_between_checkpoints(tmp_path, root):
-    """kill -9 at whatever point, three times; the result is that of one run."""
+def test_a_killed_descent_goes_on_from_its_checkpoint(tmp_path, root):
+    """kill -9 at whatever point, twice; the result is that of one run."""
     script = textwrap.dedent(
         """
         import sys
         import numpy as np
         sys.path.insert(0, sys.argv[3])
         import packing_oracles
-        from hyperface_jax import PackingConfig, pack_embeddings
+        from hyperface_jax import PackingConfig, descent, pack_embeddings
+        descent._SECONDS_BETWEEN_REPORTS = -1
         rows = packing_oracles.clustered_rows(24, 8)
         def report(done, terms):
             print(done, flush=True)
@@ -79,8 +92,10 @@ def test_a_kill_loses_no_more_than_the_time_between_checkpoints(tmp_path, root):
         process.kill()
         process.wait()
         process.stdout.close()
-    assert path.exists()
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    with np.load(path) as content:
+        saved = json.loads(str(content["metadata"]))["iteration"]
+    last = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert int(last.stdout.split()[0]) == saved + 1 > 1
     config = PackingConfig(method="algorithm1", num_iterations=1000)
     whole = pack_embeddings(ROWS, ROWS, config)
     np.testing.assert_array_equal(np.load(output), whole.embeddings)

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bridges.recognition.augmentation import (
-    AUGMENTATIONS,
-    Augmentation,
-    augment,
-    scale_pixels,
-)
+from bridges.pixels import to_unit_range
+from bridges.recognition.augmentation import AUGMENTATIONS, Augmentation, augment
 
 NONE = AUGMENTATIONS["none"]
 
@@ -27,18 +23,15 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_pixels_are_scaled_to_plus_minus_one():
-    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8)
-    torch.testing.assert_close(scale_pixels(pixels), torch.tensor([-1.0, 1.0, -0.6]))
-
-
 def test_none_only_scales(images):
-    torch.testing.assert_close(augment(images, NONE, generator()), scale_pixels(images))
+    torch.testing.assert_close(
+        augment(images, NONE, generator()), to_unit_range(images)
+    )
 
 
 def test_flip_alone_gives_each_image_or_its_mirror(images):
     out = augment(images, dataclasses.replace(NONE, flip=0.5), generator())
-    plain = scale_pixels(images)
+    plain = to_unit_range(images)
     same = (out == plain).flatten(1).all(1)
     mirrored = (out == plain.flip(3)).flatten(1).all(1)
     assert (same | mirrored).all()
@@ -47,7 +40,7 @@ def test_flip_alone_gives_each_image_or_its_mirror(images):
 
 def test_shift_alone_moves_each_image_within_its_limit(images):
     out = augment(images, dataclasses.replace(NONE, shift=2), generator())
-    plain = scale_pixels(images).numpy()
+    plain = to_unit_range(images).numpy()
     seen = set()
     for image, original in zip(out.numpy(), plain, strict=True):
         padded = np.pad(original, ((0, 0), (2, 2), (2, 2)), mode="edge")
@@ -84,7 +77,7 @@ def test_noise_has_at_most_the_stated_deviation():
 
 def test_low_resolution_removes_fine_detail_from_some(images):
     out = augment(images, dataclasses.replace(NONE, low_resolution=0.5), generator(3))
-    plain = scale_pixels(images)
+    plain = to_unit_range(images)
     changed = ~(out == plain).flatten(1).all(1)
     assert 16 < changed.sum() < 48
     assert out[changed].var() < 0.8 * plain[changed].var()

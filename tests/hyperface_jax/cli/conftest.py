@@ -1,6 +1,4 @@
-"""A gallery on disk, and commands called in this process."""
-
-import sys
+"""A gallery on disk."""
 
 import numpy as np
 import pytest
@@ -21,19 +19,3 @@ def gallery(tmp_path, unit_rows):
         model={"name": "tiny", "sha256": "0" * 64},
     )
     return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs a command in this process: exit code, standard output, standard error."""
-
-    def run(command, **settings):
-        for name in command.FLAGS:
-            command.FLAGS[name].unparse()
-        arguments = [f"--{name}={value}" for name, value in settings.items()]
-        monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            command.run()
-        return stopped.value.code, *capsys.readouterr()
-
-    return run

@@ -1,5 +1,7 @@
 """hyperface-pack and hyperface-search: files in, files out, refusals in one line."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -113,10 +115,17 @@ def test_same_command_again_does_nothing_and_others_are_refused(
     call(pack, **settings)
     content = output.read_bytes()
     checkpoint = tmp_path / ".references.checkpoint.npz"
-    checkpoint.touch()  # A kill came between the output and the cleaning up.
+    checkpoint.touch()
+    # Newer than the output: of a command that was to overwrite it.
+    os.utime(output, (1e9, 1e9))
     code, printed, _ = call(pack, **settings)
     assert (code, output.read_bytes()) == (0, content)
-    assert "already packed" in printed and not checkpoint.exists()
+    assert "already packed" in printed and checkpoint.exists()
+    # Older: a kill came between the output and the cleaning up.
+    os.utime(checkpoint, (1e9 - 1, 1e9 - 1))
+    with files.locked(tmp_path / ".references.lock", what=output):
+        assert call(pack, **settings)[0] == 0 and checkpoint.exists()
+    assert call(pack, **settings)[0] == 0 and not checkpoint.exists()
     code, _, error = call(pack, **settings, seed=1)
     assert code == 2
     assert "packed with another seed (0, now 1)" in error
@@ -215,6 +224,18 @@ def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
     assert found.groups["gender"].tolist() == ["female"] * 6 + ["male"] * 2
     rows = [int(name.split()[-1]) for name in found.names]
     assert genders[rows].tolist() == found.groups["gender"].tolist()
+    # Whoever is in it stays what they are when the set grows.
+    grown, swapped = tmp_path / "grown.npz", tmp_path / "swapped.npz"
+    other = np.where(found.groups["gender"] == "male", "female", "male")
+    save_embeddings(
+        swapped, found.embeddings, kind="references", groups={"gender": other}
+    )
+    more = {"num_identities": 4, "num_iterations": 5, "fixed": swapped}
+    assert call(pack, **{**settings, "output": grown}, **more)[0] == 0
+    groups = load_embeddings(grown).groups["gender"].tolist()
+    assert groups == [*other, "female", "female", "male", "male"]
+    _, printed_without, _ = call(pack, gallery=gallery, output=tmp_path / "n", **more)
+    assert "left out: gender of --fixed" in printed_without
     report = found.metadata["packing"]["balance"]
     assert report["attribute"] == "gender"
     assert {name: g["count"] for name, g in report["groups"].items()} == {
