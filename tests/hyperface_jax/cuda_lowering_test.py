@@ -1,4 +1,4 @@
-"""Every compiled entry point lowers for a GPU: no callback, nothing n x n, float32."""
+"""Compiled entry points lower for a GPU: no callback, nothing n x n, float32."""
 
 import functools
 import math
@@ -16,7 +16,10 @@ from hyperface_jax import (
     algorithm1,
     algorithm2,
     annealed,
+    enrolment,
+    objective,
     optimality,
+    packing,
     repulsion,
     search,
     sharded,
@@ -85,6 +88,28 @@ ENTRY_POINTS = {
         jnp.zeros((20, 3)),
         jnp.zeros((20, 3), jnp.int32),
     ),
+    "objective": lambda: (
+        jax.grad(
+            lambda x, gallery: (
+                objective.packing_objective(
+                    x, gallery, reduction="mean_nearest", block_size=BLOCK
+                ).objective
+            )
+        ),
+        X,
+        X[:300],
+    ),
+    "duplicates": lambda: (
+        functools.partial(packing._separate, config=PackingConfig(block_size=BLOCK)),
+        X,
+        PROBLEM,
+    ),
+    "enrolment": lambda: (
+        functools.partial(enrolment._sweep, config=PackingConfig(block_size=BLOCK)),
+        X,
+        PROBLEM,
+        jnp.float32(0.3),
+    ),
     **{f"{method} step": functools.partial(solver_step, method) for method in SOLVERS},
 }
 
@@ -130,6 +155,7 @@ def test_lowers_for_cuda(name):
     assert ("tf.aliasing_output" in text) == bool(donated)
 
 
+# top_k is given the whole of its rows wherever it runs, see search.py.
 ON_ONE_DEVICE = ("top_k", "lagrangian", "lagrangian's matrix")
 
 

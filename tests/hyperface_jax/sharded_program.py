@@ -44,6 +44,7 @@ WANTED = np.random.default_rng(4).integers(0, len(GALLERY), len(X))
 TOLERANCE = 5e-4
 STEP_SHAPE = (403, 64)
 CONFIG = PackingConfig(num_iterations=12, block_size=BLOCK)
+LIMIT = 0.4
 
 
 def primitives(x, gallery, few, corners, level, wanted):
@@ -101,6 +102,17 @@ def packed(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Packings on different numbers of devices; one is interrupted and goes on."""
     pack = functools.partial(pack_embeddings, X, GALLERY, CONFIG, fixed=FEW)
     found = {f"packed on {p}": pack(num_devices=p).embeddings for p in (1, 8)}
+    for method in ("algorithm1", "algorithm2"):
+        config = PackingConfig(
+            method=method,
+            num_iterations=4,
+            batch_size=20,
+            block_size=BLOCK,
+            max_enrolled_cosine=LIMIT,
+        )
+        for p in (1, 8):
+            result = pack_embeddings(X, GALLERY, config, enrolled=FEW, num_devices=p)
+            found[f"{method} on {p}"] = result.embeddings
     checkpoint = {"checkpoint_path": folder / "state.npz", "checkpoint_seconds": 0.0}
     try:
         pack(num_devices=8, on_progress=interrupt, **checkpoint)

@@ -117,6 +117,14 @@ def test_packing_does_not_depend_on_the_number_of_devices(found):
     )
 
 
+@pytest.mark.parametrize("method", ["algorithm1", "algorithm2"])
+def test_the_papers_algorithms_keep_people_away_on_any_devices(found, method):
+    single, spread = (found[f"{method} on {p}"] for p in (1, 8))
+    np.testing.assert_allclose(spread, single, atol=program.TOLERANCE)
+    before = (program.X @ program.FEW.T).max()
+    assert (spread @ program.FEW.T).max() <= program.LIMIT + 1e-6 < before
+
+
 def test_an_interrupted_packing_goes_on_to_the_same_bits(found):
     np.testing.assert_array_equal(found["went on"], found["packed on 8"])
 
