@@ -7,8 +7,9 @@ from typing import NamedTuple
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from hyperface_jax import files
@@ -94,6 +95,7 @@ def draw_bars(
             ax.set(xlabel=label, xscale="log" if log else "linear")
             if log:
                 ax.plot(values, names, "o")
+                _write_out(ax.xaxis)
             else:
                 bars = ax.barh(names, values, height=0.6)
                 labels = [f"{v:,.0f}" if v >= 1000 else f"{v:.3g}" for v in values]
@@ -128,8 +130,20 @@ def _draw(panel: Panel, ax: Axes) -> None:
         xscale=panel.x_scale,
         yscale=panel.y_scale,
     )
+    if panel.levels:
+        ax.margins(y=0.12)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            _write_out(axis)
     if panel.curves:
         ax.legend()
+
+
+def _write_out(axis: Axis) -> None:
+    """Labels a logarithmic axis with plain numbers, some of every decade."""
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _save(figure: Figure, output: str) -> None:
