@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.embedding.recogniser import load_recogniser
+from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.steps import (
     batch_indices,
@@ -106,6 +107,23 @@ class TestOutput:
         record = train_recogniser(people, trained, config)
         assert record["complete"]
         assert (trained / "model.safetensors").stat().st_mtime_ns == before
+
+    def test_what_another_process_finished_meanwhile_stays(
+        self, people, tmp_path, monkeypatch
+    ):
+        load, weights = training._load, tmp_path / "checkpoint" / "model.safetensors"
+        finished = []
+
+        def load_slowly(*arguments):
+            monkeypatch.setattr(training, "_load", load)
+            train_recogniser(people, tmp_path / "checkpoint", TINY)
+            finished.append(weights.stat().st_mtime_ns)
+            return load(*arguments)
+
+        monkeypatch.setattr(training, "_load", load_slowly)
+        record = train_recogniser(people, tmp_path / "checkpoint", TINY)
+        assert record["complete"]
+        assert finished == [weights.stat().st_mtime_ns]
 
     def test_several_folders_are_different_people(self, people, tmp_path):
         config = dataclasses.replace(TINY, epochs=0.1)
