@@ -192,15 +192,19 @@ def _clear(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
 
 
 def _clear_behind(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
-    """The same for a kill right after the output; what is newer is of other settings.
+    """The same, where a kill came between the output and the cleaning up.
 
-    And what another process is writing is left to it.
+    A checkpoint that is newer belongs to a command that is to overwrite the output, and
+    what another process is writing right now is its own.
     """
-    with contextlib.suppress(InputError, FileNotFoundError):
-        if processes.is_main_process():
-            with files.locked(_lock(output), what=output):
-                if checkpoint_path.stat().st_mtime <= output.stat().st_mtime:
-                    _clear(output, checkpoint_path)
+    if not processes.is_main_process():
+        return
+    with contextlib.suppress(InputError), files.locked(_lock(output), what=output):
+        newer = checkpoint_path.exists() and (
+            checkpoint_path.stat().st_mtime > output.stat().st_mtime
+        )
+        if not newer:
+            _clear(output, checkpoint_path)
 
 
 def _run(
