@@ -48,12 +48,20 @@ def feature_distance(recogniser: str) -> Distance:
     """
     judge = load_recogniser(recogniser)
 
+    def features(images: torch.Tensor) -> list[torch.Tensor]:
+        if images.shape[-1] != judge.image_size:
+            size = (judge.image_size,) * 2
+            images = functional.interpolate(
+                images, size=size, mode="bilinear", antialias=True
+            )
+        return judge.features(images)
+
     def distance(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            targets = judge.features(images)
+            targets = features(images)
         terms = [
             (functional.normalize(x) - functional.normalize(y)).square().sum(1).mean()
-            for x, y in zip(judge.features(decoded), targets, strict=True)
+            for x, y in zip(features(decoded), targets, strict=True)
         ]
         return sum(terms) / len(terms)
 

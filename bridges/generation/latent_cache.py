@@ -137,16 +137,22 @@ def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor]
 
 def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:
     """The tensors of a cache; each process loads both models from their places."""
-    config = sources.encoder.config
-    images = load_training_images(sources.dataset, config.image_size)
+    config, judge = sources.encoder.config, sources.judge
+    images = faces = load_training_images(sources.dataset, config.image_size)
+    if judge.image_size != config.image_size:
+        # What the recogniser is given everywhere else: the files, resampled once.
+        faces = load_training_images(sources.dataset, judge.image_size)
     shape = (config.latent_channels, config.latent_size, config.latent_size)
     tensors = {"labels": images.labels, "held_out_labels": images.held_out_labels}
-    for prefix, chosen in (("", images.images), ("held_out_", images.held_out)):
+    for prefix, chosen, seen in (
+        ("", images.images, faces.images),
+        ("held_out_", images.held_out, faces.held_out),
+    ):
         count = len(chosen)
         latents = torch.empty((2, count, *shape), dtype=torch.float16).share_memory_()
-        embeddings = torch.empty(count, sources.judge.embedding_size).share_memory_()
+        embeddings = torch.empty(count, judge.embedding_size).share_memory_()
         logging.info("encoding %d images", count)
-        arguments = (chosen, latents, embeddings, *sources.places)
+        arguments = (chosen, seen, latents, embeddings, *sources.places)
         run_workers(_encode, arguments, num_processes)
         tensors |= {f"{prefix}latents": latents, f"{prefix}embeddings": embeddings}
     tensors["held_out_latents"] = tensors["held_out_latents"][0].contiguous()
@@ -156,6 +162,7 @@ def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:
 def _encode(
     workers: Workers,
     images: torch.Tensor,
+    faces: torch.Tensor,
     latents: torch.Tensor,
     embeddings: torch.Tensor,
     autoencoder: str,
@@ -170,5 +177,5 @@ def _encode(
             batch = to_unit_range(images[rows])
             latents[0, rows] = encoder.encode(batch).half()
             latents[1, rows] = encoder.encode(batch.flip(3)).half()
-            pixels = images[rows].permute(0, 2, 3, 1).contiguous().numpy()
+            pixels = faces[rows].permute(0, 2, 3, 1).contiguous().numpy()
             embeddings[rows] = torch.from_numpy(judge.embed(pixels))

@@ -15,9 +15,11 @@ import pytest
 import tiny_models
 import torch
 
-from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
+from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import load_generator, timed_training
 from bridges.generation import train_autoencoder as train_autoencoder_module
+from bridges.generation.autoencoder_losses import feature_distance
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.export import export_generator
 from bridges.generation.latent_cache import (
@@ -390,6 +392,27 @@ def test_the_cache_holds_what_the_models_say(world):
     torch.testing.assert_close(norms, torch.ones(33))
     mirrored = (cache.latents[0] != cache.latents[1]).flatten(1).any(1)
     assert mirrored.all()
+
+
+def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_path):
+    tiny_models.save_tiny_recogniser(tmp_path / "larger", image_size=48)
+    faces = tmp_path / "faces"
+    rng = np.random.default_rng(0)
+    with ImageDatasetWriter(faces, settings={}, kind="rendered") as writer:
+        for number in range(6):
+            image = rng.integers(0, 256, (48, 48, 3), np.uint8)
+            writer.write(image, {"identity": number // 2, "index": number % 2})
+        writer.finish()
+    models = str(world / "autoencoder"), str(tmp_path / "larger")
+    sources = load_sources(str(faces), *models)
+    cache = load_latent_cache(sources, str(tmp_path), num_processes=1)
+    files = ImageDataset(faces).paths
+    expected = load_recogniser(tmp_path / "larger").embed_files(files)
+    both = torch.cat([cache.embeddings, cache.held_out_embeddings])
+    np.testing.assert_allclose(both, expected, atol=1e-5)
+    loss = feature_distance(str(tmp_path / "larger"))
+    images = torch.rand(2, 3, 16, 16)
+    assert loss(images, images) == 0 and loss(images, images.flip(2)) > 0
 
 
 @pytest.mark.parametrize(

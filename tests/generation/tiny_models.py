@@ -35,16 +35,18 @@ DENOISER = DiffusionConfig(
 )
 
 
-def save_tiny_recogniser(folder: pathlib.Path) -> dict[str, str]:
+def save_tiny_recogniser(
+    folder: pathlib.Path, image_size: int = IMAGE_SIZE
+) -> dict[str, str]:
     """Writes a recogniser of random weights; returns its model record."""
     torch.manual_seed(1)
     config = {
         "backbone": "iresnet_small",
-        "image_size": IMAGE_SIZE,
+        "image_size": image_size,
         "embedding_size": EMBEDDING_SIZE,
     }
     network = build_backbone(
-        config["backbone"], image_size=IMAGE_SIZE, embedding_size=EMBEDDING_SIZE
+        config["backbone"], image_size=image_size, embedding_size=EMBEDDING_SIZE
     )
     save_weights(folder, network, config)
     return load_recogniser(folder).model
