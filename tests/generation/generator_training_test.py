@@ -401,7 +401,8 @@ def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_pa
     with ImageDatasetWriter(faces, settings={}, kind="rendered") as writer:
         for number in range(6):
             image = rng.integers(0, 256, (48, 48, 3), np.uint8)
-            writer.write(image, {"identity": number // 2, "index": number % 2})
+            record = {"identity": number // 2, "index": number % 2, "seed": 0}
+            writer.write(image, record)
         writer.finish()
     models = str(world / "autoencoder"), str(tmp_path / "larger")
     sources = load_sources(str(faces), *models)
