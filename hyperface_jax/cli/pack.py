@@ -45,8 +45,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "num_identities",
     None,
-    "How many references. By default one for each identity of the gallery. Beyond that "
-    "number the others start at mixtures of two identities.",
+    "How many new references. By default one for each identity of the gallery. Beyond "
+    "that number the others start at mixtures of two identities.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
