@@ -55,7 +55,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "recogniser", _DEFAULT.recogniser, "name or folder", flag_values=FLAGS
 )
-flags.DEFINE_list("guidance", ["1", "1.5", "2", "3"], "to compare", flag_values=FLAGS)
+flags.DEFINE_list("guidance", ["4", "4.5", "5"], "to compare", flag_values=FLAGS)
 flags.DEFINE_integer("steps", _DEFAULT.steps, "solver steps", flag_values=FLAGS)
 flags.DEFINE_float("beta", _DEFAULT.beta, "of Algorithm 3", flag_values=FLAGS)
 flags.DEFINE_integer("identities", 60, "how many to make", flag_values=FLAGS)

@@ -27,8 +27,8 @@ _HELP = {
     "images_per_identity": "images of each reference",
     "beta": "how far each image's embedding is turned away from its reference: "
     "standard deviation of the noise on each entry; 0.01 turns by about 13 degrees",
-    "guidance": "how much the identity is exaggerated, after the first fifth of the "
-    "steps: 1 not at all; more gives images of a person that look more alike",
+    "guidance": "how much the identity is exaggerated, after the first two fifths of "
+    "the steps: 1 not at all; more gives images of a person that look more alike",
     "steps": "steps of the diffusion solver",
     "seed": "seed of the dataset",
     "num_processes": "worker processes, by default one a core; does not change the "

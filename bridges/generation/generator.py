@@ -28,7 +28,7 @@ from hyperface_jax import InputError, check_embeddings, files
 
 KIND = "generator"
 DEFAULT_GENERATOR = "latent_diffusion"
-DEFAULT_GUIDANCE = 3.5
+DEFAULT_GUIDANCE = 5.0
 DEFAULT_STEPS = 10
 # Rounding inside a matrix product depends on its shape. Every batch has this many rows,
 # padded if need be, so that an image does not depend on how many are made with it.

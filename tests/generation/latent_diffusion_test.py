@@ -56,8 +56,8 @@ def test_the_sampler_finds_the_only_face_there_is(point, steps, guidance):
 @pytest.mark.parametrize(
     ("guidance", "steps", "expected"),
     [
-        (4.0, 10, [0.25] * 2 + [4.0] * 8),
-        (4.0, 4, [4.0] * 4),
+        (4.0, 10, [0.25] * 4 + [4.0] * 6),
+        (4.0, 4, [0.25] + [4.0] * 3),
         (1.0, 5, [1.0] * 5),
         (0.3, 5, [0.3] * 5),
         (0.0, 5, [0.0] * 5),
