@@ -15,7 +15,7 @@ from bridges.recognition.iresnet import IResNet, build_backbone
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import progress
 
-# At once: 256 images of 112 px are 10 MB, and a bar that moves every other second.
+# Images at once: 256 of 112 px are 10 MB.
 _BATCH_SIZE = 256
 
 
