@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from hyperface_jax.commands import InputError
-from hyperface_jax.embedding_file import check_embeddings
+from hyperface_jax.embedding_file import ROWS_AT_ONCE, check_embeddings
 
 
 def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
@@ -39,9 +39,12 @@ def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
             f"{name}: {len(array)} row, needs at least {min_rows}; "
             "there is nothing to spread apart otherwise"
         )
-    exact = array.astype(np.float64)
-    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    return np.ascontiguousarray(exact, np.float32)
+    rows = np.empty(array.shape, np.float32)
+    for first in range(0, len(array), ROWS_AT_ONCE):
+        some = slice(first, first + ROWS_AT_ONCE)
+        exact = array[some].astype(np.float64)
+        rows[some] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    return rows
 
 
 def same_dimension(first: np.ndarray, second: np.ndarray, names: str) -> None:

@@ -21,11 +21,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import similarity
+from hyperface_jax import recheck, similarity
 from hyperface_jax.similarity import MASKED, Neighbors
-
-# Queries searched again at once: enough for products to run at their full rate.
-_AT_ONCE = 128
 
 
 class Screened(NamedTuple):
@@ -78,7 +75,13 @@ def _nearest(
     # Without another row to find there is no runner-up.
     runner_up = jnp.where(found.runner_up > MASKED, found.runner_up + error, MASKED)
     found = Neighbors(exact, found.row, runner_up)
-    found = _search_again(found, doubtful, queries, rows, exclude, block_size)
+
+    def search(some: jax.Array) -> Neighbors:
+        chosen = queries.at[some].get(mode="clip")
+        excluded = None if exclude is None else exclude.at[some].get(mode="clip")
+        return similarity.nearest(chosen, rows, exclude=excluded, block_size=block_size)
+
+    found = recheck.search_again(search, found, doubtful)
     return Screened(found, jnp.sum(doubtful))
 
 
@@ -94,34 +97,3 @@ def _error(query_error: jax.Array, row_error: jax.Array, d: int) -> jax.Array:
     # Lengths are 1 to rounding and, of rounded rows, 1 + 2^-8. Float32 sums of d
     # products err by d 2^-24 at most, here those of three computations.
     return (1 + 2.0**-7) * (query_error + row_error) + 4 * d * 2.0**-24
-
-
-def _search_again(
-    found: Neighbors,
-    doubtful: jax.Array,
-    queries: jax.Array,
-    rows: jax.Array,
-    exclude: jax.Array | None,
-    block_size: int | None,
-) -> Neighbors:
-    """Replaces what was found for the doubtful queries by a float32 search."""
-    count, size = jnp.sum(doubtful), min(_AT_ONCE, len(queries))
-    padded = -(-len(queries) // size) * size
-    # Their numbers, packed together; the tail points behind the last query.
-    points = jnp.nonzero(doubtful, size=padded, fill_value=len(queries))[0]
-
-    def search(progress: tuple) -> tuple:
-        done, found = progress
-        some = jax.lax.dynamic_slice(points, (done,), (size,))
-        chosen = queries.at[some].get(mode="clip")
-        excluded = None if exclude is None else exclude.at[some].get(mode="clip")
-        exact = similarity.nearest(
-            chosen, rows, exclude=excluded, block_size=block_size
-        )
-        return done + size, jax.tree.map(
-            lambda all, new: all.at[some].set(new, mode="drop"), found, exact
-        )
-
-    return jax.lax.while_loop(
-        lambda progress: progress[0] < count, search, (jnp.zeros_like(count), found)
-    )[1]

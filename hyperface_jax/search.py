@@ -12,10 +12,9 @@ import numpy as np
 
 from hyperface_jax import checks, embedding_file, ring, sharded, similarity
 from hyperface_jax.commands import InputError
+from hyperface_jax.embedding_file import ROWS_AT_ONCE
 
 _QUERIES_AT_ONCE = 1024
-# Rows brought to the device at once: 128 MB at 512 dimensions.
-_ROWS_AT_ONCE = 65_536
 # The k best lie in the k groups with the best maxima, and maxima are cheap.
 _GROUP = 16
 
@@ -64,7 +63,7 @@ class EmbeddingIndex:
         else:
             embeddings = checks.unit_rows(embeddings, "embeddings")
         self.embeddings = embeddings
-        self._block = min(block_size or 4096, len(embeddings), _ROWS_AT_ONCE)
+        self._block = min(block_size or 4096, len(embeddings), ROWS_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -189,8 +188,8 @@ class EmbeddingIndex:
 
     def _pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """The rows piece by piece, with the number of the first of each."""
-        for first in range(0, len(self), _ROWS_AT_ONCE):
-            piece = self.embeddings[first : first + _ROWS_AT_ONCE]
+        for first in range(0, len(self), ROWS_AT_ONCE):
+            piece = self.embeddings[first : first + ROWS_AT_ONCE]
             if self._on_disk:
                 piece = checks.unit_rows(piece, f"{self._name} from row {first}")
             yield first, piece

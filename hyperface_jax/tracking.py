@@ -11,12 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax import ring_nearest, sharded, similarity
+from hyperface_jax import recheck, ring_nearest, sharded, similarity
 
 # Two float32 cosines of equal vectors, summed in different orders, differ by less.
 _ROUNDING = 4e-6
-# Enough for products to run at their full rate, and few where few are in doubt.
-_SEARCHED_AT_ONCE = 128
 
 
 class NearestGallery(NamedTuple):
@@ -80,23 +78,11 @@ def refresh(
 def _refresh(
     known: NearestGallery, x: jax.Array, gallery: jax.Array, block_size: int | None
 ) -> NearestGallery:
-    doubtful = _doubtful(known, x)
-    count, size = jnp.sum(doubtful), min(block_size or _SEARCHED_AT_ONCE, len(x))
-    # Their numbers, packed together; the tail points behind the last point.
-    padded = -(-len(x) // size) * size
-    points = jnp.nonzero(doubtful, size=padded, fill_value=len(x))[0]
+    def search(some: jax.Array) -> NearestGallery:
+        points = x.at[some].get(mode="clip")
+        return start(points, gallery, block_size=block_size)
 
-    def search(progress: tuple) -> tuple:
-        done, known = progress
-        some = jax.lax.dynamic_slice(points, (done,), (size,))
-        found = start(x.at[some].get(mode="clip"), gallery, block_size=block_size)
-        return done + size, jax.tree.map(
-            lambda all, new: all.at[some].set(new, mode="drop"), known, found
-        )
-
-    return jax.lax.while_loop(
-        lambda progress: progress[0] < count, search, (jnp.zeros_like(count), known)
-    )[1]
+    return recheck.search_again(search, known, _doubtful(known, x), at_once=block_size)
 
 
 @functools.partial(jax.jit, static_argnums=3)

@@ -11,6 +11,7 @@ from hyperface_jax import (
     InputError,
     PackingConfig,
     checks,
+    embedding_file,
     pack_embeddings,
     packing_record,
 )
@@ -102,3 +103,17 @@ def test_whole_numbers():
     for value in (0, 4, 2.0, True, np.bool(True), "2", None):
         with pytest.raises(InputError, match=r"^n is"):
             checks.whole_number(value, "n", 1, 3)
+
+
+def test_rows_are_checked_in_pieces(monkeypatch):
+    for module in (checks, embedding_file):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
+    stretched = X.astype(np.float64) * 1.0005
+    exact = stretched / np.linalg.norm(stretched, axis=1, keepdims=True)
+    found = checks.unit_rows(stretched, "rows")
+    np.testing.assert_array_equal(found, exact.astype(np.float32))
+    for row in (3, 4, 5):
+        bad = X.copy()
+        bad[row] *= 2
+        with pytest.raises(InputError, match=f"^rows: row {row} is not of unit"):
+            checks.unit_rows(bad, "rows")

@@ -14,7 +14,7 @@ DENSE = QUERIES @ ROWS.T
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Pieces and parts small enough that there are several."""
-    monkeypatch.setattr(search, "_ROWS_AT_ONCE", 48)
+    monkeypatch.setattr(search, "ROWS_AT_ONCE", 48)
     monkeypatch.setattr(search, "_QUERIES_AT_ONCE", 13)
 
 
