@@ -20,6 +20,9 @@ OnProgress = Callable[[int, objective.Terms], None]
 _SECONDS_BETWEEN_REPORTS = 0.25
 # Convergence is judged by what this many iterations gained over as many before.
 _PATIENCE = 25
+# An optimum is where the objective stays as low as it can be for this many iterations:
+# on its way there it swings, and may touch the least value and leave it again.
+_STEADY = 5
 
 
 class Moment(NamedTuple):
@@ -238,7 +241,8 @@ def _reason(
     done, tolerance = len(history), config.least_gain
     if done == 0:
         return None
-    if history[-1][0] <= least_objective + (tolerance or 0.0):
+    lately = [row[0] for row in history[-_STEADY:]]
+    if done >= _STEADY and max(lately) <= least_objective + (tolerance or 0.0):
         return (
             "optimal: the objective is the least there can be, to within "
             f"{tolerance or 0:g}, after {done} iterations"
