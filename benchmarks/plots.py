@@ -27,6 +27,9 @@ _STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "hyperface",
 }
+# How far an axis reaches, from its least to its largest value, before three plain
+# numbers of each decade would overlap, and before one would.
+_SOME_DECADES, _MANY_DECADES = 3e3, 1e6
 
 
 class Panel(NamedTuple):
@@ -140,8 +143,15 @@ def _draw(panel: Panel, ax: Axes) -> None:
 
 
 def _write_out(axis: Axis) -> None:
-    """Labels a logarithmic axis with plain numbers, some of every decade."""
-    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    """Labels a logarithmic axis with plain numbers, some of every decade.
+
+    Where there are many decades, powers of ten are left to it.
+    """
+    low, high = axis.get_view_interval()
+    if high > _MANY_DECADES * low:
+        return
+    places = (1,) if high > _SOME_DECADES * low else (1, 2, 5)
+    axis.set_major_locator(ticker.LogLocator(subs=places))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
