@@ -63,12 +63,13 @@ OPTIMA = {
     (22, 275): 1 / 6,
 }
 
-# The symmetry groups of these codes hold such a subgroup: seen from what was found.
+# Some of the symmetries that these codes have: those of the last two, for one, are the
+# groups of Higman and Sims and of McLaughlin.
 SYMMETRIES = {
-    (16, 288): Symmetry(7, 3, antipodal=True),
-    (21, 162): Symmetry(7, 3),
-    (22, 100): Symmetry(11, 5),
-    (22, 275): Symmetry(11, 5),
+    (16, 288): Symmetry(7, multipliers=3, antipodal=True),
+    (21, 162): Symmetry(3, power=4, characters=20),
+    (22, 100): Symmetry(11, multipliers=5),
+    (22, 275): Symmetry(11, multipliers=5),
 }
 
 

@@ -204,22 +204,24 @@ def test_optima_are_not_below_any_bound():
 @pytest.mark.parametrize(("d", "n"), spherical_codes.SYMMETRIES)
 def test_symmetric_starts_are_symmetric(d, n):
     symmetry = spherical_codes.SYMMETRIES[d, n]
-    p, q, antipodal = symmetry
+    p, power, multipliers, _, antipodal = symmetry
     x = symmetric_starts.sample(symmetry, n, d, seed=1).astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1, atol=1e-6)
     half = n // 2 if antipodal else n
     np.testing.assert_array_equal(x[half:], -x[: n - half])
-    # A shift takes each point to the next of its p, and leaves what is over alone.
+    # A shift by 1 takes each point to the next of p, and leaves what is over alone.
     cosines, shifted = x[:half] @ x[:half].T, np.arange(half)
-    turning = shifted[: half // p * p].reshape(-1, p)
+    small = p**power
+    turning = shifted[: half // small * small].reshape(-1, p)
     turning[:] = np.roll(turning, 1, axis=1)
     np.testing.assert_allclose(cosines[np.ix_(shifted, shifted)], cosines, atol=1e-6)
-    # All images of a point see the same cosines: those of the first are p times q,
-    # those of the last that are not alone p.
-    for images in (slice(p * q), slice(half // p * p - p, half // p * p)):
+    # All images of a point see the same cosines.
+    last = half // small * small
+    large = small * multipliers if small * multipliers <= half else small
+    for images in (slice(large), slice(last - small, last)):
         seen = np.sort(cosines[images], axis=1)
         np.testing.assert_allclose(seen, seen[:1].repeat(len(seen), 0), atol=1e-6)
-    assert abs(np.sort(cosines[0]) - np.sort(cosines[p * q])).max() > 0.01
+    assert abs(np.sort(cosines[0]) - np.sort(cosines[large])).max() > 0.01
 
 
 def test_a_code_that_only_symmetric_starts_lead_to():
