@@ -151,7 +151,10 @@ def _write_out(axis: Axis) -> None:
     if high > _MANY_DECADES * low:
         return
     places = (1,) if high > _SOME_DECADES * low else (1, 2, 5)
-    axis.set_major_locator(ticker.LogLocator(subs=places))
+    # Less than a decade may hold no more than one of these.
+    within = ticker.MaxNLocator(5)
+    locator = ticker.LogLocator(subs=places) if high > 10 * low else within
+    axis.set_major_locator(locator)
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
