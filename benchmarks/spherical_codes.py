@@ -63,8 +63,8 @@ OPTIMA = {
     (22, 275): 1 / 6,
 }
 
-# Some of the symmetries that these codes have: those of the last two, for one, are the
-# groups of Higman and Sims and of McLaughlin.
+# Some of the symmetries that these codes have; those of the last two, for one, include
+# the groups of Higman and Sims and of McLaughlin.
 SYMMETRIES = {
     (16, 288): Symmetry(7, multipliers=3, antipodal=True),
     (21, 162): Symmetry(3, power=4, characters=20),

@@ -18,13 +18,14 @@ KINDS = ("gallery", "references", "queries")
 # float32 rows normalised by any library are within a few 1e-7 of length 1; 1e-3 lets
 # rows pass that went through float16, and no row somebody forgot to normalise.
 NORM_TOLERANCE = 1e-3
-# Rows checked at once: a copy of 128 MB at 512 dimensions, however many there are.
+# Rows taken at once where a copy of all could be too much: 128 MB at 512 dimensions.
 ROWS_AT_ONCE = 65_536
 _GROUP = "group_"
-# What NumPy and zipfile raise at damaged bytes, by where the damage is.
-_UNREADABLE = (
+# What NumPy and zipfile raise at damaged bytes, by where the damage is; a RuntimeError
+# where they seem to be encrypted, or compressed in a way nobody knows.
+UNREADABLE = (
     EOFError,
-    NotImplementedError,
+    RuntimeError,
     ValueError,
     tokenize.TokenError,
     zipfile.BadZipFile,
@@ -265,7 +266,7 @@ def _read_arrays(name: str, leave_out: str | None = None) -> dict[str, np.ndarra
         raise InputError(f"{name}: is a folder, expected an .npz file") from None
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{name}: not a readable .npz file ({error}); it is truncated, or of "
             "another format, or holds pickled objects, which are never loaded"

@@ -12,7 +12,7 @@ import numpy as np
 
 from hyperface_jax import checks, embedding_file, ring, sharded, similarity
 from hyperface_jax.commands import InputError
-from hyperface_jax.embedding_file import ROWS_AT_ONCE
+from hyperface_jax.embedding_file import ROWS_AT_ONCE, UNREADABLE
 
 _QUERIES_AT_ONCE = 1024
 # The k best lie in the k groups with the best maxima, and maxima are cheap.
@@ -288,7 +288,7 @@ def _memory_map(name: str) -> np.memmap | None:
                 skipped = header.tell()
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, *UNREADABLE) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: not an embedding file ({error})") from None

@@ -4,7 +4,13 @@ import numpy as np
 import packing_oracles
 import pytest
 
-from hyperface_jax import EmbeddingIndex, InputError, save_embeddings, search
+from hyperface_jax import (
+    EmbeddingIndex,
+    InputError,
+    load_embeddings,
+    save_embeddings,
+    search,
+)
 
 ROWS = packing_oracles.random_rows(100, 6)
 QUERIES = packing_oracles.random_rows(30, 6, seed=1)
@@ -122,3 +128,16 @@ def test_refusals(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             EmbeddingIndex.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [EmbeddingIndex.load, load_embeddings])
+def test_rows_that_seem_encrypted_are_refused(read, tmp_path):
+    path = tmp_path / "gallery.npz"
+    save_embeddings(path, ROWS, kind="gallery")
+    content = bytearray(path.read_bytes())
+    # Flags stand 6 bytes into a member's header, and 8 into its entry of the directory.
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="encrypted"):
+        read(path)
