@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup clean help
+.PHONY: demo test lint fuzz setup clean help
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -19,6 +19,10 @@ demo: $(STAMP)  ## the whole chain on shipped weights, ending in a report (RUN=r
 
 test: lint  ## lint and the whole test suite
 	@$(BIN)/python -m pytest
+
+fuzz: $(STAMP)  ## damage files of every kind, a thousand times each (FUZZ_ROUNDS, FUZZ_SEED)
+	@FUZZ_ROUNDS=$${FUZZ_ROUNDS:-1000} FUZZ_SEED=$${FUZZ_SEED:-1} \
+		$(BIN)/python -m pytest tests/fuzz
 
 lint: $(STAMP)  ## lint alone
 	@$(BIN)/ruff check --quiet .

@@ -4,14 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot, ticker
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-
+from bridges.plotting import Axes, Axis, Figure, drawing_style, matplotlib, ticker
 from hyperface_jax import files
 
 Points = tuple[Sequence[float], Sequence[float]]
@@ -60,10 +53,9 @@ def draw_curves(output: str | None, panels: Sequence[Panel]) -> None:
     """Draws panels side by side, beside the JSON record ``output``, if there is one."""
     if not output:
         return
-    with pyplot.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(
-            1, len(panels), figsize=(5.4 * len(panels), 3.6), squeeze=False
-        )
+    with drawing_style(_STYLE):
+        figure = Figure(figsize=(5.4 * len(panels), 3.6))
+        axes = figure.subplots(1, len(panels), squeeze=False)
         for panel, ax in zip(panels, axes[0], strict=True):
             _draw(panel, ax)
         _save(figure, output)
@@ -86,14 +78,9 @@ def draw_bars(
     """
     if not output:
         return
-    with pyplot.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(
-            1,
-            len(quantities),
-            figsize=(5.4 * len(quantities), 1.2 + 0.4 * len(names)),
-            sharey=True,
-            squeeze=False,
-        )
+    with drawing_style(_STYLE):
+        figure = Figure(figsize=(5.4 * len(quantities), 1.2 + 0.4 * len(names)))
+        axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False)
         for (label, values), ax in zip(quantities.items(), axes[0], strict=True):
             ax.set(xlabel=label, xscale="log" if log else "linear")
             if log:
@@ -165,7 +152,6 @@ def _save(figure: Figure, output: str) -> None:
         with files.atomic_path(path) as temporary:
             # Dates would make equal plots differ.
             figure.savefig(temporary, dpi=130, metadata=_metadata(suffix))
-    pyplot.close(figure)
 
 
 def _metadata(suffix: str) -> dict[str, None]:

@@ -19,10 +19,10 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
       InputError: a folder, not JSON, or no object.
     """
     try:
-        value = json.loads(pathlib.Path(path).read_text())
+        value = json.loads(pathlib.Path(path).read_text("utf-8-sig"))
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, expected a JSON file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds {type(value).__name__}, expected an object")

@@ -1,18 +1,27 @@
-"""A function mapped over items by worker processes, in order."""
+"""A function mapped over items by worker processes, in order.
+
+Whoever starts processes here answers signals for all of them: a terminal, a scheduler
+or a container engine may send one to each, and the others should neither say something
+about it nor end before they are told to.
+"""
 
 import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-# Submitted per process beyond what is being worked on: an interrupt waits for no more.
+from hyperface_jax import InputError, interruptions
+
+# Taken per process beyond what is being worked on, so that none waits for its next.
 _AHEAD = 2
 
 
@@ -26,6 +35,9 @@ def map_in_processes(
 ) -> Iterator[Any]:
     """Yields ``function(item)`` of each item, in order.
 
+    Interrupted, closed or failed, it ends its processes at once, in the middle of what
+    they are doing.
+
     Args:
       function: importable by name.
       items: picklable; taken as needed, a few ahead.
@@ -37,47 +49,62 @@ def map_in_processes(
       MemoryError: a process was ended from outside.
       Exception: what ``function`` or ``initializer`` raised.
     """
-    with concurrent.futures.ProcessPoolExecutor(
-        num_processes,
-        # Spawned, not forked: a fork would carry over threads of JAX or torch.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(initializer, arguments),
-    ) as pool:
+    children: set[BaseProcess] = set()
+    idle: queue.SimpleQueue[connection.Connection] = queue.SimpleQueue()
+    # A thread for each process, which waits for it; they end when the processes do.
+    with concurrent.futures.ThreadPoolExecutor(num_processes) as threads:
         ahead: deque[concurrent.futures.Future[Any]] = deque()
         try:
+            with starting(children):
+                for _ in range(num_processes):
+                    idle.put(_start(function, initializer, arguments))
             for item in items:
-                with _interrupts_later():
-                    ahead.append(pool.submit(_call, function, item))
+                ahead.append(threads.submit(_ask, idle, item))
                 if len(ahead) > _AHEAD * num_processes:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
-        except BrokenProcessPool:
-            raise MemoryError(
-                "a worker process was ended from outside, most likely for lack of "
-                "memory; use a smaller --num_processes, what is finished is kept "
-                "(a script of your own has to start it under if __name__ == "
-                "'__main__')"
-            ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for waiting in ahead:
+                waiting.cancel()
+            kill(children)
 
 
 @contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Keeps Ctrl-C from processes that start meanwhile; this one gets it afterwards.
+def starting(children: set[BaseProcess]) -> Iterator[None]:
+    """Keeps signals from processes that start inside; this one gets them afterwards.
 
-    A terminal sends it to all. A process that is still importing would answer with a
-    traceback.
+    A process that is still importing would answer Ctrl-C with a traceback.
+
+    Args:
+      children: the processes of ``multiprocessing`` that start inside are added.
     """
-    # It unblocks the signal when it starts, so it has to run before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    before = set(multiprocessing.active_children())
+    with contextlib.ExitStack() as later:
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            # It unblocks signals when it starts, so it has to run before.
+            resource_tracker.ensure_running()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, interruptions.SIGNALS)
+            later.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        try:
+            yield
+        finally:
+            children |= set(multiprocessing.active_children()) - before
+
+
+def kill(children: Iterable[BaseProcess]) -> None:
+    """Ends processes at once; returns when they are gone."""
+    for child in children:
+        child.kill()
+    for child in children:
+        child.join()
+
+
+def follow_parent() -> None:
+    """Ends this process when its parent is gone, however, and on no other signal."""
+    for number in interruptions.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def default_num_processes() -> int:
@@ -88,28 +115,68 @@ def default_num_processes() -> int:
         return os.cpu_count() or 1
 
 
-# Why the initializer of this worker failed, for the first item to tell.
-_failure: Exception | None = None
+def _start(
+    function: Callable[[Any], Any],
+    initializer: Callable[..., None] | None,
+    arguments: tuple[Any, ...],
+) -> connection.Connection:
+    """Starts a process; returns what :func:`_ask` speaks to it by."""
+    # Spawned, not forked: a fork would carry over threads of JAX or torch.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with theirs:
+        context.Process(
+            target=_serve, args=(theirs, function, initializer, arguments)
+        ).start()
+    return ours
 
 
-def _start(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C is the parent's to handle; a worker goes when its parent is gone, however.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    if initializer is None:
-        return
+def _ask(idle: "queue.SimpleQueue[connection.Connection]", item: Any) -> Any:
+    """What the function makes of an item, in a process that has nothing else to do."""
+    process = idle.get()
     try:
-        initializer(*arguments)
+        process.send(item)
+        result, error = process.recv()
+    except (EOFError, ConnectionError):
+        raise MemoryError(
+            "a worker process was ended from outside, most likely for lack of "
+            "memory; use a smaller --num_processes, what is finished is kept "
+            "(a script of your own has to start it under if __name__ == "
+            "'__main__')"
+        ) from None
+    finally:
+        idle.put(process)
+    if error is not None:
+        raise error
+    return result
+
+
+def _serve(
+    parent: connection.Connection,
+    function: Callable[[Any], Any],
+    initializer: Callable[..., None] | None,
+    arguments: tuple[Any, ...],
+) -> None:
+    """What a process does: answers, for as long as there is somebody to ask."""
+    follow_parent()
+    failure = None
+    try:
+        if initializer is not None:
+            initializer(*arguments)
     except Exception as error:
-        # The pool would only say that a process is gone, not why.
-        global _failure
-        _failure = error
-
-
-def _call(function: Callable[[Any], Any], item: Any) -> Any:
-    if _failure is not None:
-        raise _failure
-    return function(item)
+        failure = error  # For the first item to tell.
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            item = parent.recv()
+            try:
+                if failure is not None:
+                    raise failure
+                parent.send((function(item), None))
+            except Exception as error:
+                if not isinstance(error, InputError):
+                    # Its traceback stays here; the parent raises it from another place.
+                    error.add_note(traceback.format_exc())
+                parent.send((None, error))
 
 
 def _exit_with_parent() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperface_jax import checks, initialization, similarity
 from hyperface_jax.commands import InputError
+from hyperface_jax.given import as_strings
 
 # Shares written in decimals, such as three of 0.33, need not sum to 1 exactly.
 _SUM_TOLERANCE = 0.02
@@ -33,8 +34,8 @@ class BalancedStart(NamedTuple):
 
 def from_gallery(
     gallery: np.ndarray,
-    labels: np.ndarray | None,
-    groups: np.ndarray,
+    labels: Any,
+    groups: Any,
     n: int | None,
     seed: int,
     *,
@@ -45,7 +46,7 @@ def from_gallery(
 
     Args:
       gallery: ``[m, d]`` float32, unit rows.
-      labels: ``[m]`` integers, whose image each row is, or None.
+      labels: ``[m]`` whole numbers or names, whose image each row is, or None.
       groups: ``[m]`` str, the group of each row.
       n: how many; None takes the most that need no mixture in any group.
       seed: of the choice.
@@ -58,6 +59,11 @@ def from_gallery(
       InputError: shares that don't fit the groups, fewer references than groups, or a
         group with one person of whom more are wanted.
     """
+    if labels is not None:
+        labels = checks.labels(labels, len(gallery))
+    groups = as_strings(groups, len(gallery), "groups")
+    if n is not None:
+        checks.whole_number(n, "num_identities", 1, checks.MOST)
     shares = _checked(shares, np.unique(groups))
     people = {}
     for name in shares:

@@ -11,6 +11,11 @@ import numpy as np
 
 from hyperface_jax import checks
 
+# Beyond this a float can't tell one number of points from the next.
+_MOST = 10**15
+# Of Levenshtein's polynomials; the zeros of larger ones take minutes.
+_STRONGEST = 2001
+
 
 def max_cosine_bound(n: int, d: int) -> float:
     """The largest proven lower bound on the largest cosine of ``n`` points.
@@ -23,8 +28,12 @@ def max_cosine_bound(n: int, d: int) -> float:
     Returns:
       A cosine no arrangement can go below.
     """
-    checks.whole_number(n, "n", 2)
-    checks.whole_number(d, "d", 1)
+    checks.whole_number(n, "n", 2, _MOST)
+    checks.whole_number(d, "d", 1, _MOST)
+    return _max_cosine_bound(int(n), int(d))
+
+
+def _max_cosine_bound(n: int, d: int) -> float:
     if n <= d + 1:
         return simplex_bound(n)
     if d == 1:
@@ -50,20 +59,21 @@ def capacity_bound(max_cosine: float, d: int) -> float:
       what a float can tell apart.
     """
     checks.in_range(max_cosine, "max_cosine", -1, 1, open_high=True)
-    checks.whole_number(d, "d", 3)
+    checks.whole_number(d, "d", 3, _MOST)
+    max_cosine, d = float(max_cosine), int(d)
     if max_cosine < 0:
         # n <= 1 - 1/s; one point has no cosine at all, two always fit at -1.
-        return float(min(math.floor(1 - 1 / max_cosine + 1e-9), d + 1))
+        return float(math.floor(min(1 - 1 / max_cosine + 1e-9, d + 1)))
     if max_cosine == 0:
         return 2.0 * d
     low, high = 2 * d, 4 * d
-    while max_cosine_bound(high, d) <= max_cosine:
+    while _max_cosine_bound(high, d) <= max_cosine:
         low, high = high, 2 * high
-        if high > 1e15:
+        if high > min(_MOST, _design_size(_STRONGEST, d)):
             return math.inf
     while high - low > 1:
         middle = (low + high) // 2
-        if max_cosine_bound(middle, d) <= max_cosine + 1e-12:
+        if _max_cosine_bound(middle, d) <= max_cosine + 1e-12:
             low = middle
         else:
             high = middle
@@ -107,9 +117,11 @@ def levenshtein_bound(n: int, d: int) -> float:
     :math:`d (1 - s)(2 + (d + 1) s) / (1 - d s^2)`.
 
     Args:
-      n: the number of points, at least ``2 d``.
+      n: the number of points, at least ``2 d``. Of millions in few dimensions fewer
+        are taken: what holds for these holds for more.
       d: the dimension, at least 3.
     """
+    n = min(n, _design_size(_STRONGEST, d))
     strength = 3
     while _design_size(strength + 1, d) < n:
         strength += 1

@@ -84,7 +84,8 @@ def measure_capacity(
         even opposite references are confused, and the capacity is 1.
       config: how to pack; its regularisation weight is how strongly references are
         held near the gallery.
-      labels: ``[m]`` integers, the identity of each gallery row, or None.
+      labels: ``[m]`` whole numbers or names, the identity of each gallery row, or
+        None.
       min_gallery_cosine: where the region ends: references less near than this to
         every gallery row don't count. None: they all do, and the bound is that of the
         whole sphere.
@@ -95,10 +96,13 @@ def measure_capacity(
     Raises:
       InputError: malformed input.
     """
-    config = config or PackingConfig()
+    config = PackingConfig() if config is None else config
+    checks.instance_of(config, "config", PackingConfig)
+    for name, function in (("on_trial", on_trial), ("on_progress", on_progress)):
+        checks.can_be_called(function, name)
     gallery = checks.unit_rows(gallery, "gallery", min_rows=2)
     checks.in_range(gallery.shape[1], "the dimension of the gallery", 3)
-    checks.whole_number(max_identities, "max_identities", 2)
+    checks.whole_number(max_identities, "max_identities", 2, checks.MOST)
     if labels is not None:
         labels = checks.labels(labels, len(gallery))
     if min_gallery_cosine is not None:

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperface_jax import files
+from hyperface_jax import files, npz_file
 from hyperface_jax.commands import InputError
+from hyperface_jax.given import shown
 
 _FORMAT_VERSION = 1
 
@@ -84,30 +84,45 @@ def load(
     Raises:
       InputError: the file is damaged, or belongs to a run of other settings or input.
     """
-    if not pathlib.Path(path).exists():
+    name, remedy = npz_file.path_of(path), "delete it to start afresh"
+    if not os.path.lexists(name):
         return None
-    remedy = "delete it to start afresh"
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        record = json.loads(str(arrays["metadata"]))
-        found, version = record["fingerprint"], record["format_version"]
-    except Exception as error:
-        # np.load raises whatever the damaged part makes zipfile, zlib or ast raise.
-        # What isn't an .npz at all, it takes for a pickle and offers to load unsafely.
-        reason = "no .npz file" if "pickle" in str(error) else error
-        raise InputError(
-            f"{path}: not a readable checkpoint ({reason}); {remedy}"
-        ) from None
+    with npz_file.opened(name, what="checkpoint", remedy=remedy) as content:
+        record = _record(content)
+        arrays = {key: content.read(key) for key in content.keys}
+    version, found = record["format_version"], record["fingerprint"]
     if version != _FORMAT_VERSION or found != fingerprint:
         raise InputError(
-            f"{path}: a checkpoint of other settings or other input; {remedy}, or "
+            f"{name}: a checkpoint of other settings or other input; {remedy}, or "
             "choose another output"
         )
     leaves, structure = jax.tree.flatten(like)
     stored = [arrays.get(f"state_{i}") for i in range(len(leaves))]
-    for leaf, array in zip(leaves, stored, strict=True):
-        if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
-            raise InputError(f"{path}: a checkpoint of another version; {remedy}")
+    history, iteration = arrays.get("history"), record["iteration"]
+    if (
+        list(map(_form, stored)) != list(map(_form, leaves))
+        or history is None
+        or history.ndim != 2
+        or len(history) != iteration
+    ):
+        raise InputError(f"{name}: a checkpoint of another version; {remedy}")
     state = jax.tree.unflatten(structure, stored)
-    return Checkpoint(record["iteration"], record["seconds"], state, arrays["history"])
+    return Checkpoint(iteration, record["seconds"], state, history)
+
+
+def _form(array: Any) -> tuple | None:
+    return None if array is None else (array.shape, array.dtype)
+
+
+def _record(content: npz_file.NpzFile) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    record = json.loads(str(content.read("metadata")))
+    for key, kind in (
+        ("format_version", int),
+        ("fingerprint", str),
+        ("iteration", int),
+        ("seconds", int | float),
+    ):
+        if not isinstance(record[key], kind):
+            raise ValueError(f"its {key} is {shown(record[key])}")
+    return record

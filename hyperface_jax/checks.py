@@ -4,8 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from hyperface_jax import labels as labels_of
 from hyperface_jax.commands import InputError
 from hyperface_jax.embedding_file import ROWS_AT_ONCE, check_embeddings
+from hyperface_jax.given import as_array, shown
+
+# What fits into 32 bits, which compiled code counts in.
+MOST = 2**31 - 1
 
 
 def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
@@ -24,15 +29,7 @@ def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
     Raises:
       InputError: wrong rank or dtype, non-finite or non-unit rows, too few rows.
     """
-    try:
-        array = np.asarray(array)
-    except ValueError:
-        raise InputError(
-            f"{name}: its rows differ in length, expected [n, d]"
-        ) from None
-    # Other libraries' bfloat16 is no NumPy float; float32 holds it exactly.
-    if array.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
+    array = as_array(array, name)
     check_embeddings(array, name)
     if len(array) < min_rows:
         raise InputError(
@@ -71,36 +68,67 @@ def in_range(
     open_low: bool = False,
     open_high: bool = False,
 ) -> None:
-    """Raises InputError unless ``low <= value <= high``, or ``<`` at an open end."""
-    if isinstance(value, str) or not np.isscalar(value):
-        raise InputError(f"{name} is {value!r}, must be a number")
+    """Raises InputError unless ``low <= value <= high``, or ``<`` at an open end.
+
+    Infinity is out of every range.
+    """
+    if not _is_number(value):
+        raise InputError(f"{name} is {shown(value)}, must be a number")
     # Written so that NaN fails.
     above = low < value if open_low else low <= value
     below = value < high if open_high else value <= high
-    if not (above and below):
+    if not (above and below and abs(value) != np.inf):
         bound = "more than" if open_low else "at least"
         most = "less than" if open_high else "at most"
-        upper = "" if np.isinf(high) else f" and {most} {high:g}"
-        raise InputError(f"{name} is {value}, must be {bound} {low:g}{upper}")
+        upper = " and finite" if np.isinf(high) else f" and {most} {high:g}"
+        raise InputError(f"{name} is {_written(value)}, must be {bound} {low:g}{upper}")
 
 
 def whole_number(value: int, name: str, low: int, high: float = np.inf) -> None:
     """Raises InputError unless ``value`` is a whole number from ``low`` to ``high``."""
-    # A bool is an int to Python, and never what was meant.
-    if isinstance(value, bool | np.bool) or not isinstance(value, int | np.integer):
-        raise InputError(f"{name} is {value!r}, must be a whole number")
+    if not _is_number(value) or isinstance(value, float | np.floating):
+        raise InputError(f"{name} is {shown(value)}, must be a whole number")
     in_range(value, name, low, high)
 
 
+def block_size(value: int | None) -> None:
+    """Raises InputError unless ``value`` can be the side of a tile, or is None."""
+    if value is not None:
+        whole_number(value, "block_size", 1, MOST)
+
+
 def labels(values: Any, n: int) -> np.ndarray:
-    """Returns ``values`` as an array; raises InputError unless there is one a row."""
-    values = np.asarray(values)
-    if values.shape != (n,):
-        raise InputError(f"labels have shape {values.shape}, expected ({n},)")
-    return values
+    """Labels, numbers or names, as ``[n]`` int64."""
+    return labels_of.coded(values, n, "labels").codes
 
 
 def one_of(value: str, name: str, choices: tuple[str, ...]) -> None:
     """Raises InputError unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}, must be one of {', '.join(choices)}")
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(
+            f"{name} is {shown(value)}, must be one of {', '.join(choices)}"
+        )
+
+
+def instance_of(value: Any, name: str, kind: type) -> None:
+    """Raises InputError unless ``value`` is of the class ``kind``."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {shown(value)}, must be a {kind.__name__}")
+
+
+def can_be_called(value: Any, name: str) -> None:
+    """Raises InputError unless ``value`` is a function, or None."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} is {shown(value)}, must be a function")
+
+
+def _is_number(value: Any) -> bool:
+    # A bool is an int to Python, and never what was meant.
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(
+        value, bool | np.bool
+    )
+
+
+def _written(value: Any) -> str:
+    """A number as such: NumPy's and Python's look the same."""
+    return shown(value.item() if isinstance(value, np.generic) else value)

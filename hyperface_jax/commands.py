@@ -7,7 +7,6 @@ import os
 import pathlib
 import platform
 import re
-import signal
 import subprocess
 import sys
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 import tqdm
 from absl import flags
 
+from hyperface_jax import interruptions, streams
 from hyperface_jax._version import __version__
 
 _RECORDED_PACKAGES = (
@@ -30,6 +30,12 @@ _RECORDED_PACKAGES = (
     "transformers",
 )
 _OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory|can't allocate", re.I)
+# What a shell says of a program whose reader has gone.
+_READER_GONE = 128 + 13
+_INTERRUPTED = (
+    "interrupted; what is finished is kept; the same command continues, or starts "
+    "again where nothing was"
+)
 
 
 class InputError(ValueError):
@@ -40,53 +46,31 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     """Parses the command line into ``flag_values``, calls ``main``, exits.
 
     Exit codes: 0 done; 1 the machine failed (disk full, no permission, out of
-    memory); 2 the input or a flag was refused; 130 interrupted. Whatever the reason,
-    it is one line on standard error, without a traceback; a traceback therefore
-    always means a defect of ours.
+    memory); 2 the input or a flag was refused; 130 interrupted; 141 nobody reads the
+    output any more. Whatever the reason, it is one line on standard error, without a
+    traceback; a traceback therefore always means a defect of ours.
+
+    ``~`` at the beginning of a flag's value is the home folder, whether or not the
+    shell has replaced it already.
 
     Args:
       main: does the work; its module docstring is what ``--help`` prints first.
       flag_values: the command's own flags, so that commands can share a process.
     """
     program = pathlib.Path(sys.argv[0]).name
+    streams.show_everything()
     if {"-h", "-help", "--help", "--helpfull"} & set(sys.argv[1:]):
-        _print_help(main, flag_values)
+        try:
+            _print_help(main, flag_values)
+        except BrokenPipeError:
+            streams.leave_stdout()
         sys.exit(0)
-    signal.signal(signal.SIGTERM, _interrupt)
     # One line, without the place in our sources that a user can do nothing with.
     warnings.showwarning = lambda message, *_: print(
         f"{program}: warning: {_one_line(message)}", file=sys.stderr
     )
-    try:
-        rest = flag_values(sys.argv)[1:]
-        if rest:
-            raise InputError(
-                f"unexpected argument {rest[0]!r}: every setting is a flag, "
-                "--name=value; see --help"
-            )
-        main()
-    except flags.Error as error:
-        _refuse(program, f"{_one_line(error)}; see --help", 2)
-    except InputError as error:
-        _refuse(program, _one_line(error), 2)
-    except KeyboardInterrupt:
-        _refuse(
-            program,
-            "interrupted; what is finished is kept; the same command continues, or "
-            "starts again where nothing was",
-            130,
-        )
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        line = next(iter(str(error).splitlines()), "")
-        _refuse(program, f"out of memory: {_one_line(line)}", 1)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            text = "the disk is full; free some space and run the same command again"
-        else:
-            text = _one_line(error)
-        _refuse(program, text, 1)
+    with interruptions.answered(f"{program}: {_INTERRUPTED}"):
+        _parse_and_call(program, main, flag_values)
     sys.exit(0)
 
 
@@ -151,6 +135,11 @@ def progress(
     )
 
 
+def announce(line: str) -> None:
+    """Says something on standard error, where progress is shown as well."""
+    tqdm.tqdm.write(line, file=sys.stderr)
+
+
 def provenance(settings: dict[str, Any] | None = None) -> dict[str, Any]:
     """What made a file: version, commit, time, packages, hardware and settings.
 
@@ -177,6 +166,35 @@ def settings_of(flag_values: flags.FlagValues) -> dict[str, Any]:
     return dict(sorted(flag_values.flag_values_dict().items()))
 
 
+def _parse_and_call(
+    program: str, main: Callable[[], None], flag_values: flags.FlagValues
+) -> None:
+    try:
+        rest = flag_values(sys.argv)[1:]
+        if rest:
+            raise InputError(
+                f"unexpected argument {rest[0]!r}: every setting is a flag, "
+                "--name=value; see --help"
+            )
+        _expand_home(flag_values)
+        with streams.words_beside(_output_of(flag_values)):
+            main()
+    except flags.Error as error:
+        _refuse(program, f"{_one_line(error)}; see --help", 2)
+    except InputError as error:
+        _refuse(program, _one_line(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        line = next(iter(str(error).splitlines()), "")
+        _refuse(program, f"out of memory: {_one_line(line) or 'use less at once'}", 1)
+    except BrokenPipeError:
+        streams.leave_stdout()
+        sys.exit(_READER_GONE)
+    except OSError as error:
+        _refuse(program, _describe(error), 1)
+
+
 def _print_help(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
     document = sys.modules[main.__module__].__doc__ or ""
     lines = [document.strip(), "", "Flags:"]
@@ -189,12 +207,7 @@ def _print_help(main: Callable[[], None], flag_values: flags.FlagValues) -> None
         else:
             default = f"default {flag.default_as_str}"
         lines += [f"  --{name}  ({default})", f"      {_one_line(flag.help)}"]
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:
-        # Read by "head" or a pager that was left: nothing more is to be said, not even
-        # by the interpreter when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print("\n".join(lines), flush=True)
 
 
 def _refuse(program: str, text: str, code: int) -> None:
@@ -206,9 +219,30 @@ def _one_line(value: object) -> str:
     return " ".join(str(value).split())
 
 
-def _interrupt(signal_number: int, frame: object) -> None:
-    del signal_number, frame
-    raise KeyboardInterrupt
+def _describe(error: OSError) -> str:
+    """What a system call failed at, and where."""
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
+    if error.filename is None or error.strerror is None:
+        return _one_line(error)
+    return _one_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
+
+
+def _expand_home(flag_values: flags.FlagValues) -> None:
+    # Shells leave it in --name=~/file, and nothing but a path begins with it.
+    for name in flag_values:
+        flag = flag_values[name]
+        if isinstance(flag.value, str):
+            flag.value = os.path.expanduser(flag.value)
+        elif isinstance(flag.value, list):
+            flag.value = [
+                os.path.expanduser(each) if isinstance(each, str) else each
+                for each in flag.value
+            ]
+
+
+def _output_of(flag_values: flags.FlagValues) -> str | None:
+    return flag_values["output"].value if "output" in flag_values else None
 
 
 @functools.cache
@@ -248,7 +282,7 @@ def _package_versions() -> dict[str, str]:
 def _hardware() -> dict[str, Any]:
     processor = platform.processor() or platform.machine()
     try:
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        for line in pathlib.Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):
                 processor = line.split(":", 1)[1].strip()
                 break

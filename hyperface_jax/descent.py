@@ -1,18 +1,15 @@
 """The loop around a solver's steps: progress, stopping, checkpoints."""
 
-import contextlib
 import functools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperface_jax import checkpoint, objective, processes, sharded
+from hyperface_jax import checkpoint, interruptions, objective, processes, sharded
 from hyperface_jax.commands import InputError
 
 OnProgress = Callable[[int, objective.Terms], None]
@@ -44,7 +41,8 @@ class Checkpoints(NamedTuple):
     Attributes:
       path: the file.
       fingerprint: of the run, see :func:`hyperface_jax.checkpoint.fingerprint`.
-      seconds: at least this long between two of them.
+      seconds: at least this long between two of them, where steps are short enough for
+        an interruption to wait for.
     """
 
     path: Any
@@ -114,21 +112,24 @@ def descend(
             settled = functools.partial(_is_late, len(history), config)
         return _reason(history, now, config, least_objective, settled)
 
-    with _interruptions() as interrupted:
+    # A step gives its input away to be overwritten: in the middle there is no state.
+    with interruptions.held_back() as interrupted:
         while (stopped := reason()) is None:
             moment = _moment(len(history), now, pace.seconds, config)
             state, terms = step(state, moment)
             history.append(np.asarray(jax.device_get(terms), np.float32))
             _check_finite(history)
             # Time decides what to do next, so all processes go by the same clock.
-            now = processes.agree(time.monotonic() - begun)
+            before, now = now, processes.agree(time.monotonic() - begun)
             pace.note(len(history), now)
             if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
                 on_progress(len(history), objective.Terms(*map(float, history[-1])))
                 reported = now
-            if checkpoints is not None and now - saved > checkpoints.seconds:
+            if checkpoints is not None and interruptions.is_due(
+                now - saved, checkpoints.seconds, now - before
+            ):
                 save()
-                saved = now
+                saved = now = processes.agree(time.monotonic() - begun)
             if processes.of_every_process(len(interrupted)).any():
                 save()
                 raise KeyboardInterrupt
@@ -159,38 +160,6 @@ def _save(
     with processes.together():
         if processes.is_main_process():
             checkpoint.save(checkpoints.path, reached, checkpoints.fingerprint)
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Holds Ctrl-C and SIGTERM back until a step is complete.
-
-    A step gives its input away to be overwritten, so in the middle of one there is no
-    state to save.
-
-    Yields:
-      A list, empty until a signal arrives. A second signal interrupts at once.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        del frame
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # Signals arrive in the main thread alone.
-        return
-    handlers = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class _Pace:

@@ -1,46 +1,24 @@
 """The embedding file: unit embeddings, their labels and where they came from."""
 
-import json
 import os
-import tokenize
-import zipfile
-import zlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hyperface_jax import files
+from hyperface_jax import embedding_about, embedding_metadata, files, npz_file
 from hyperface_jax._version import __version__
 from hyperface_jax.commands import InputError, provenance
+from hyperface_jax.embedding_about import About
+from hyperface_jax.embedding_metadata import FORMAT_VERSION
+from hyperface_jax.given import as_array, shown
 
-FORMAT_VERSION = 1
 KINDS = ("gallery", "references", "queries")
 # float32 rows normalised by any library are within a few 1e-7 of length 1; 1e-3 lets
 # rows pass that went through float16, and no row somebody forgot to normalise.
 NORM_TOLERANCE = 1e-3
 # Rows taken at once where a copy of all could be too much: 128 MB at 512 dimensions.
 ROWS_AT_ONCE = 65_536
-_GROUP = "group_"
-# What NumPy and zipfile raise at damaged bytes, by where the damage is; a RuntimeError
-# where they seem to be encrypted, or compressed in a way nobody knows.
-UNREADABLE = (
-    EOFError,
-    RuntimeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-)
-
-
-class About(NamedTuple):
-    """What an embedding file says of its rows; see :class:`EmbeddingFile`."""
-
-    labels: np.ndarray | None
-    names: np.ndarray | None
-    metadata: dict[str, Any]
-    groups: dict[str, np.ndarray]
 
 
 class EmbeddingFile(NamedTuple):
@@ -54,6 +32,8 @@ class EmbeddingFile(NamedTuple):
         ``created_with`` and, for references, the record ``packing``.
       groups: what each row belongs to, by attribute: ``[n]`` str each, such as
         ``groups["gender"]``; stored as ``group_gender``.
+      identities: ``[k]`` str, what label i is called, or None where labels are numbers
+        alone.
     """
 
     embeddings: np.ndarray
@@ -61,17 +41,18 @@ class EmbeddingFile(NamedTuple):
     names: np.ndarray | None
     metadata: dict[str, Any]
     groups: dict[str, np.ndarray]
+    identities: np.ndarray | None = None
 
 
 def save_embeddings(
     path: str | os.PathLike[str],
-    embeddings: np.ndarray,
+    embeddings: Any,
     *,
     kind: str,
-    labels: np.ndarray | None = None,
-    names: np.ndarray | None = None,
-    groups: dict[str, np.ndarray] | None = None,
-    model: dict[str, str] | None = None,
+    labels: Any = None,
+    names: Any = None,
+    groups: Mapping[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
     packing: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
@@ -81,43 +62,41 @@ def save_embeddings(
       path: the file to write.
       embeddings: ``[n, d]`` unit rows.
       kind: ``"gallery"``, ``"references"`` or ``"queries"``.
-      labels: ``[n]`` integers, the identity of each row.
+      labels: ``[n]`` whole numbers or names, the identity of each row. Names are
+        written as numbers, in rising order, with ``identities``.
       names: ``[n]`` strings.
       groups: ``[n]`` strings for each attribute, see :class:`EmbeddingFile`.
       model: ``{"name": …, "sha256": …}`` of the recogniser the embeddings live in.
-      packing: for references, the packing record.
-      settings: the settings of the run that made them.
+      packing: for references, the packing record. What JSON can hold, and NumPy's
+        numbers and arrays, which are converted.
+      settings: the settings of the run that made them, as ``packing``.
 
     Raises:
-      InputError: the rows are not unit, not finite, or the shapes disagree.
+      InputError: the rows are not unit, not finite, the shapes disagree, or something
+        is not what it should be. Nothing has been touched then.
     """
-    embeddings = np.ascontiguousarray(embeddings, np.float32)
-    check_embeddings(embeddings, os.fspath(path))
-    if kind not in KINDS:
-        raise InputError(f"{path}: kind {kind!r} is not one of {', '.join(KINDS)}")
-    arrays = {"embeddings": embeddings}
-    if labels is not None:
-        arrays["labels"] = np.asarray(labels, np.int64)
-    if names is not None:
-        arrays["names"] = np.asarray(names, np.str_)
-    for attribute, values in (groups or {}).items():
-        arrays[_GROUP + attribute] = np.asarray(values, np.str_)
-    for key, array in arrays.items():
-        if len(array) != len(embeddings):
-            raise InputError(
-                f"{path}: {key} has {len(array)} entries, expected {len(embeddings)}, "
-                "one for each embedding"
-            )
+    name = npz_file.path_of(path)
+    _check_kind(kind, name)
+    rows = as_array(embeddings, name)
+    check_embeddings(rows, name)
+    arrays = {"embeddings": np.ascontiguousarray(rows, np.float32)}
+    arrays |= embedding_about.to_arrays(labels, names, groups, len(rows), name)
+    embedding_metadata.check_model_record(model, f"{name}: model")
+    for what, record in (("packing", packing), ("settings", settings)):
+        embedding_metadata.check_record(record, f"{name}: {what}")
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        "model": model,
-        "created_with": {"version": __version__, **provenance(settings)},
+        "model": embedding_metadata.json_ready(model, f"{name}: model"),
+        "created_with": {
+            "version": __version__,
+            **provenance(embedding_metadata.json_ready(settings, f"{name}: settings")),
+        },
     }
     if packing is not None:
-        record["packing"] = packing
-    arrays["metadata"] = np.asarray(json.dumps(record))
-    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        record["packing"] = embedding_metadata.json_ready(packing, f"{name}: packing")
+    arrays["metadata"] = np.asarray(embedding_metadata.encoded(record, name))
+    with files.atomic_path(name) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
 
@@ -142,18 +121,17 @@ def load_embeddings(
         non-finite, zero or non-unit rows, another kind or another model. The message
         names the file, the row and the remedy.
     """
-    name = os.fspath(path)
-    arrays = _read_arrays(name)
-    if "embeddings" not in arrays:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise InputError(
-            f"{name}: no key 'embeddings' (found {found}); "
-            "write embedding files with hyperface_jax.save_embeddings"
-        )
-    embeddings = arrays["embeddings"]
+    name = npz_file.path_of(path)
+    if kind is not None:
+        _check_kind(kind, name)
+    embedding_metadata.check_model_record(model, "model")
+    with npz_file.opened(name) as content:
+        _require_embeddings(content, name)
+        embeddings = content.read("embeddings")
+        arrays = embedding_about.read_arrays(content)
     check_embeddings(embeddings, name)
     embeddings = np.ascontiguousarray(embeddings, np.float32)
-    about = _about(arrays, len(embeddings), name)
+    about = embedding_about.of_arrays(arrays, len(embeddings), name)
     found = about.metadata.get("kind")
     if kind is not None and found not in (None, kind):
         raise InputError(
@@ -164,38 +142,43 @@ def load_embeddings(
     return EmbeddingFile(embeddings, *about)
 
 
-def load_about(path: str | os.PathLike[str], rows: int) -> About:
-    """Reads what an embedding file says of its rows, and leaves the rows unread.
+def map_embeddings(path: str | os.PathLike[str]) -> tuple[np.ndarray, About]:
+    """Opens an embedding file without reading its rows, where that can be.
 
     Args:
       path: the file to read.
-      rows: how many there are.
+
+    Returns:
+      The rows as they are stored, unchecked, a ``numpy.memmap``; or, where they are
+      compressed or in another order, checked and in memory. And what the file says.
 
     Raises:
-      InputError: as :func:`load_embeddings`.
+      InputError: as :func:`load_embeddings`, for whatever is not a row.
     """
-    name = os.fspath(path)
-    return _about(_read_arrays(name, leave_out="embeddings"), rows, name)
+    name = npz_file.path_of(path)
+    with npz_file.opened(name) as content:
+        _require_embeddings(content, name)
+        header = content.header("embeddings")
+        _check_form(header.shape, header.dtype, name)
+        arrays = embedding_about.read_arrays(content)
+    rows = None
+    if header.offset is not None and not header.fortran:
+        rows = _mapped(name, header)
+    if rows is None:
+        embeddings, *about = load_embeddings(name)
+        return embeddings, About(*about)
+    return rows, embedding_about.of_arrays(arrays, len(rows), name)
 
 
-def check_embeddings(embeddings: np.ndarray, name: str) -> None:
+def check_embeddings(embeddings: Any, name: str) -> None:
     """Raises InputError unless ``embeddings`` is ``[n, d]``, finite, with unit rows.
 
     Args:
       embeddings: the array.
       name: what to call it in the message: a file name or an argument's name.
     """
-    if embeddings.ndim != 2:
-        raise InputError(
-            f"{name}: embeddings have shape {embeddings.shape}, expected [n, d]"
-        )
-    if not np.issubdtype(embeddings.dtype, np.floating):
-        raise InputError(
-            f"{name}: embeddings are {embeddings.dtype}, expected float32; "
-            "convert with embeddings.astype('float32')"
-        )
-    if 0 in embeddings.shape:
-        raise InputError(f"{name}: embeddings are empty, shape {embeddings.shape}")
+    embeddings = as_array(embeddings, name)
+    _check_form(embeddings.shape, embeddings.dtype, name)
     norms = np.empty(len(embeddings), np.float32)
     with np.errstate(over="ignore"):  # a value beyond float32 is refused below
         for first in range(0, len(embeddings), ROWS_AT_ONCE):
@@ -230,81 +213,47 @@ def check_model(
       needed: the model the caller works with, or None.
       name: what to call the file in the message.
     """
-    if not found or not needed or found.get("sha256") == needed.get("sha256"):
+    embedding_metadata.check_model_record(found, f"{name}: model")
+    embedding_metadata.check_model_record(needed, "the model needed")
+    if found is None or needed is None or found["sha256"] == needed["sha256"]:
         return
     raise InputError(
-        f"{name}: embeddings of model {found.get('name')} "
-        f"({str(found.get('sha256'))[:12]}…), needed {needed.get('name')} "
-        f"({str(needed.get('sha256'))[:12]}…); embeddings of two recognisers can't be "
+        f"{name}: embeddings of model {found['name']} "
+        f"({found['sha256'][:12]}…), needed {needed['name']} "
+        f"({needed['sha256'][:12]}…); embeddings of two recognisers can't be "
         "mixed: embed the images again with hyperface-embed"
     )
 
 
-def _about(arrays: dict[str, np.ndarray], rows: int, name: str) -> About:
-    labels = _per_row(arrays, "labels", np.integer, rows, name)
-    names = _per_row(arrays, "names", np.str_, rows, name)
-    groups = {
-        key.removeprefix(_GROUP): _per_row(arrays, key, np.str_, rows, name)
-        for key in sorted(arrays)
-        if key.startswith(_GROUP)
-    }
-    if labels is not None:
-        labels = labels.astype(np.int64)
-    return About(labels, names, _read_metadata(arrays, name), groups)
+def _check_kind(kind: Any, name: str) -> None:
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise InputError(f"{name}: kind {shown(kind)} is not one of {', '.join(KINDS)}")
 
 
-def _read_arrays(name: str, leave_out: str | None = None) -> dict[str, np.ndarray]:
-    try:
-        content = np.load(name, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            raise InputError(f"{name}: a bare .npy array; expected an .npz file")
-        with content:
-            return {key: content[key] for key in content.files if key != leave_out}
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{name}: is a folder, expected an .npz file") from None
-    except InputError:
-        raise
-    except UNREADABLE as error:
+def _check_form(shape: tuple[int, ...], dtype: np.dtype, name: str) -> None:
+    if len(shape) != 2:
+        raise InputError(f"{name}: embeddings have shape {shape}, expected [n, d]")
+    if not np.issubdtype(dtype, np.floating):
         raise InputError(
-            f"{name}: not a readable .npz file ({error}); it is truncated, or of "
-            "another format, or holds pickled objects, which are never loaded"
-        ) from None
+            f"{name}: embeddings are {dtype}, expected float32; "
+            "convert with embeddings.astype('float32')"
+        )
+    if 0 in shape:
+        raise InputError(f"{name}: embeddings are empty, shape {shape}")
 
 
-def _per_row(
-    arrays: dict[str, np.ndarray], key: str, kind: type, rows: int, name: str
-) -> np.ndarray | None:
-    if key not in arrays:
+def _require_embeddings(content: npz_file.NpzFile, name: str) -> None:
+    if "embeddings" not in content.keys:
+        found = ", ".join(content.keys) or "nothing"
+        raise InputError(
+            f"{name}: no key 'embeddings' (found {found}); "
+            "write embedding files with hyperface_jax.save_embeddings"
+        )
+
+
+def _mapped(name: str, header: npz_file.Header) -> np.memmap | None:
+    """The rows where they are stored, or None where files can't be mapped."""
+    try:
+        return np.memmap(name, header.dtype, "r", header.offset, header.shape)
+    except (OSError, ValueError):
         return None
-    array = arrays[key]
-    if array.shape != (rows,) or not np.issubdtype(array.dtype, kind):
-        raise InputError(
-            f"{name}: {key} is {array.dtype} {array.shape}, expected "
-            f"{kind.__name__} ({rows},), one for each embedding"
-        )
-    return array
-
-
-def _read_metadata(arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
-    """The metadata record; files of other programs have none, and that is fine."""
-    if "metadata" not in arrays:
-        return {}
-    try:
-        record = json.loads(str(arrays["metadata"]))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name}: metadata is not JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{name}: metadata is {record!r}, expected a JSON object")
-    version = record.get("format_version", FORMAT_VERSION)
-    if not isinstance(version, int):
-        raise InputError(f"{name}: format_version {version!r} is not a whole number")
-    if not isinstance(record.get("model"), dict | None):
-        raise InputError(f"{name}: model {record['model']!r} is not a JSON object")
-    if version > FORMAT_VERSION:
-        raise InputError(
-            f"{name}: format version {version}, this program reads up to "
-            f"{FORMAT_VERSION}; update hyperface_jax"
-        )
-    return record

@@ -1,6 +1,6 @@
 """Where references start: at distinct people of the gallery."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Initial(NamedTuple):
 
 def from_gallery(
     gallery: np.ndarray,
-    labels: np.ndarray | None,
+    labels: Any,
     n: int | None,
     seed: int,
     *,
@@ -39,7 +39,7 @@ def from_gallery(
 
     Args:
       gallery: ``[m, d]`` float32, unit rows.
-      labels: ``[m]`` integers, whose image each row is, or None.
+      labels: ``[m]`` whole numbers or names, whose image each row is, or None.
       n: how many, at least 1; None takes as many as the gallery has people.
       seed: of the choice.
       taken: gallery rows whose people stand in an earlier set already: they are chosen
@@ -48,6 +48,11 @@ def from_gallery(
     Raises:
       InputError: ``n`` is below 1, or mixtures are needed of a single identity.
     """
+    if labels is not None:
+        labels = checks.labels(labels, len(gallery))
+    if n is not None:
+        checks.whole_number(n, "num_identities", 1, checks.MOST)
+    checks.whole_number(seed, "seed", 0)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(gallery))
     if labels is not None:
@@ -59,7 +64,6 @@ def from_gallery(
         last = np.isin(people[rows], people[taken])
         rows = np.concatenate([rows[~last], rows[last]])
     n = len(rows) if n is None else n
-    checks.in_range(n, "num_identities", 1)
     missing = max(0, n - len(rows))
     if missing and len(rows) < 2:
         raise InputError(

@@ -16,7 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import hypersphere, ring, sharded, similarity
+from hyperface_jax import checks, hypersphere, ring, sharded, similarity
+from hyperface_jax.commands import InputError
+from hyperface_jax.embedding_file import check_embeddings
+from hyperface_jax.given import as_array
+from hyperface_jax.packing_config import REDUCTIONS
 from hyperface_jax.problem import nearest_reference
 
 
@@ -104,7 +108,21 @@ def packing_objective(
 
     Returns:
       The terms, scalars.
+
+    Raises:
+      InputError: arrays of another rank or dtype, dimensions that differ, or a setting
+        out of range; and, where values are known, not being traced, rows that are not
+        finite or zero, or a gallery of rows that are not unit.
     """
+    x, gallery = (
+        _checked(x, "x", unit=False, min_rows=2),
+        _checked(gallery, "gallery", unit=True),
+    )
+    checks.same_dimension(x, gallery, "x and gallery")
+    if not isinstance(regularization_weight, jax.Array):
+        checks.in_range(regularization_weight, "regularization_weight", 0, 1e6)
+    checks.one_of(reduction, "reduction", REDUCTIONS)
+    checks.block_size(block_size)
     x = hypersphere.normalize_rows(x)
     fixed = jax.lax.stop_gradient(x)
     other = similarity.nearest_other(fixed, block_size=block_size)[1]
@@ -116,6 +134,29 @@ def packing_objective(
         regularization_weight=regularization_weight,
         reduction=reduction,
     )
+
+
+def _checked(array: Any, name: str, *, unit: bool, min_rows: int = 1) -> jax.Array:
+    """Checks rows as far as they are known: traced ones have a shape and type alone."""
+    known = not isinstance(array, jax.Array) or (
+        not isinstance(array, jax.core.Tracer) and array.is_fully_addressable
+    )
+    rows = as_array(array, name) if known else array
+    if rows.ndim != 2 or not jnp.issubdtype(rows.dtype, jnp.floating):
+        raise InputError(
+            f"{name}: {rows.dtype} {rows.shape}, expected rows [n, d] of floats"
+        )
+    if len(rows) < min_rows or not rows.shape[1]:
+        raise InputError(f"{name}: shape {rows.shape}, needs at least {min_rows} rows")
+    if known and unit:
+        check_embeddings(rows, name)
+    elif known:
+        with np.errstate(over="ignore"):  # What is beyond float32 is refused below.
+            lengths = np.linalg.norm(rows.astype(np.float32), axis=1)
+        bad = ~(np.isfinite(lengths) & (lengths > 0))
+        if bad.any():
+            raise InputError(f"{name}: row {bad.argmax()} is zero or not finite")
+    return array if isinstance(array, jax.Array) else jnp.asarray(rows)
 
 
 def measure(

@@ -89,6 +89,7 @@ def objective_bound(
     checks.in_range(
         regularization_weight, "regularization_weight", 0, 1e6, open_low=True
     )
+    checks.block_size(block_size)
     embeddings = checks.unit_rows(embeddings, "embeddings", min_rows=2)
     gallery = checks.unit_rows(gallery, "gallery")
     checks.same_dimension(embeddings, gallery, "embeddings and gallery")

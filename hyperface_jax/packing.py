@@ -21,6 +21,7 @@ from hyperface_jax import (
     descent,
     enrolment,
     hypersphere,
+    npz_file,
     objective,
     processes,
     sharded,
@@ -132,11 +133,19 @@ def pack_embeddings(
         another run, a descent that left the finite numbers, or more devices than there
         are.
     """
+    config = PackingConfig() if config is None else config
+    checks.instance_of(config, "config", PackingConfig)
+    checks.can_be_called(on_progress, "on_progress")
+    checks.in_range(checkpoint_seconds, "checkpoint_seconds", 0)
+    if checkpoint_path is not None:
+        checkpoint_path = npz_file.path_of(checkpoint_path)
+    if num_devices is not None:
+        checks.whole_number(num_devices, "num_devices", 1, checks.MOST)
     with sharded.use_devices(num_devices):
         return _pack(
             initial,
             gallery,
-            config or PackingConfig(),
+            config,
             {"fixed": fixed, "enrolled": enrolled},
             on_progress,
             checkpoint_path,

@@ -81,21 +81,24 @@ class PackingConfig:
         for name, value in vars(self).items():
             # NumPy's numbers become Python's: JSON can write them, and a float32 does
             # not drag what it is multiplied with down to its precision.
-            if isinstance(value, np.generic):
+            if isinstance(value, np.floating):
+                object.__setattr__(self, name, float(value))
+            elif isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
         checks.one_of(self.method, "method", METHODS)
         checks.one_of(self.reduction, "reduction", REDUCTIONS)
         checks.one_of(self.batch_distances, "batch_distances", BATCH_DISTANCES)
-        for name in ("num_iterations", "block_size", "decay_every"):
-            if getattr(self, name) is not None:
-                checks.whole_number(getattr(self, name), name, 1)
+        if self.num_iterations is not None:
+            checks.whole_number(self.num_iterations, "num_iterations", 1, checks.MOST)
+        checks.block_size(self.block_size)
+        checks.whole_number(self.decay_every, "decay_every", 1, checks.MOST)
         for name in ("time_limit", "learning_rate"):
             if getattr(self, name) is not None:
                 checks.in_range(getattr(self, name), name, 0, 1e9, open_low=True)
         if self.tolerance is not None:
             checks.in_range(self.tolerance, "tolerance", 0, 1e9)
         checks.in_range(self.decay_rate, "decay_rate", 0, 1, open_low=True)
-        checks.whole_number(self.batch_size, "batch_size", 2)
+        checks.whole_number(self.batch_size, "batch_size", 2, checks.MOST)
         checks.in_range(self.regularization_weight, "regularization_weight", 0, 1e6)
         checks.in_range(
             self.max_enrolled_cosine, "max_enrolled_cosine", -1, 1, open_low=True

@@ -18,6 +18,9 @@ from jax.sharding import NamedSharding
 from hyperface_jax import checks, rendezvous, sharded
 from hyperface_jax.commands import InputError
 
+# For processes that have just met; JAX aborts the program when they are over.
+_SECONDS = 60
+
 
 def connect(
     coordinator: str, num_processes: int | None, process_id: int | None
@@ -36,8 +39,8 @@ def connect(
         raise InputError(
             "--coordinator needs --num_processes and --process_id; pass all three"
         )
-    checks.in_range(num_processes, "num_processes", 1)
-    checks.in_range(process_id, "process_id", 0, num_processes - 1)
+    checks.whole_number(num_processes, "num_processes", 1)
+    checks.whole_number(process_id, "process_id", 0, num_processes - 1)
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(
@@ -47,14 +50,30 @@ def connect(
     rendezvous.meet(host, int(port), num_processes, process_id)
     # Between processes the CPU, too, needs a library that sends; a GPU has its own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    _connect_directly(host)
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, initialization_timeout=_SECONDS
+        )
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"process {process_id} of {num_processes} could not join {coordinator} "
             f"({str(error).splitlines()[0]}); start all processes with the same "
             "--coordinator and --num_processes"
         ) from None
+
+
+def _connect_directly(host: str) -> None:
+    """Keeps the processes of a run from talking to each other through a proxy.
+
+    The library that connects them, gRPC, sends whatever it can through the proxy of the
+    environment, where the others are not, waits for minutes and aborts the program. It
+    looks for exceptions in the first of two variables that is set.
+    """
+    exceptions = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
+    # JAX warns of what is seen to here.
+    jax.config.update("jax_check_proxy_envs", False)
+    os.environ["no_grpc_proxy"] = ",".join(filter(None, [exceptions, host]))
 
 
 def is_main_process() -> bool:
@@ -148,7 +167,7 @@ def only_main_speaks() -> Iterator[None]:
         yield
         return
     with (
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):

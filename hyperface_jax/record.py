@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from hyperface_jax import bounds, checks, objective
+from hyperface_jax.commands import InputError
 from hyperface_jax.packing import PackingResult
 from hyperface_jax.packing_config import PackingConfig
 
@@ -33,13 +34,23 @@ def packing_record(
       A dictionary: the settings, the figures of the result, ``initial`` (the same
       figures before), ``history`` (at most 200 points) and ``nearest_cosine_histogram``
       (``edges``, ``before``, ``after``).
+
+    Raises:
+      InputError: malformed rows, or dimensions that differ.
     """
+    checks.instance_of(result, "result", PackingResult)
     config = result.config
     # As files hold them, rows may be 1e-3 off, which could pick the wrong neighbour.
-    initial, gallery, fixed = (
-        rows if rows is None else checks.unit_rows(rows, "rows")
-        for rows in (initial, gallery, fixed)
+    initial = checks.unit_rows(initial, "initial")
+    gallery, fixed = (
+        _beside(result.embeddings, rows, name)
+        for rows, name in ((gallery, "gallery"), (fixed, "fixed"))
     )
+    if initial.shape != result.embeddings.shape:
+        raise InputError(
+            f"initial has shape {initial.shape}, expected that of the result, "
+            f"{result.embeddings.shape}"
+        )
     before, before_cosine, _ = objective.measure(
         initial,
         gallery,
@@ -77,6 +88,15 @@ def packing_record(
             ].tolist(),
         },
     }
+
+
+def _beside(embeddings: np.ndarray, rows: Any, name: str) -> np.ndarray | None:
+    """Checks rows that may be missing."""
+    if rows is None:
+        return None
+    rows = checks.unit_rows(rows, name)
+    checks.same_dimension(embeddings, rows, f"result and {name}")
+    return rows
 
 
 def _settings(config: PackingConfig) -> dict[str, Any]:

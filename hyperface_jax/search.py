@@ -2,7 +2,6 @@
 
 import functools
 import os
-import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from hyperface_jax import checks, embedding_file, ring, sharded, similarity
 from hyperface_jax.commands import InputError
-from hyperface_jax.embedding_file import ROWS_AT_ONCE, UNREADABLE
+from hyperface_jax.embedding_file import ROWS_AT_ONCE
 
 _QUERIES_AT_ONCE = 1024
 # The k best lie in the k groups with the best maxima, and maxima are cheap.
@@ -53,13 +52,12 @@ class EmbeddingIndex:
     """
 
     def __init__(self, embeddings: Any, *, block_size: int | None = None) -> None:
-        if block_size is not None:
-            checks.whole_number(block_size, "block_size", 1)
+        checks.block_size(block_size)
         self.about: embedding_file.About | None = None
-        self._name = "embeddings"
         self._on_disk = isinstance(embeddings, np.memmap)
+        self._name = str(getattr(embeddings, "filename", None) or "embeddings")
         if self._on_disk:
-            checks.unit_rows(embeddings[:1], "embeddings")
+            checks.unit_rows(embeddings[:1], self._name)
         else:
             embeddings = checks.unit_rows(embeddings, "embeddings")
         self.embeddings = embeddings
@@ -80,17 +78,12 @@ class EmbeddingIndex:
           block_size: rows compared at once.
 
         Raises:
-          InputError: no such file, or not an embedding file.
+          InputError: as :func:`hyperface_jax.load_embeddings`; rows that are not unit
+            are found when they are read.
         """
-        name = os.fspath(path)
-        rows = _memory_map(name)
-        if rows is None:
-            rows = embedding_file.load_embeddings(path).embeddings
-        else:
-            checks.unit_rows(rows[:1], name)
+        rows, about = embedding_file.map_embeddings(path)
         index = cls(rows, block_size=block_size)
-        index.about = embedding_file.load_about(path, len(rows))
-        index._name = name
+        index.about = about
         return index
 
     def save(self, path: str | os.PathLike[str], **about: Any) -> None:
@@ -120,7 +113,7 @@ class EmbeddingIndex:
           InputError: malformed queries, another dimension, or ``k`` out of range.
         """
         queries = self._check(queries)
-        checks.whole_number(k, "k", 1)
+        checks.whole_number(k, "k", 1, checks.MOST)
         if k > len(self):
             raise InputError(f"k is {k}, but the index holds only {len(self)} rows")
         cosines = np.full((len(queries), k), similarity.MASKED, np.float32)
@@ -266,37 +259,3 @@ def _best_of_groups(groups: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     place = group[:, :, None] * _GROUP + jnp.arange(_GROUP, dtype=jnp.int32)
     shape = (len(groups), count * _GROUP)
     return cosine.reshape(shape), place.reshape(shape)
-
-
-def _memory_map(name: str) -> np.memmap | None:
-    """Maps the embeddings of an ``.npz`` file, or gives None where that is compressed.
-
-    NumPy stores them uncompressed, unless it is asked to compress.
-    """
-    try:
-        with zipfile.ZipFile(name) as archive:
-            member = archive.getinfo("embeddings.npy")
-            if member.compress_type != zipfile.ZIP_STORED:
-                return None
-            with archive.open(member) as header:
-                version = np.lib.format.read_magic(header)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, fortran, dtype = read(header)
-                skipped = header.tell()
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
-    except (KeyError, *UNREADABLE) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name}: not an embedding file ({error})") from None
-    if fortran or len(shape) != 2 or dtype.hasobject:
-        raise InputError(f"{name}: embeddings are {dtype} {shape}, expected rows")
-    with open(name, "rb") as file:
-        # The local header repeats the name and may carry another extra field.
-        file.seek(member.header_offset + 26)
-        name_length, extra = np.frombuffer(file.read(4), "<u2").astype(int)
-    offset = member.header_offset + 30 + name_length + extra + skipped
-    return np.memmap(name, dtype, "r", int(offset), shape)

@@ -11,6 +11,8 @@ import numpy as np
 
 from hyperface_jax import bounds, checks, objective
 from hyperface_jax.commands import InputError
+from hyperface_jax.given import as_array
+from hyperface_jax.labels import coded
 
 
 class Separation(NamedTuple):
@@ -68,7 +70,8 @@ def separation_statistics(
 
     Args:
       embeddings: ``[m, d]``, unit rows.
-      labels: ``[m]`` integers, the identity of each row; None makes each its own.
+      labels: ``[m]`` whole numbers or names, the identity of each row; None makes
+        each its own.
       unit_centres: whether the mean is made unit before angles to it are taken.
       block_size: side of the tiles of cosines; None takes what suits the device.
 
@@ -77,10 +80,13 @@ def separation_statistics(
         embeddings cancel so that it has no centre.
     """
     rows = checks.unit_rows(embeddings, "embeddings", min_rows=2)
-    given = np.asarray(embeddings)
+    checks.instance_of(unit_centres, "unit_centres", bool)
+    checks.block_size(block_size)
+    given = as_array(embeddings, "embeddings")
     labels = np.arange(len(rows)) if labels is None else labels
-    labels = checks.labels(labels, len(rows))
-    names, identity = np.unique(labels, return_inverse=True)
+    codes, called = coded(labels, len(rows), "labels")
+    names, identity = np.unique(codes, return_inverse=True)
+    names = names if called is None else called
     n, d = len(names), rows.shape[1]
     if n < 2:
         raise InputError("labels hold one identity; separation needs at least 2")

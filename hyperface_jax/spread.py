@@ -48,7 +48,7 @@ def measure_spread(embeddings: Any, labels: Any, *, quantile: float = 0.95) -> S
 
     Args:
       embeddings: ``[m, d]``, unit rows, images.
-      labels: ``[m]`` integers, the identity of each.
+      labels: ``[m]`` whole numbers or names, the identity of each.
       quantile: the share of the images that ``worst`` holds for, in (0, 1].
 
     Raises:
@@ -128,7 +128,7 @@ def typical_cosine(
       The cosine, or None when even opposite references are confused more often.
     """
     _check(threshold, spread)
-    checks.whole_number(d, "d", 2)
+    checks.whole_number(d, "d", 2, checks.MOST)
     checks.in_range(false_match_rate, "false_match_rate", 0, 0.5, open_low=True)
     deviations = -statistics.NormalDist().inv_cdf(false_match_rate)
     c = np.linspace(-1, 1, _GRID)

@@ -32,6 +32,14 @@ def unit_rows() -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Drops what JAX compiled for a module of tests: it adds up to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+
+
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Runs a command in this process: exit code, standard output, standard error."""

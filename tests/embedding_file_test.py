@@ -1,6 +1,7 @@
 """The embedding file: what is written is read, and everything else is refused."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -57,6 +58,39 @@ def test_groups_are_kept_by_attribute(path, unit_rows):
         load_embeddings(path)
     write(path, embeddings=unit_rows)
     assert load_embeddings(path).groups == {}
+
+
+def test_names_as_labels_are_kept(path, unit_rows):
+    people = ["bob", "ann"] * 10
+    save_embeddings(path, unit_rows, kind="gallery", labels=people)
+    read = load_embeddings(path)
+    assert read.identities.tolist() == ["ann", "bob"]
+    assert read.identities[read.labels].tolist() == people
+    # Another program writes them as they are.
+    write(path, embeddings=unit_rows, labels=np.array(people))
+    np.testing.assert_array_equal(load_embeddings(path).labels, read.labels)
+    assert load_embeddings(path).identities.tolist() == ["ann", "bob"]
+    write(path, embeddings=unit_rows, labels=np.arange(20.0))
+    assert load_embeddings(path).labels.dtype == np.int64
+
+
+def test_without_names_files_are_as_before(path, unit_rows):
+    save_embeddings(path, unit_rows, kind="gallery", labels=np.arange(20))
+    with np.load(path) as content:
+        assert content.files == ["embeddings", "labels", "metadata"]
+    assert load_embeddings(path).identities is None
+
+
+def test_what_is_no_embeddings_is_not_read(path, unit_rows):
+    write(path, embeddings=unit_rows, notes=np.array([object()], dtype=object))
+    np.testing.assert_array_equal(load_embeddings(path).embeddings, unit_rows)
+
+
+def test_numpys_values_are_written_as_pythons(path, unit_rows):
+    packing = {"a": np.float32(0.5), "b": np.arange(2), "c": (np.bool(True), None)}
+    save_embeddings(path, unit_rows, kind="references", packing=packing)
+    expected = {"a": 0.5, "b": [0, 1], "c": [True, None]}
+    assert load_embeddings(path).metadata["packing"] == expected
 
 
 def test_labels_and_names_are_optional(path, unit_rows):
@@ -134,11 +168,27 @@ REFUSED = {
     ),
     "too few labels": (
         lambda rows: {"embeddings": rows, "labels": np.arange(19)},
-        r"labels is int64 \(19,\), expected integer \(20,\)",
+        r"labels have shape \(19,\), expected \(20,\)",
     ),
-    "labels that are not integers": (
-        lambda rows: {"embeddings": rows, "labels": np.arange(20.0)},
-        "labels is float64",
+    "labels that are not whole": (
+        lambda rows: {"embeddings": rows, "labels": np.arange(20) / 2},
+        "labels: row 1 is 0.5, expected a whole number or a name",
+    ),
+    "identities that are no names": (
+        lambda rows: {
+            "embeddings": rows,
+            "labels": np.arange(20),
+            "identities": np.arange(20),
+        },
+        r"identities is int64 \(20,\), expected str \[k\]",
+    ),
+    "too few identities": (
+        lambda rows: {
+            "embeddings": rows,
+            "labels": np.arange(20),
+            "identities": np.array(["ann", "bob"]),
+        },
+        "row 2 has the label 2, but there are only 2 identities",
     ),
     "names that are not strings": (
         lambda rows: {"embeddings": rows, "names": np.arange(20)},
@@ -151,6 +201,25 @@ REFUSED = {
     "metadata that is no record": (
         lambda rows: {"embeddings": rows, "metadata": np.asarray("[]")},
         r"metadata is \[\], expected a JSON object",
+    ),
+    "metadata nested too deeply": (
+        lambda rows: {"embeddings": rows, "metadata": np.asarray("[" * 100_000)},
+        "metadata is not JSON",
+    ),
+    "metadata that is no text": (
+        lambda rows: {"embeddings": rows, "metadata": np.arange(3)},
+        r"metadata is int64 \(3,\), expected one text",
+    ),
+    "a model without a hash": (
+        lambda rows: {
+            "embeddings": rows,
+            "metadata": np.asarray('{"model": {"name": "f"}}'),
+        },
+        "has no sha256",
+    ),
+    "a packing that is no record": (
+        lambda rows: {"embeddings": rows, "metadata": np.asarray('{"packing": [1]}')},
+        r"packing is \[1\], expected a dictionary",
     ),
     "a model that is no record": (
         lambda rows: {"embeddings": rows, "metadata": np.asarray('{"model": "f"}')},
@@ -245,14 +314,28 @@ def test_the_norm_tolerance_is_where_it_says(path, unit_rows):
     ("arguments", "message"),
     [
         ({"kind": "probes"}, "'probes' is not one of gallery, references, queries"),
-        ({"kind": "gallery", "labels": np.arange(3)}, "labels has 3 entries"),
-        ({"kind": "gallery", "names": ["a"]}, "names has 1 entries"),
+        ({"labels": np.arange(3)}, r"labels have shape \(3,\)"),
+        ({"names": ["a"]}, "names has 1 entries"),
+        ({"names": np.arange(20)}, "names: entry 0 is 0, expected a string"),
+        ({"names": ["a"] * 19 + [None]}, "names: entry 19 is None, expected a string"),
+        ({"groups": {"sex": ["f"] * 3}}, "group_sex has 3 entries"),
+        ({"groups": {3: ["f"] * 20}}, "3 can't be an attribute's name"),
+        ({"groups": ["f"] * 20}, "groups are .*, expected strings by attribute"),
+        ({"labels": [True] * 20}, "labels: row 0 is True"),
+        ({"model": "arcface"}, "model 'arcface' is not a JSON object"),
+        ({"model": {"name": "arcface"}}, "has no sha256"),
+        ({"packing": {"gap": math.nan}}, r"packing\['gap'\] is nan, which JSON"),
+        ({"packing": {"h": [1, np.array([np.inf])]}}, r"\['h'\]\[1\]\[0\] is inf"),
+        ({"packing": {1: 2}}, "packing: the key 1 is not a string"),
+        ({"packing": [1]}, r"packing is \[1\], expected a dictionary"),
+        ({"settings": {"path": object()}}, r"settings\['path'\] is <object"),
+        ({"settings": {"when": np.datetime64("now")}}, "which JSON can't hold"),
     ],
 )
 def test_unfit_content_is_not_written(path, unit_rows, arguments, message):
     with pytest.raises(InputError, match=message):
-        save_embeddings(path, unit_rows, **arguments)
-    assert not path.exists()
+        save_embeddings(path, unit_rows, **{"kind": "gallery"} | arguments)
+    assert list(path.parent.iterdir()) == [], "nothing was touched"
 
 
 def test_rows_that_are_not_unit_are_not_written(path, unit_rows):

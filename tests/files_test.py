@@ -1,12 +1,16 @@
 """Files that appear whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -145,3 +149,122 @@ def test_a_full_disk_leaves_the_old_content(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc" * 1000)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 1000).hexdigest()
+
+
+def test_links_are_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.txt").symlink_to(tmp_path / "far" / "file.txt")
+    for content in ("first", "second"):
+        files.write_text(tmp_path / "link.txt", content)
+        assert (tmp_path / "link.txt").is_symlink()
+        assert (tmp_path / "far" / "file.txt").read_text() == content
+    assert os.listdir(tmp_path / "far") == ["file.txt"]
+    (tmp_path / "round").symlink_to(tmp_path / "far")
+    with pytest.raises(InputError, match="far: is a folder"):
+        files.check_output(tmp_path / "round")
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(
+        target=lambda: read.append((tmp_path / "pipe").read_bytes())
+    )
+    reader.start()
+    files.write_bytes(tmp_path / "pipe", bytes(100_000))
+    reader.join()
+    assert read == [bytes(100_000)]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_device_stays_one(tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        device.write_bytes(b"may be written")
+    except OSError:
+        device.symlink_to(os.devnull)
+    files.write_text(device, "text")
+    assert stat.S_ISCHR(device.stat().st_mode) and device.read_bytes() == b""
+
+
+def test_what_a_shell_opened_is_written_to(tmp_path):
+    """A file that replaced the one behind standard output would not be its reader's."""
+    program = "from hyperface_jax import files; files.write_text('/dev/stdout', 'text')"
+    for content in ("text", "texttext"):
+        with open(tmp_path / "out.txt", "a") as out:
+            subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+            assert os.fstat(out.fileno()).st_ino == (tmp_path / "out.txt").stat().st_ino
+        assert (tmp_path / "out.txt").read_text() == content
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert printed == "text"
+
+
+def test_a_socket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # whole paths may be too long for a socket
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        with pytest.raises(InputError, match="is a socket"):
+            files.check_output(tmp_path / "socket")
+
+
+def refuse(number: int):
+    """A system call that this file system does not have."""
+
+    def call(*_):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", refuse(number))
+    with pytest.warns(UserWarning, match=f"{tmp_path}: its file system has no locks"):
+        with files.exclusive(tmp_path):
+            (tmp_path / "result").touch()
+    assert (tmp_path / "result").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_confirms_nothing_is_warned_of(
+    tmp_path, monkeypatch, number
+):
+    monkeypatch.setattr(os, "fsync", refuse(number))
+    with pytest.warns(UserWarning, match="does not confirm what is on the disk"):
+        files.write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_mode_that_may_not_be_changed_is_no_reason(tmp_path, monkeypatch):
+    for name in ("chmod", "fchmod"):
+        monkeypatch.setattr(os, name, refuse(errno.EPERM))
+    files.write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize(
+    ("call", "number"), [("replace", errno.EPERM), ("fsync", errno.EIO)]
+)
+def test_a_finished_result_that_can_t_be_put_in_place_is_kept(
+    tmp_path, monkeypatch, call, number
+):
+    (tmp_path / "a.txt").write_text("old")
+    monkeypatch.setattr(os, call, refuse(number))
+    with pytest.raises(OSError, match=r"can't be put there .* kept as") as error:
+        files.write_text(tmp_path / "a.txt", "new")
+    monkeypatch.undo()
+    files.remove_partials(tmp_path)
+    files.remove_partial(tmp_path / "a.txt")
+    (kept,) = {path.name for path in tmp_path.iterdir()} - {"a.txt"}
+    assert str(error.value).endswith(f"{tmp_path / kept}")
+    assert (tmp_path / kept).read_text() == "new"
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_names_of_files_that_are_not_utf_8_are_written_as_they_are(tmp_path):
+    files.write_text(tmp_path / "a.csv", os.fsdecode(b"j\xf6rg"))
+    assert (tmp_path / "a.csv").read_bytes() == b"j\xf6rg"

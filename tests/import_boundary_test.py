@@ -8,7 +8,11 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLUMBING = {"hyperface_jax.commands", "hyperface_jax.files"}
+PLUMBING = {
+    "hyperface_jax.commands",
+    "hyperface_jax.files",
+    "hyperface_jax.interruptions",
+}
 
 
 def modules_under(package: str) -> list[str]:

@@ -2,5 +2,5 @@
 
 from hyperface_jax.commands import let_idle_threads_sleep
 
-# Here, because every command module below loads torch by its own imports.
+# Here, before any command of this package loads torch.
 let_idle_threads_sleep()

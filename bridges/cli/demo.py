@@ -13,7 +13,6 @@ Example:
 from absl import flags
 
 from bridges.config_flags import config_from_flags, define_config_flags
-from bridges.demo.chain import run_demo
 from bridges.demo.config import DemoConfig
 from hyperface_jax.commands import require_flags, run_command
 
@@ -49,6 +48,8 @@ def main() -> None:
     """Runs the chain with the settings that the flags give."""
     require_flags(FLAGS, "output")
     config = config_from_flags(DemoConfig(), FLAGS)
+    from bridges.demo.chain import run_demo
+
     result = run_demo(FLAGS.output, config, announce=_announce)
     print(result.headline())
 

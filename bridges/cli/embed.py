@@ -1,7 +1,8 @@
 """Embeds a folder of face images: a unit vector for each, in one file.
 
 The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
-of images per identity, or is just a folder of images. Example:
+of images per identity, or is just a folder of images, in any format that Pillow reads.
+What was found in it, and what was left out, is said first. Example:
 
     hyperface-embed --images=gallery --output=gallery.npz
 
@@ -11,7 +12,7 @@ hyperface-search take.
 
 from absl import flags
 
-from bridges.embedding.gallery import embed_folder
+from bridges import folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -34,17 +35,21 @@ flags.DEFINE_enum(
     "what the embeddings are for",
     flag_values=FLAGS,
 )
+folder_flags.define(FLAGS)
 
 
 def main() -> None:
     """Embeds the folder that the flags name."""
     require_flags(FLAGS, "images", "output")
+    from bridges.embedding.gallery import embed_folder
+
     result = embed_folder(
         FLAGS.images,
         FLAGS.output,
         model=FLAGS.model,
         flip=FLAGS.flip,
         kind=FLAGS.kind,
+        **folder_flags.given(FLAGS),
     )
     rows, columns = result.embeddings.shape
     print(

@@ -15,7 +15,7 @@ is what hyperface-train takes.
 from absl import flags
 
 from bridges.config_flags import config_from_flags, define_config_flags
-from bridges.generation.image_generation import GenerationConfig, generate_dataset
+from bridges.generation.generation_config import GenerationConfig
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -46,6 +46,8 @@ def main() -> None:
     """Makes the dataset that the flags describe."""
     require_flags(FLAGS, "references", "output")
     config = config_from_flags(GenerationConfig(), FLAGS)
+    from bridges.generation.image_generation import generate_dataset
+
     generate_dataset(FLAGS.references, FLAGS.output, config)
     print(f"{FLAGS.output}: a dataset; train on it with hyperface-train --dataset")
 

@@ -15,7 +15,7 @@ verification set also has pairs.csv. An interrupted command goes on where it sto
 
 from absl import flags
 
-from bridges.faces import verification_sets, world
+from bridges.faces.names import STREAMS, VERIFICATION_SETS
 from hyperface_jax import InputError
 from hyperface_jax.commands import require_flags, run_command
 
@@ -35,14 +35,14 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "stream",
     "train",
-    ["train", "held_out", "gallery"],
+    [name for name in STREAMS if name not in VERIFICATION_SETS],
     "which people: streams share no one; the shipped models know those of train",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "verification_set",
     None,
-    list(verification_sets.NAMES),
+    list(VERIFICATION_SETS),
     "render this verification set instead of a training set",
     flag_values=FLAGS,
 )
@@ -60,12 +60,14 @@ flags.DEFINE_integer(
 def main() -> None:
     """Renders the set that the flags describe."""
     require_flags(FLAGS, "output")
+    _refuse_flags_without_effect()
+    from bridges.faces import verification_sets, world
+
     common = {
         "image_size": FLAGS.image_size,
         "seed": FLAGS.seed,
         "num_processes": FLAGS.num_processes,
     }
-    _refuse_flags_without_effect()
     if FLAGS.verification_set:
         folder = verification_sets.render_verification_set(
             FLAGS.verification_set, FLAGS.output, num_pairs=FLAGS.num_pairs, **common

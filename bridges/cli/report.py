@@ -10,7 +10,6 @@ Example:
 
 from absl import flags
 
-from bridges.report import write_report
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -28,6 +27,8 @@ flags.DEFINE_string(
 def main() -> None:
     """Writes the page of the run that the flags name, and prints where it is."""
     require_flags(FLAGS, "run")
+    from bridges.report import write_report
+
     print(write_report(FLAGS.run, FLAGS.output))
 
 

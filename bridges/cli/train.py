@@ -12,9 +12,9 @@ hyperface-verify and hyperface-embed take.
 
 from absl import flags
 
+from bridges import folder_flags
 from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.recognition.config import CHOICES, RECIPES, TrainingConfig
-from bridges.recognition.training import train_recogniser
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -42,11 +42,8 @@ _HELP = {
     "seed": "seed of weights, order and augmentation",
 }
 
-flags.DEFINE_list(
-    "dataset",
-    None,
-    "folder of images to train on, or several with commas",
-    flag_values=FLAGS,
+folder_flags.define_path_list(
+    "dataset", "folder of images to train on, or several with commas", FLAGS
 )
 flags.DEFINE_string("output", None, "folder for the recogniser", flag_values=FLAGS)
 flags.DEFINE_enum(
@@ -66,20 +63,23 @@ flags.DEFINE_integer(
     "threads to compute with, by default all cores",
     flag_values=FLAGS,
 )
-
-
+folder_flags.define(FLAGS)
 define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
 
 
 def main() -> None:
     """Trains with the recipe and the settings that the flags give."""
     require_flags(FLAGS, "dataset", "output")
+    config = config_from_flags(RECIPES[FLAGS.recipe], FLAGS)
+    from bridges.recognition.training import train_recogniser
+
     record = train_recogniser(
         FLAGS.dataset,
         FLAGS.output,
-        config_from_flags(RECIPES[FLAGS.recipe], FLAGS),
+        config,
         checkpoint_minutes=FLAGS.checkpoint_minutes,
         num_threads=FLAGS.num_threads,
+        **folder_flags.given(FLAGS),
     )
     last = record["history"][-1]
     print(

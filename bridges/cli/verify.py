@@ -13,7 +13,7 @@ sets stands for all of them.
 
 from absl import flags
 
-from bridges.evaluation.verification import verify_checkpoint
+from bridges import folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -24,23 +24,27 @@ flags.DEFINE_string(
     "folder of a trained recogniser, or recogniser_f for the one that ships",
     flag_values=FLAGS,
 )
-flags.DEFINE_list(
-    "benchmarks",
-    None,
-    "verification sets, or folders of them, with commas",
-    flag_values=FLAGS,
+folder_flags.define_path_list(
+    "benchmarks", "verification sets, or folders of them, with commas", FLAGS
 )
 flags.DEFINE_string("output", None, "the JSON file to write", flag_values=FLAGS)
 flags.DEFINE_bool(
     "flip", True, "embed images together with their mirror image", flag_values=FLAGS
 )
+folder_flags.define(FLAGS, identities=False)
 
 
 def main() -> None:
     """Measures the recogniser that the flags name, and prints a line a set."""
     require_flags(FLAGS, "checkpoint", "benchmarks", "output")
+    from bridges.evaluation.verification import verify_checkpoint
+
     metrics = verify_checkpoint(
-        FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, flip=FLAGS.flip
+        FLAGS.checkpoint,
+        FLAGS.benchmarks,
+        FLAGS.output,
+        flip=FLAGS.flip,
+        **folder_flags.given(FLAGS),
     )
     for name, result in metrics["benchmarks"].items():
         print(

@@ -15,7 +15,7 @@ METADATA = "metadata.jsonl"
 JOURNAL = "journal.jsonl"
 _NEEDED = (
     ("file_name", str, "a name"),
-    ("identity", int | str, "a number or a name"),
+    ("identity", int | str, "a whole number or a name"),
 )
 
 
@@ -36,29 +36,38 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
     """Reads ``metadata.jsonl``: a record per image.
 
     Raises:
-      InputError: missing, or a line that is no record with file name and identity.
+      InputError: missing, a line that is no record with file name and identity, or an
+        image that two lines name.
     """
     try:
-        lines = path.read_text().split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the dataset was damaged") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text ({error})") from None
-    records = []
+    records, line_of = [], {}
     for number, line in enumerate(lines, start=1):
-        if not line:
+        if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number} is not JSON ({error})") from None
         for key, kind, expected in _NEEDED:
             if not isinstance(record, dict) or key not in record:
                 raise InputError(f"{path}: line {number} has no {key!r}")
-            if not isinstance(record[key], kind):
+            # A bool is an int to Python, and never who somebody is.
+            if not isinstance(record[key], kind) or isinstance(record[key], bool):
                 raise InputError(
                     f"{path}: line {number} has {key} = {record[key]!r}, expected "
                     f"{expected}"
                 )
+        name = record["file_name"]
+        if name in line_of:
+            raise InputError(
+                f"{path}: lines {line_of[name]} and {number} both name {name}; remove "
+                "one of them"
+            )
+        line_of[name] = number
         records.append(record)
     return records

@@ -112,7 +112,8 @@ class ImageDatasetWriter:
         if self.complete:
             return
         records = [self._records[key] for key in sorted(self._records)]
-        os.sync()
+        if hasattr(os, "sync"):  # not on Windows
+            os.sync()
         text = "".join(to_json(record) + "\n" for record in records)
         files.write_text(self.folder / METADATA, text)
         description = {
@@ -175,12 +176,20 @@ class ImageDatasetWriter:
         self.complete = bool(found.get("complete"))
         if self.complete:
             for record in read_metadata(self.folder / METADATA):
-                self._records[record["identity"], record["index"]] = record
+                index = record.get("index")
+                if not isinstance(index, int):
+                    raise InputError(
+                        f"{self.folder / METADATA}: {record['file_name']} has index "
+                        f"{index!r}; the dataset was changed, make it again"
+                    )
+                self._records[record["identity"], index] = record
         return self.complete
 
     def _open_journal(self, held: contextlib.ExitStack) -> None:
         path = self.folder / JOURNAL
-        self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        # Windows would otherwise translate the ends of lines.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._journal = os.open(path, flags, 0o666)
         held.callback(os.close, self._journal)
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True):
@@ -188,28 +197,34 @@ class ImageDatasetWriter:
             if entry is None:
                 break
             whole += len(line)
-            record, crc32 = entry
+            (identity, index, record), crc32 = entry
             if _checksum(self.folder / record["file_name"]) == crc32:
-                self._records[record["identity"], record["index"]] = record
+                self._records[identity, index] = record
         # Cut off what a kill or a power cut tore, before appending to it.
-        os.truncate(self._journal, whole)
+        os.ftruncate(self._journal, whole)
 
 
-def _parse_entry(line: bytes) -> tuple[dict[str, Any], int] | None:
-    """Record and checksum of a journal line, or None for a torn one."""
+def _parse_entry(line: bytes) -> tuple[tuple[int, int, dict[str, Any]], int] | None:
+    """What a journal line says: identity, index and record, and the checksum.
+
+    None for a torn line.
+    """
     if not line.endswith(b"\n"):
         return None
     try:
         entry = json.loads(line)
-        return entry["record"], entry["crc32"]
-    except (ValueError, KeyError, TypeError):
+        record = entry["record"]
+        pathlib.PurePath(record["file_name"])
+        key = int(record["identity"]), int(record["index"])
+        return (*key, record), entry["crc32"]
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
 
 
 def _checksum(path: pathlib.Path) -> int | None:
     try:
         return zlib.crc32(path.read_bytes())
-    except OSError:
+    except (OSError, ValueError):  # a name with a null byte
         return None
 
 
@@ -228,4 +243,8 @@ def _check_vacant(folder: pathlib.Path) -> None:
 
 def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
     """What two descriptions of one dataset have to agree on."""
-    return {"kind": description.get("kind"), **description.get("settings", {})}
+    settings = description.get("settings")
+    return {
+        "kind": description.get("kind"),
+        **(settings if isinstance(settings, Mapping) else {}),
+    }

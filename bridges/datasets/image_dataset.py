@@ -13,20 +13,25 @@ Hugging Face ``imagefolder`` reads the same folder as it is. While it is being m
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from bridges.datasets.dataset_format import DESCRIPTION, METADATA, read_metadata
 from bridges.datasets.dataset_writer import ImageDatasetWriter
-from bridges.datasets.images import (
-    IMAGE_SUFFIXES,
-    encode_jpeg,
-    read_images,
-)
+from bridges.datasets.folder_listing import list_images
+from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM, identities_of
+from bridges.datasets.images import encode_jpeg, read_images, unreadable_images
+from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
+from hyperface_jax.commands import announce
 
-__all__ = ["ImageDataset", "ImageDatasetWriter", "encode_jpeg"]
+__all__ = ["ImageDataset", "ImageDatasetWriter", "encode_jpeg", "open_images"]
+
+PathLike = str | os.PathLike[str]
+# As many names as a line has room for.
+_NAMED = 3
 
 
 class ImageDataset:
@@ -42,50 +47,46 @@ class ImageDataset:
       identities: ``k`` names or numbers; image i shows ``identities[labels[i]]``.
       records: ``n`` dicts: the metadata, at least ``file_name``.
       labelled: False for a flat folder, whose labels mean nothing.
+      left_out: paths in the folder that do not count, by the reason.
+      unreadable: paths of folders and links that can't be followed, and why not.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: PathLike, *, identity_from: str = AUTO) -> None:
         """Lists the folder; reads no image.
 
+        Args:
+          folder: the folder.
+          identity_from: what says who is on an image where there is no metadata, a
+            key of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
+
         Raises:
-          InputError: no such folder, no image in it, images beside the identities'
-            folders, an unfinished dataset, or metadata that name no identity.
+          InputError: no such folder, no image in it, folders that leave it open who is
+            who, an unfinished dataset, or metadata that name no identity.
         """
-        self.folder = pathlib.Path(folder)
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no such folder")
-        self.labelled = True
+        if identity_from not in IDENTITY_FROM:
+            raise InputError(
+                f"identity_from is {identity_from!r}, expected one of "
+                f"{', '.join(IDENTITY_FROM)}"
+            )
+        self.folder = _checked(folder)
+        self.left_out: dict[str, list[str]] = {}
+        self.unreadable: dict[str, str] = {}
         if (self.folder / METADATA).exists():
-            self.records = read_metadata(self.folder / METADATA)
-            who = [record["identity"] for record in self.records]
+            records = read_metadata(self.folder / METADATA)
+            who = [record["identity"] for record in records]
+            if not (self.folder / DESCRIPTION).exists():
+                self._leave_out_unnamed(records)
         elif (self.folder / DESCRIPTION).exists():
             raise InputError(
                 f"{self.folder}: the dataset is unfinished; run the command that was "
                 "making it again, it goes on where it stopped"
             )
         else:
-            names = _image_names(self.folder)
-            self.records = [{"file_name": name} for name in names]
-            who = [os.path.dirname(name) for name in names]
-            self.labelled = any(who)
-            if not self.labelled:
-                who = names
-            elif "" in who:
-                raise InputError(
-                    f"{self.folder}: {who.count('')} of {len(who)} images lie beside "
-                    f"the identities' folders, {names[who.index('')]} first; put them "
-                    "into one, or elsewhere"
-                )
-        if not who:
-            raise InputError(
-                f"{self.folder}: no images in it; "
-                f"known are {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-        # Numbers before names, should a folder have both.
-        self.identities = sorted(set(who), key=lambda i: (isinstance(i, str), i))
-        position = {identity: i for i, identity in enumerate(self.identities)}
-        self.labels = np.array([position[identity] for identity in who], np.int64)
-        self.paths = [self.folder / record["file_name"] for record in self.records]
+            records, who = self._from_folders(identity_from)
+        self.labelled = who is not None
+        self._take(records, who or [record["file_name"] for record in records])
+        if not records and not self.unreadable:
+            raise InputError(f"{self.folder}: no images in it{self._told_left_out()}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -112,11 +113,36 @@ class ImageDataset:
         chosen = self.paths if indices is None else [self.paths[i] for i in indices]
         return read_images(chosen, size, progress=progress)
 
+    def check(self, *, skip_unreadable: bool = False) -> dict[str, str]:
+        """Decodes every image, before work that a damaged one would end in the middle.
+
+        Args:
+          skip_unreadable: leave out what can't be read instead of refusing it.
+
+        Returns:
+          What was left out: path below the folder to reason.
+
+        Raises:
+          InputError: names all that can't be read; or nothing is left.
+        """
+        found = unreadable_images(self.paths)
+        names = [record["file_name"] for record in self.records]
+        reasons = {**self.unreadable, **{names[i]: why for i, why in found.items()}}
+        total = len(self) + len(self.unreadable)
+        refuse_or_skip(reasons, total, self.folder, skip_unreadable)
+        kept = [i for i in range(len(self)) if i not in found]
+        if not kept:
+            raise InputError(f"{self.folder}: no image in it can be read")
+        self.unreadable = {}
+        if found:
+            who = [self.identities[self.labels[i]] for i in kept]
+            self._take([self.records[i] for i in kept], who)
+        return reasons
+
     def fingerprint(self) -> str:
         """SHA-256 over names, labels and the files' bytes.
 
-        Raises:
-          InputError: a listed image is missing.
+        What can't be read counts as such; :meth:`check` tells.
         """
         digest = hashlib.sha256()
         for path, record, label in zip(
@@ -124,29 +150,84 @@ class ImageDataset:
         ):
             try:
                 content = files.sha256_of(path)
-            except (FileNotFoundError, IsADirectoryError):
-                raise InputError(f"{path}: no such image, though listed") from None
-            digest.update(f"{record['file_name']} {label} {content}\n".encode())
+            except (OSError, ValueError):  # a name with a null byte
+                content = "unreadable"
+            line = f"{record['file_name']} {label} {content}\n"
+            digest.update(line.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
+    def describe(self) -> list[str]:
+        """What was found in the folder and what was left out, in lines."""
+        people = f" of {len(self.identities):,} people" if self.labelled else ""
+        lines = [f"{self.folder}: {len(self):,} images{people}"]
+        for reason, names in sorted(self.left_out.items()):
+            more = ", …" if len(names) > _NAMED else ""
+            some = ", ".join(names[:_NAMED])
+            lines.append(
+                f"{self.folder}: left out {len(names):,}, {reason}: {some}{more}"
+            )
+        return lines
 
-def _image_names(folder: pathlib.Path) -> list[str]:
-    names = []
-    for place, inside, found in os.walk(folder, followlinks=True):
-        inside[:] = [name for name in inside if _is_entered(pathlib.Path(place, name))]
-        paths = [pathlib.Path(place, name) for name in found if name[0] != "."]
-        names += [
-            path.relative_to(folder).as_posix()
-            for path in paths
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(names)
+    def _take(self, records: list[dict[str, Any]], who: Sequence[Any]) -> None:
+        self.records = records
+        # Numbers before names, should a folder have both.
+        self.identities = sorted(set(who), key=lambda i: (isinstance(i, str), i))
+        position = {identity: i for i, identity in enumerate(self.identities)}
+        self.labels = np.array([position[identity] for identity in who], np.int64)
+        self.paths = [self.folder / record["file_name"] for record in records]
+
+    def _from_folders(
+        self, identity_from: str
+    ) -> tuple[list[dict[str, Any]], list[str] | None]:
+        """Records and identities of a folder without metadata."""
+        found = list_images(self.folder)
+        self.left_out, self.unreadable = found.left_out, found.unreadable
+        if found.metadata and identity_from == AUTO:
+            raise InputError(
+                f"{self.folder}: {found.metadata[0]} says who is on the images beside "
+                "it; give that folder, or --identity_from=top, last or path to go by "
+                "the names of folders"
+            )
+        records = [{"file_name": name} for name in found.images]
+        return records, identities_of(found.images, identity_from, str(self.folder))
+
+    def _leave_out_unnamed(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Notes images that the metadata, not of our making, say nothing of."""
+        named = {os.path.normpath(record["file_name"]) for record in records}
+        found = list_images(self.folder).images
+        unnamed = [name for name in found if os.path.normpath(name) not in named]
+        if unnamed:
+            self.left_out[f"not in {METADATA}"] = unnamed
+
+    def _told_left_out(self) -> str:
+        told = [f"{len(n)} left out, {why}" for why, n in sorted(self.left_out.items())]
+        return f" ({'; '.join(told)})" if told else ""
 
 
-def _is_entered(folder: pathlib.Path) -> bool:
-    """Whether images are looked for there: not where systems hide theirs."""
-    if folder.name.startswith(".") or folder.name == "__MACOSX":
-        return False
-    # A link to a folder it lies in would lead around for ever.
-    above = (parent.resolve() for parent in folder.parents)
-    return not folder.is_symlink() or folder.resolve() not in above
+def open_images(folder: PathLike, *, identity_from: str = AUTO) -> ImageDataset:
+    """Opens a folder of images and says on standard error what was found in it.
+
+    Args:
+      folder: as for :class:`ImageDataset`.
+      identity_from: likewise.
+
+    Raises:
+      InputError: as :class:`ImageDataset`.
+    """
+    dataset = ImageDataset(folder, identity_from=identity_from)
+    for line in dataset.describe():
+        announce(line)
+    return dataset
+
+
+def _checked(folder: PathLike) -> pathlib.Path:
+    """The folder, if it is one."""
+    folder = pathlib.Path(folder)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(
+            f"{folder}: is a file, expected a folder of images; unpack an archive, or "
+            "put a single image into a folder, and give that"
+        )
+    raise InputError(f"{folder}: no such folder")

@@ -14,11 +14,13 @@ import csv
 import io
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridges.datasets.images import unreadable_images
+from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
 
 PAIRS = "pairs.csv"
@@ -35,6 +37,7 @@ class VerificationSet(NamedTuple):
       same: ``[p]`` bool, whether the pair shows one person.
       fold: ``[p]`` int64, the fold of cross-validation.
       group: ``[p]`` str, or None.
+      skipped: images that can't be read, whose pairs were left out, and why not.
     """
 
     name: str
@@ -43,6 +46,7 @@ class VerificationSet(NamedTuple):
     same: np.ndarray
     fold: np.ndarray
     group: np.ndarray | None = None
+    skipped: Mapping[str, str] = {}
 
 
 def write_pairs(
@@ -79,14 +83,16 @@ def write_pairs(
 
 
 def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
-    """Reads and checks the pairs of a verification set; reads no image.
+    """Reads and checks the pairs of a verification set.
+
+    Looks at no image: :func:`check_images` does.
 
     Args:
       folder: holds ``pairs.csv`` and the images it names.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
-        line), a missing image, or pairs of one class only.
+        line), pairs of one class only, or all of one fold.
     """
     folder = pathlib.Path(folder)
     path = folder / PAIRS
@@ -97,21 +103,14 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
         )
     try:
         rows = _read_rows(path)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{path}: not a CSV file ({error})") from None
     names = sorted({name for row in rows for name in (row["first"], row["second"])})
     position = {name: i for i, name in enumerate(names)}
     paths = [folder / name for name in names]
-    for image in paths:
-        if not image.is_file():
-            raise InputError(f"{path}: names {image}, which does not exist")
     same = np.array([_parse(path, row, "same") for row in rows], bool)
     fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
-    if same.all() or not same.any():
-        raise InputError(
-            f"{path}: every pair has same = {int(same[0])}; "
-            "verification needs both kinds"
-        )
+    _check_both_kinds(path, same, fold)
     return VerificationSet(
         name=folder.resolve().name,
         paths=paths,
@@ -125,11 +124,64 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     )
 
 
+def check_images(
+    folder: str | os.PathLike[str],
+    found: VerificationSet,
+    *,
+    skip_unreadable: bool = False,
+) -> VerificationSet:
+    """Decodes every image, before work that a damaged one would end in the middle.
+
+    Args:
+      folder: of the set.
+      found: the set.
+      skip_unreadable: leave out pairs of images that can't be read.
+
+    Returns:
+      The set, without these pairs.
+
+    Raises:
+      InputError: names all images that can't be read; or too few pairs are left.
+    """
+    bad = unreadable_images(found.paths, description=f"checking {found.name}")
+    if not bad:
+        return found
+    names = [path.relative_to(folder).as_posix() for path in found.paths]
+    reasons = {names[i]: reason for i, reason in bad.items()}
+    refuse_or_skip(reasons, len(names), folder, skip_unreadable)
+    kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
+    _check_both_kinds(pathlib.Path(folder) / PAIRS, found.same[kept], found.fold[kept])
+    rows = np.delete(np.arange(len(names)), list(bad))
+    return found._replace(
+        paths=[found.paths[i] for i in rows],
+        pairs=np.searchsorted(rows, found.pairs[kept]),
+        same=found.same[kept],
+        fold=found.fold[kept],
+        group=None if found.group is None else found.group[kept],
+        skipped=reasons,
+    )
+
+
+def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) -> None:
+    """Refuses pairs that no threshold can be chosen and tried on."""
+    if same.all() or not same.any():
+        kind = f"every pair has same = {int(same[0])}" if len(same) else "no pair"
+        raise InputError(f"{path}: {kind}; verification needs both kinds")
+    if len(np.unique(fold)) < 2:
+        raise InputError(
+            f"{path}: every pair has fold = {fold[0]}; a threshold is chosen on some "
+            "folds and tried on another, so give at least two, ten as a rule"
+        )
+
+
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    # Names of files need not be UTF-8.
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         missing = [key for key in _COLUMNS if key not in (reader.fieldnames or ())]
         if missing:
+            if not "".join(reader.fieldnames or ()).isprintable():
+                raise csv.Error("expected text in UTF-8")
             raise InputError(
                 f"{path}: no column {missing[0]!r}; the first line must be "
                 f"{','.join(_COLUMNS)}"

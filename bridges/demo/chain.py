@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from bridges.demo import stages
 from bridges.demo.config import DemoConfig
 from bridges.demo.recorder import Stage, StageRecorder
-from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
+from bridges.faces.names import VERIFICATION_SETS
 from bridges.report import write_report
 from bridges.report.run_folder import read_run_folder
 from hyperface_jax import InputError, files

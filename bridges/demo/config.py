@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bridges.generation.image_generation import GenerationConfig
+from bridges.generation.generation_config import GenerationConfig
 from bridges.recognition.config import TrainingConfig
 from hyperface_jax import InputError
 

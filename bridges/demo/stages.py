@@ -5,6 +5,7 @@ needs JAX, and two array libraries, each with its pool of threads, would only be
 other's way, in time and in memory.
 """
 
+import contextlib
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bridges.demo.child_command import SECONDS_TO_SAVE
 from bridges.demo.config import DemoConfig
 from bridges.embedding.gallery import embed_folder
 from bridges.embedding.recogniser import load_recogniser
@@ -22,8 +24,17 @@ from bridges.faces.world import render_dataset
 from bridges.generation.generator import check_recogniser, load_generator
 from bridges.generation.image_generation import generate_dataset
 from bridges.recognition.training import train_recogniser
-from hyperface_jax import InputError, files, load_embeddings, save_embeddings
+from bridges.worker_processes import starting
+from hyperface_jax import (
+    InputError,
+    files,
+    interruptions,
+    load_embeddings,
+    save_embeddings,
+)
 
+# Windows sends Ctrl-C to a group, and shields nobody from it otherwise.
+_OWN_CONSOLE_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 COMPARE = "compare"
 
 
@@ -86,19 +97,35 @@ def run_packing(command: Sequence[str]) -> None:
 
     Raises:
       InputError, OSError or MemoryError: as it failed; its own line said why.
+      KeyboardInterrupt: it was interrupted.
     """
-    # In a session of its own it does not get the terminal's Ctrl-C: this process does,
-    # ends it by closing the pipe, and says so in one line instead of two.
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, start_new_session=True
-    ) as child:
+    # It gets none of the signals that a terminal or a scheduler sends to all: this
+    # process does, ends it by closing the pipe, and says so in one line instead of two.
+    with contextlib.ExitStack() as held:
+        with starting(set()):
+            child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, creationflags=_OWN_CONSOLE_GROUP
+            )
+            held.callback(_end, child)
         code = child.wait()
+    if code == interruptions.EXIT_CODE:
+        raise KeyboardInterrupt
     if code < 0:
         raise MemoryError(f"packing was ended from outside, by signal {-code}")
     if code == 1:
         raise OSError("packing failed; see the line above")
     if code:
         raise InputError(f"packing failed with exit code {code}; see the line above")
+
+
+def _end(child: subprocess.Popen) -> None:
+    """Lets a child command save what it has, and waits for that."""
+    child.stdin.close()
+    try:
+        child.wait(SECONDS_TO_SAVE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def generate(folder: pathlib.Path, config: DemoConfig) -> None:

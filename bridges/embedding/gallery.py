@@ -9,12 +9,20 @@ import numpy as np
 
 from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
-from bridges.datasets.image_dataset import ImageDataset
+from bridges.datasets.identity_folders import AUTO
+from bridges.datasets.image_dataset import open_images
 from bridges.embedding.recogniser import load_recogniser
 from bridges.provenance import check_same_settings
-from hyperface_jax import EmbeddingFile, files, load_embeddings, save_embeddings
+from hyperface_jax import (
+    EmbeddingFile,
+    InputError,
+    files,
+    load_embeddings,
+    save_embeddings,
+)
 
 PathLike = str | os.PathLike[str]
+KINDS = ("gallery", "queries")
 
 
 def embed_folder(
@@ -24,8 +32,13 @@ def embed_folder(
     model: PathLike = "recogniser_f",
     flip: bool = True,
     kind: str = "gallery",
+    identity_from: str = AUTO,
+    skip_unreadable: bool = False,
 ) -> EmbeddingFile:
     """Embeds every image of a folder.
+
+    Says on standard error what was found in the folder. All images are decoded before
+    the first is embedded, so that a damaged one ends nothing in the middle.
 
     Args:
       images: a dataset folder, a tree with a folder per identity, or a flat folder of
@@ -35,47 +48,69 @@ def embed_folder(
       model: ``"recogniser_f"`` or the folder of a checkpoint.
       flip: embed each image together with its mirror image.
       kind: ``"gallery"`` or ``"queries"``.
+      identity_from: what says who is on an image where there is no metadata, see
+        :class:`bridges.datasets.image_dataset.ImageDataset`.
+      skip_unreadable: leave out images that can't be read; ``skipped`` in the file's
+        ``metadata.created_with.settings`` lists them.
 
     Returns:
       The content of the file written, or of the same file already there.
 
     Raises:
-      InputError: no images, an unreadable one (named), no such recogniser, or an
+      InputError: no images, unreadable ones (all named), no such recogniser, or an
         output that belongs to other settings.
     """
+    if kind not in KINDS:
+        raise InputError(f"kind is {kind!r}, expected {' or '.join(KINDS)}")
     files.check_output(output)
-    dataset = ImageDataset(images)
-    groups = groups_of(dataset.records)
+    dataset = open_images(images, identity_from=identity_from)
     recogniser = load_recogniser(model)
     settings = {
         "images": dataset.fingerprint(),
-        "groups": hashlib.sha256(to_json(sorted(groups.items())).encode()).hexdigest(),
+        "groups": _digest(groups_of(dataset.records)),
         "model": recogniser.model["sha256"],
         "flip": flip,
         "kind": kind,
+        **({"skip_unreadable": True} if skip_unreadable else {}),
     }
     found = _read_same(pathlib.Path(output), settings)
     if found is not None:
         return found
+    skipped = dataset.check(skip_unreadable=skip_unreadable)
     embeddings = recogniser.embed_files(dataset.paths, flip=flip)
+    made = EmbeddingFile(
+        embeddings,
+        dataset.labels if dataset.labelled else None,
+        np.array([record["file_name"] for record in dataset.records]),
+        {"kind": kind, "model": recogniser.model},
+        groups_of(dataset.records),
+    )
     save_embeddings(
         output,
-        embeddings,
+        made.embeddings,
         kind=kind,
-        labels=dataset.labels if dataset.labelled else None,
-        names=np.array([record["file_name"] for record in dataset.records]),
-        groups=groups,
+        labels=made.labels,
+        names=made.names,
+        groups=made.groups,
         model=recogniser.model,
-        settings=settings,
+        settings={**settings, "skipped": skipped} if skipped else settings,
     )
-    return load_embeddings(output)
+    # What went through a pipe can't be read again.
+    return made if files.is_stream(output) else load_embeddings(output)
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> EmbeddingFile | None:
     """The embeddings already there, if they are the ones asked for."""
-    if not output.exists():
+    if not files.was_written(output):
         return None
     found = load_embeddings(output)
-    old = found.metadata.get("created_with", {}).get("settings", {})
+    made_by = found.metadata.get("created_with")
+    old = made_by.get("settings") if isinstance(made_by, dict) else None
+    # What could not be read is a finding, no setting.
+    old = {k: v for k, v in (old or {}).items() if k != "skipped"}
     check_same_settings(output, old, settings)
     return found
+
+
+def _digest(groups: dict[str, np.ndarray]) -> str:
+    return hashlib.sha256(to_json(sorted(groups.items())).encode()).hexdigest()

@@ -11,7 +11,7 @@ from bridges import pretrained
 from bridges.datasets.images import read_images
 from bridges.pixels import to_unit_range
 from bridges.recognition import checkpoint
-from bridges.recognition.iresnet import IResNet, build_backbone
+from bridges.recognition.iresnet import IResNet
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import progress
 
@@ -70,8 +70,10 @@ class Recogniser:
                 f"images are {images.dtype} {images.shape}, expected uint8 "
                 "[n, height, width, 3]"
             )
-        if images.shape[1] != images.shape[2]:
+        if images.shape[1] != images.shape[2] or not images.shape[1]:
             raise InputError(f"images of shape {images.shape} are not square")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}, expected 1 or more")
         embeddings = np.empty((len(images), self.embedding_size), np.float32)
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
@@ -144,13 +146,8 @@ def load_recogniser(
       InputError: nothing there, an unfinished training, or damaged files.
     """
     folder = pretrained.find(name_or_folder)
+    network = checkpoint.load_network(folder)
     config = checkpoint.read_config(folder)
-    network = build_backbone(
-        config["backbone"],
-        image_size=config["image_size"],
-        embedding_size=config["embedding_size"],
-    )
-    checkpoint.load_weights(folder, network)
     return Recogniser(
         network,
         image_size=config["image_size"],

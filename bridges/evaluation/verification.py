@@ -12,6 +12,7 @@ from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
+    check_images,
     load_verification_set,
 )
 from bridges.embedding.recogniser import Recogniser, load_recogniser
@@ -36,23 +37,28 @@ def verify_checkpoint(
     output: PathLike,
     *,
     flip: bool = True,
+    skip_unreadable: bool = False,
 ) -> dict[str, Any]:
     """Measures a recogniser on verification sets and writes the figures.
+
+    All images are decoded before the first is embedded.
 
     Args:
       checkpoint: a folder of ``train_recogniser``, or ``"recogniser_f"``.
       benchmarks: verification sets, or a folder that holds some.
       output: the JSON file to write.
       flip: embed images together with their mirror image.
+      skip_unreadable: leave out pairs of images that can't be read.
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
       ``evaluate_verification`` returns them, ``mean_accuracy``, ``groups`` over all
-      sets (where pairs are labelled), ``settings``, ``created_with``.
+      sets (where pairs are labelled), ``skipped`` images by set (where there are any),
+      ``settings``, ``created_with``.
 
     Raises:
-      InputError: no recogniser or no verification set there, two sets of one name, an
-        unreadable image, or an output that belongs to other settings.
+      InputError: no recogniser or no verification set there, two sets of one name,
+        unreadable images (all named), or an output that belongs to other settings.
     """
     files.check_output(output)
     recogniser = load_recogniser(checkpoint)
@@ -68,10 +74,16 @@ def verify_checkpoint(
             each.name: _fingerprint(folder, each)
             for folder, each in zip(folders, sets, strict=True)
         },
+        **({"skip_unreadable": True} if skip_unreadable else {}),
     }
     found = _read_same(pathlib.Path(output), settings)
     if found is not None:
         return found
+    sets = [
+        check_images(folder, each, skip_unreadable=skip_unreadable)
+        for folder, each in zip(folders, sets, strict=True)
+    ]
+    skipped = {each.name: each.skipped for each in sets if each.skipped}
     results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
     metrics = {
         "format_version": FORMAT_VERSION,
@@ -79,6 +91,7 @@ def verify_checkpoint(
         "benchmarks": results,
         "mean_accuracy": float(np.mean([r["accuracy"] for r in results.values()])),
         "groups": pool_groups(results.values()),
+        **({"skipped": skipped} if skipped else {}),
         "settings": settings,
         "created_with": provenance(),
     }
@@ -96,6 +109,9 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         folders = [folders]
     result = []
     for folder in map(pathlib.Path, folders):
+        if not folder.is_dir():
+            what = "a file" if folder.exists() else "no such folder"
+            raise InputError(f"{folder}: not a verification set, {what}")
         inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
         if (folder / PAIRS).is_file() or not inside:
             result.append(folder)
@@ -133,13 +149,17 @@ def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
     """Changes with the pairs and with the images."""
     digest = hashlib.sha256((folder / PAIRS).read_bytes())
     for path in benchmark.paths:
-        digest.update(files.sha256_of(path).encode())
+        try:
+            content = files.sha256_of(path)
+        except OSError:
+            content = "unreadable"
+        digest.update(content.encode())
     return digest.hexdigest()
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The metrics already there, if they answer the same question."""
-    if not output.exists():
+    if not files.was_written(output):
         return None
     found = read_json(output)
     if not isinstance(found.get("settings"), dict):

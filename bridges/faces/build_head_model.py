@@ -120,7 +120,7 @@ def _data_folder() -> pathlib.Path:
 def _read_obj(path: pathlib.Path):
     """Vertices ``[v, 3]``, texture coordinates ``[t, 2]``, quads by group name."""
     vertices, texture_uv, groups, group = [], [], {}, ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8").splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "v":
             vertices.append([float(x) for x in rest.split()])

@@ -24,6 +24,7 @@ import numpy as np
 
 from bridges.datasets.verification_set import PAIRS, write_pairs
 from bridges.faces.capture import CaptureStyle
+from bridges.faces.names import VERIFICATION_SETS as NAMES
 from bridges.faces.world import FaceWorld, Photograph, render_photographs
 from hyperface_jax import InputError, files
 
@@ -41,7 +42,6 @@ _STYLES = {
         CaptureStyle(yaw=(75.0, 90.0), pitch=6.0),
     ),
 }
-NAMES = (*_STYLES, "age_gap_30")
 # The first of two photographs thirty years apart is taken between these ages.
 _GAP, _YOUNGEST, _OLDEST = 30.0, 20.0, 48.0
 

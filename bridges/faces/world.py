@@ -18,23 +18,12 @@ from bridges.datasets.image_dataset import ImageDatasetWriter, encode_jpeg
 from bridges.faces.capture import ANY, Capture, CaptureStyle, sample_capture
 from bridges.faces.head_model import shipped_head_model
 from bridges.faces.identity import ETHNICITIES, Identity, sample_identity
+from bridges.faces.names import STREAMS
 from bridges.faces.renderer import FaceRenderer
 from bridges.worker_processes import default_num_processes, map_in_processes
 from hyperface_jax import InputError
 from hyperface_jax.commands import progress
 
-# Streams of people; appended to, never renumbered. The shipped models were trained on
-# "train" alone; galleries come from people those models never saw.
-STREAMS = (
-    "train",
-    "held_out",
-    "mixed",
-    "cross_age",
-    "cross_pose",
-    "frontal_profile",
-    "age_gap_30",
-    "gallery",
-)
 LICENCE = (
     "Rendered by hyperface_jax from CC0 MakeHuman data; no real person is shown. CC0."
 )

@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
-    "GenerationConfig": "image_generation",
+    "GenerationConfig": "generation_config",
     "Generator": "generator",
     "generate_dataset": "image_generation",
     "load_generator": "generator",

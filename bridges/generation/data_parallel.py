@@ -5,18 +5,24 @@ their gradients than as one process with two threads, and a second busy program 
 spinning OpenMP threads slows them several times.
 """
 
-import multiprocessing
 import os
+import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import torch
 from absl import logging
 from torch import distributed
 
-from hyperface_jax import InputError
+from bridges.worker_processes import follow_parent, kill, starting
+from hyperface_jax import InputError, interruptions
 from hyperface_jax.commands import lacks_memory
 
 
@@ -28,9 +34,18 @@ class Workers:
       count: how many there are.
     """
 
-    def __init__(self, rank: int, count: int) -> None:
+    def __init__(self, rank: int, count: int, end: Event | None = None) -> None:
         self.rank = rank
         self.count = count
+        self._end = end
+
+    @property
+    def told_to_end(self) -> bool:
+        """Whether whoever started the processes was interrupted, and they are to save.
+
+        Not all of them learn it at the same moment: go by what they :meth:`agree` on.
+        """
+        return self._end is not None and self._end.is_set()
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Replaces each gradient by its mean over the processes, in one message."""
@@ -62,14 +77,14 @@ def run_workers(
     them outlives the call.
 
     Args:
-      function: importable by name when ``count`` > 1.
+      function: importable by name when ``count`` > 1. What it raises has to be
+        picklable then. Interrupted, it is told to end and given some seconds.
       arguments: picklable; tensors should be in shared memory.
       count: one process runs here and starts no other.
 
     Raises:
-      InputError, OSError or MemoryError: what ``function`` raised, or a process was
-        ended from outside.
-      Exception: anything else, with the traceback of the process.
+      MemoryError: a process was ended from outside.
+      Exception: what ``function`` raised.
     """
     if count == 1:
         torch.set_num_threads(1)
@@ -78,42 +93,73 @@ def run_workers(
     # Read by the OpenMP runtime of the children when it starts: idle threads sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    failures = multiprocessing.get_context("spawn").SimpleQueue()
+    # Spawned, not forked: a fork would carry over threads of torch.
+    context = torch.multiprocessing.get_context("spawn")
+    end, failures = context.Event(), context.SimpleQueue()
+    children: set[BaseProcess] = set()
     with tempfile.TemporaryDirectory() as folder:
-        context = torch.multiprocessing.spawn(
-            _enter,
-            (count, folder, failures, logging.get_verbosity(), function, arguments),
-            nprocs=count,
-            join=False,
-        )
+        run = (count, folder, end, failures, logging.get_verbosity())
         try:
-            while not context.join():
-                pass
-        except torch.multiprocessing.ProcessRaisedException:
-            if failures.empty():
-                raise
-            raise failures.get() from None
-        except torch.multiprocessing.ProcessExitedException:
-            raise MemoryError(
-                "a training process was ended from outside, most likely for lack of "
-                "memory; the same command goes on from the last checkpoint"
-            ) from None
+            with starting(children):
+                processes = [
+                    context.Process(
+                        target=_enter, args=(rank, *run, function, arguments)
+                    )
+                    for rank in range(count)
+                ]
+                for process in processes:
+                    process.start()
+            _await(processes, failures)
+        except KeyboardInterrupt:
+            end.set()
+            late = time.monotonic() + interruptions.PATIENCE
+            for process in children:
+                process.join(max(0.0, late - time.monotonic()))
+            if not failures.empty():
+                # It could not save.
+                raise failures.get()[1] from None
+            raise
         finally:
-            for process in context.processes:
-                process.terminate()
-            for process in context.processes:
-                process.join()
+            kill(children)
+
+
+def _await(processes: Sequence[BaseProcess], failures: SimpleQueue) -> None:
+    """Waits until all processes have ended, or raises what the first one failed at."""
+    running = list(processes)
+    while running and not any(process.exitcode for process in processes):
+        connection.wait([process.sentinel for process in running])
+        running = [process for process in running if process.exitcode is None]
+    ended = {rank for rank, process in enumerate(processes) if process.exitcode}
+    reports = []
+    while not failures.empty():
+        reports.append(failures.get())
+    # Where one is gone, the others fail as well, at talking to it.
+    if reports and _is_cause(reports[0][1]):
+        raise reports[0][1]
+    if ended - {rank for rank, _ in reports}:
+        raise MemoryError(
+            "a training process was ended from outside, most likely for lack of "
+            "memory; the same command goes on from the last checkpoint"
+        )
+    if reports:
+        raise reports[0][1]
+
+
+def _is_cause(error: Exception) -> bool:
+    return isinstance(error, InputError | OSError) or lacks_memory(error)
 
 
 def _enter(
     rank: int,
     count: int,
     folder: str,
+    end: Event,
     failures: SimpleQueue,
     verbosity: int,
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
+    follow_parent()
     torch.set_num_threads(1)
     logging.set_verbosity(verbosity)
     distributed.init_process_group(
@@ -123,11 +169,16 @@ def _enter(
         world_size=count,
     )
     try:
-        function(Workers(rank, count), *arguments)
+        function(Workers(rank, count, end), *arguments)
+    except KeyboardInterrupt:
+        # As told, by one that waits: what the interpreter does last takes a second.
+        os._exit(0)
     except Exception as error:
+        if not _is_cause(error):
+            # Its traceback stays here; the parent raises it from another place.
+            error.add_note(traceback.format_exc())
         # Before the others notice that this process leaves.
-        if isinstance(error, InputError | OSError) or lacks_memory(error):
-            failures.put(error)
-        raise
+        failures.put((rank, error))
+        sys.exit(1)
     finally:
         distributed.destroy_process_group()

@@ -8,72 +8,13 @@ Example:
     --diffusion=diffusion --output=bridges/pretrained/latent_diffusion
 """
 
-import os
 import pathlib
+from typing import Any
 
-import torch
 from absl import flags
 
-from bridges.generation.autoencoder import AutoencoderConfig
-from bridges.generation.generator import (
-    DEFAULT_GENERATOR,
-    GeneratorNetwork,
-    describe_generator,
-)
-from bridges.generation.latent_diffusion import DiffusionConfig
-from bridges.generation.model_folder import (
-    WEIGHTS,
-    build_config,
-    load_weights,
-    read_description,
-    save_model,
-)
-from hyperface_jax import InputError
+from bridges.generation.generation_config import DEFAULT_GENERATOR
 from hyperface_jax.commands import require_flags, run_command
-
-
-def export_generator(
-    autoencoder: str | os.PathLike[str],
-    diffusion: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    name: str = DEFAULT_GENERATOR,
-    licence: str | None = None,
-) -> None:
-    """Writes a generator folder.
-
-    Args:
-      autoencoder: folder of the trained autoencoder, of either phase.
-      diffusion: folder of the trained denoiser.
-      output: folder to write; no model may be there yet.
-      name: what the generator is called in the files it makes.
-      licence: what it was trained on and how its images may be used; datasets made
-        with it repeat that. Nothing is claimed without.
-
-    Raises:
-      InputError: an unfinished model, a denoiser of other latents, or an output that
-        holds a model.
-    """
-    if (pathlib.Path(output) / WEIGHTS).exists():
-        raise InputError(
-            f"{output}: there is a model already; remove it, or name another output"
-        )
-    first = read_description(autoencoder, "autoencoder")
-    second = read_description(diffusion, "latent diffusion")
-    network = GeneratorNetwork(
-        build_config(autoencoder, first, "config", AutoencoderConfig),
-        build_config(diffusion, second, "config", DiffusionConfig),
-    )
-    load_weights(autoencoder, network.autoencoder)
-    load_weights(diffusion, network.denoiser)
-    if network.autoencoder.latents_digest() != second["autoencoder_latents"]:
-        raise InputError(
-            f"{diffusion}: trained on the latents of another autoencoder than "
-            f"{autoencoder}; only its decoder may differ"
-        )
-    description = describe_generator(name, first, second, licence)
-    save_model(output, network, description, dtype=torch.float16)
-
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -100,6 +41,9 @@ flags.DEFINE_string(
 def main() -> None:
     """Joins the models that the flags name; prints the size of the result."""
     require_flags(FLAGS, "autoencoder", "diffusion", "output")
+    from bridges.generation.generator_export import export_generator
+    from bridges.generation.model_folder import WEIGHTS
+
     export_generator(
         FLAGS.autoencoder,
         FLAGS.diffusion,
@@ -114,6 +58,15 @@ def main() -> None:
 def run() -> None:
     """Entry point of ``python -m bridges.generation.export``."""
     run_command(main, FLAGS)
+
+
+def __getattr__(name: str) -> Any:
+    # For programs that import the function from here; it loads torch.
+    if name != "export_generator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bridges.generation.generator_export import export_generator
+
+    return export_generator
 
 
 if __name__ == "__main__":

@@ -11,6 +11,12 @@ from torch import nn
 
 from bridges import pretrained
 from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
+from bridges.generation.generation_config import (
+    DEFAULT_GENERATOR,
+    DEFAULT_GUIDANCE,
+    DEFAULT_STEPS,
+    check_settings,
+)
 from bridges.generation.latent_diffusion import (
     DiffusionConfig,
     IdentityDenoiser,
@@ -20,6 +26,7 @@ from bridges.generation.model_folder import (
     CONFIG,
     WEIGHTS,
     build_config,
+    build_to_fit,
     load_weights,
     read_description,
 )
@@ -27,9 +34,6 @@ from bridges.pixels import to_pixels
 from hyperface_jax import InputError, check_embeddings, files
 
 KIND = "generator"
-DEFAULT_GENERATOR = "latent_diffusion"
-DEFAULT_GUIDANCE = 5.0
-DEFAULT_STEPS = 10
 # Rounding inside a matrix product depends on its shape. Every batch has this many rows,
 # padded if need be, so that an image does not depend on how many are made with it.
 BATCH_SIZE = 16
@@ -111,8 +115,7 @@ class Generator:
                 f"{self.model['name']} takes {self.embedding_size}; embed the images "
                 f"with {self.recogniser['name']}"
             )
-        if len(seeds) != len(embeddings):
-            raise InputError(f"{len(seeds)} seeds for {len(embeddings)} embeddings")
+        seeds = _checked_seeds(seeds, len(embeddings))
         with single_threaded():
             batches = [
                 self._generate_batch(
@@ -149,6 +152,20 @@ class Generator:
         return to_pixels(self.network.autoencoder.decode(latents))[: len(embeddings)]
 
 
+def _checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
+    """The seeds as Python's numbers; raises InputError unless there is one for each."""
+    seeds = np.asarray(seeds, object)
+    if seeds.ndim != 1:
+        raise InputError(f"seeds have shape {seeds.shape}, expected ({count},)")
+    if len(seeds) != count:
+        raise InputError(f"{len(seeds)} seeds for {count} embeddings")
+    for seed in seeds:
+        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+        if not whole or not 0 <= seed < 2**63:
+            raise InputError(f"seed {seed!r} is no whole number in [0, 2^63)")
+    return [int(seed) for seed in seeds]
+
+
 def load_generator(
     name_or_folder: str | os.PathLike[str] = DEFAULT_GENERATOR,
 ) -> Generator:
@@ -170,12 +187,15 @@ def load_generator(
             f"ship are: {names}"
         )
     description = read_description(folder, KIND)
-    network = GeneratorNetwork(
+    shapes = (
         build_config(folder, description, "autoencoder", AutoencoderConfig),
         build_config(folder, description, "denoiser", DiffusionConfig),
     )
+    network = build_to_fit(folder, lambda: GeneratorNetwork(*shapes))
     recogniser = description.get("recogniser")
-    if not isinstance(recogniser, dict) or not {"name", "sha256"} <= set(recogniser):
+    if not isinstance(recogniser, dict) or not all(
+        isinstance(recogniser.get(key), str) for key in ("name", "sha256")
+    ):
         raise InputError(
             f"{folder / CONFIG}: no usable entry 'recogniser' (name and sha256 of the "
             "one whose embeddings it takes)"
@@ -213,14 +233,6 @@ def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
             f"{wanted['name']} ({wanted['sha256'][:12]}…); give that --recogniser, or "
             "none with a generator that ships"
         )
-
-
-def check_settings(guidance: float, steps: int) -> None:
-    """Raises InputError for a guidance or a number of steps that can't be meant."""
-    if not 0 <= guidance <= 20:
-        raise InputError(f"guidance {guidance} is not in [0, 20]; 1 to 5 is usual")
-    if not 1 <= steps <= 1000:
-        raise InputError(f"steps {steps} is not in 1 … 1000; 10 is usual")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ Kill it at any moment: the same command goes on and ends with the same images.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -16,12 +15,10 @@ import numpy as np
 
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.generator import (
-    DEFAULT_GUIDANCE,
-    DEFAULT_STEPS,
     Generator,
     check_recogniser,
-    check_settings,
     load_generator,
 )
 from bridges.generation.identity_variation import image_seed, vary_identity
@@ -43,46 +40,6 @@ from hyperface_jax import (
 from hyperface_jax.commands import progress
 
 _WORTH_A_PROCESS = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerationConfig:
-    """Settings of a generated dataset.
-
-    Attributes:
-      generator: ``"embedded"`` for the one that ships, or the folder of another.
-      recogniser: name or folder of the recogniser the references live in; it measures
-        ``reference_cosine``.
-      images_per_identity: images of each reference.
-      beta: β of Algorithm 3, the intra-class noise on the embedding.
-      guidance: how much the identity is exaggerated, see :class:`Generator`.
-      steps: solver steps an image.
-      seed: seed of the dataset.
-      num_processes: single-threaded processes; None for one a core. Does not change
-        the images.
-    """
-
-    generator: str = "embedded"
-    recogniser: str = "recogniser_f"
-    images_per_identity: int = 64
-    beta: float = 0.01
-    guidance: float = DEFAULT_GUIDANCE
-    steps: int = DEFAULT_STEPS
-    seed: int = 0
-    num_processes: int | None = None
-
-    def __post_init__(self) -> None:
-        check_settings(self.guidance, self.steps)
-        if self.images_per_identity < 1:
-            raise InputError(
-                f"images_per_identity {self.images_per_identity} is not at least 1"
-            )
-        if not 0 <= self.beta <= 1:
-            raise InputError(f"beta {self.beta} is not in [0, 1]; 0.01 is usual")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed {self.seed} is not in [0, 2^63)")
-        if self.num_processes is not None and self.num_processes < 1:
-            raise InputError(f"num_processes {self.num_processes} is not at least 1")
 
 
 def generate_dataset(

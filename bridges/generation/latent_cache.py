@@ -17,11 +17,15 @@ from bridges.datasets.image_dataset import ImageDataset
 from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
 from bridges.generation.data_parallel import Workers, run_workers
-from bridges.generation.model_folder import load_weights, read_shape
+from bridges.generation.model_folder import (
+    build_to_fit,
+    load_weights,
+    read_shape,
+)
 from bridges.generation.timed_training import evaluating
 from bridges.generation.training_images import load_training_images
 from bridges.pixels import to_unit_range
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 
 _BATCH = 128
 
@@ -30,7 +34,7 @@ class Sources(NamedTuple):
     """What a cache is made of.
 
     Attributes:
-      dataset: the folder of the images.
+      dataset: the images.
       encoder: the trained autoencoder.
       judge: the recogniser.
       places: name or folder of both, for other processes to load them.
@@ -38,7 +42,7 @@ class Sources(NamedTuple):
         ``recogniser``.
     """
 
-    dataset: str
+    dataset: ImageDataset
     encoder: FaceAutoencoder
     judge: Recogniser
     places: tuple[str, str]
@@ -76,17 +80,17 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> FaceAutoencoder:
       InputError: no finished autoencoder in ``folder``.
     """
     shape = read_shape(folder, "autoencoder", AutoencoderConfig)
-    autoencoder = FaceAutoencoder(shape)
+    autoencoder = build_to_fit(folder, lambda: FaceAutoencoder(shape))
     load_weights(folder, autoencoder)
     autoencoder.requires_grad_(False).to(memory_format=torch.channels_last)
     return autoencoder.eval()
 
 
-def load_sources(dataset: str, autoencoder: str, recogniser: str) -> Sources:
+def load_sources(dataset: ImageDataset, autoencoder: str, recogniser: str) -> Sources:
     """Loads the models that a cache is made with.
 
     Args:
-      dataset: an image dataset folder with identities.
+      dataset: images with identities.
       autoencoder: folder of a trained autoencoder.
       recogniser: name or folder of a recogniser.
 
@@ -95,7 +99,7 @@ def load_sources(dataset: str, autoencoder: str, recogniser: str) -> Sources:
     """
     encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
     models = {
-        "dataset": ImageDataset(dataset).fingerprint(),
+        "dataset": dataset.fingerprint(),
         "autoencoder_latents": encoder.latents_digest(),
         "recogniser": judge.model["sha256"],
     }
@@ -129,10 +133,13 @@ def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor]
     """The tensors of a cache that ``models`` made, or None."""
     if not path.exists():
         return None
-    with safetensors.safe_open(path, "pt") as file:
-        if file.metadata() != models:
-            return None
-        return {name: file.get_tensor(name) for name in file.keys()}
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            if file.metadata() != models:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it") from None
 
 
 def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:

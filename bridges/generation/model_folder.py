@@ -2,14 +2,14 @@
 
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import safetensors
 import safetensors.torch
 import torch
 from absl import logging
 
+from bridges import weights_file
 from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
 
@@ -17,6 +17,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
 Config = TypeVar("Config")
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def save_model(
@@ -110,12 +111,18 @@ def build_config(
     Raises:
       InputError: no such entry, or one of another program.
     """
+    path = pathlib.Path(folder) / CONFIG
     try:
-        return config_class(**description[key])
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{pathlib.Path(folder) / CONFIG}: no usable entry {key!r} ({error})"
-        ) from None
+        given = dict(description[key])
+        for name, value in given.items():
+            sizes = value if isinstance(value, list) else [value]
+            if not all(isinstance(size, int) and 0 < size < 2**20 for size in sizes):
+                raise ValueError(f"{name} is {value!r}, expected sizes")
+        return config_class(**given)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: no usable entry {key!r} ({error})") from None
 
 
 def read_shape(
@@ -129,6 +136,18 @@ def read_shape(
     return build_config(folder, read_description(folder, kind), "config", config_class)
 
 
+def build_to_fit(
+    folder: str | os.PathLike[str], build: Callable[[], Network]
+) -> Network:
+    """Builds the network that a model folder describes; its weights are yet to load.
+
+    Raises:
+      InputError: a configuration of no network, or weights of another one.
+    """
+    folder = pathlib.Path(folder)
+    return weights_file.build_to_fit(folder / WEIGHTS, folder / CONFIG, build)
+
+
 def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> None:
     """Loads the weights of ``folder`` into ``module``, as float32.
 
@@ -136,12 +155,11 @@ def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> Non
       InputError: a damaged file, or weights of another architecture.
     """
     path = pathlib.Path(folder) / WEIGHTS
+    weights = weights_file.read_weights(path)
     try:
-        weights = safetensors.torch.load_file(path)
         module.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+    except RuntimeError as error:
         line = str(error).splitlines()[0]
         raise InputError(
-            f"{path}: can't be loaded ({line}); the file is damaged or belongs to "
-            "another config.json"
+            f"{path}: can't be loaded ({line}); the file belongs to another config.json"
         ) from None

@@ -10,7 +10,6 @@ import io
 import math
 import os
 import pathlib
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,7 +19,7 @@ from absl import logging
 
 from bridges.generation.data_parallel import Workers
 from bridges.provenance import check_same_settings
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, files, interruptions
 
 CHECKPOINT = "training.pt"
 SECONDS_PER_LOG = 30.0
@@ -78,6 +77,9 @@ def train_for(
 ) -> dict[str, Any]:
     """Calls ``update`` until the budget is spent, with checkpoints and a log.
 
+    Interrupted, it finishes the step and saves the state, and is gone on with from
+    there.
+
     Args:
       seconds: the budget, counting what an earlier, killed run spent.
       update: ``update(progress, step)`` takes one optimiser step and returns the terms
@@ -104,23 +106,34 @@ def train_for(
     log = _Log(step, spent, images_per_step)
     resumed_at = time.monotonic() - spent
     saved = evaluated = spent
-    while True:
-        spent = workers.agree(time.monotonic() - resumed_at)
-        if spent >= seconds:
-            break
-        terms = update(spent / seconds, step)
-        step += 1
-        if workers.rank != 0:
-            continue
-        log.add(terms)
-        if evaluate is not None and spent - evaluated > evaluate_every:
-            log.figures = dict(evaluate())
-            evaluated = spent
-        if spent - log.since > SECONDS_PER_LOG:
-            log.write(step, spent, seconds)
-        if spent - saved > checkpoint_every:
-            _save(path, state, settings, spent, step)
-            saved = spent
+    step_seconds = 0.0
+    # A step changes the state bit by bit: in the middle there is none to save.
+    with interruptions.held_back() as interrupted:
+        while True:
+            spent = workers.agree(time.monotonic() - resumed_at)
+            ends = workers.agree(bool(interrupted) or workers.told_to_end) > 0
+            evaluates = evaluate is not None and spent - evaluated > evaluate_every
+            # Also before what takes long, since that may be interrupted, too.
+            due = spent >= seconds or ends or evaluates
+            due |= interruptions.is_due(spent - saved, checkpoint_every, step_seconds)
+            if due and workers.rank == 0:
+                _save(path, state, settings, spent, step)
+                saved = spent
+            if ends:
+                raise KeyboardInterrupt
+            if spent >= seconds:
+                break
+            if evaluates and workers.rank == 0:
+                log.figures = dict(evaluate())
+                evaluated = spent
+            begun = time.monotonic()
+            terms = update(spent / seconds, step)
+            step_seconds = time.monotonic() - begun
+            step += 1
+            if workers.rank == 0:
+                log.add(terms)
+                if spent - log.since > SECONDS_PER_LOG:
+                    log.write(step, spent, seconds)
     record = _summary(step, step * images_per_step, spent)
     if workers.rank == 0 and evaluate is not None:
         record |= evaluate()
@@ -195,15 +208,28 @@ def _load(
         return 0.0, 0
     try:
         content = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
-        raise InputError(
-            f"{path}: damaged; remove it to train from the start"
-        ) from None
-    check_same_settings(path, content["settings"], settings)
-    for name, part in state.items():
-        part.load_state_dict(content["state"][name])
-    logging.info("continuing %s at step %d", path, content["step"])
-    return float(content["spent"]), int(content["step"])
+        found = dict(content["settings"])
+        spent, step = content["spent"], content["step"]
+        if not (spent >= 0 and step >= 0):
+            raise ValueError(f"{step} steps in {spent} seconds")
+    except Exception as error:
+        # Damaged bytes make zipfile, pickle and torch raise anything.
+        raise _damaged(path, error) from None
+    check_same_settings(path, found, settings)
+    try:
+        for name, part in state.items():
+            part.load_state_dict(content["state"][name])
+    except Exception as error:
+        raise _damaged(path, error) from None
+    logging.info("continuing %s at step %d", path, step)
+    return float(spent), int(step)
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(
+        f"{path}: damaged ({reason[:200]}); remove it to train from the start"
+    )
 
 
 @contextlib.contextmanager

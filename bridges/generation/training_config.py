@@ -1,10 +1,11 @@
-"""What the settings of a generator's two trainings have in common."""
+"""Settings of a generator's two trainings, checked; loads no torch."""
 
 import dataclasses
 from typing import Any
 
 from hyperface_jax import InputError
 
+PHASES = ("full", "decoder")
 # For --help, by field.
 DESCRIPTIONS = {
     "minutes": "time budget",
@@ -53,3 +54,51 @@ class TimedTrainingConfig:
         for name in ("minutes", "num_processes"):
             del settings[name]
         return settings
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderTrainingConfig(TimedTrainingConfig):
+    """Settings of a training run, beside those of every timed training.
+
+    Attributes:
+      phase: ``"full"``, or ``"decoder"`` to leave the latents as they are.
+      gradient_weight: weight of the L1 distance between image gradients.
+      coarse_weight: weight of the L1 distance at half and a quarter of the resolution.
+      kl_weight: weight of the KL divergence to the standard normal, per dimension.
+      feature_weight: weight of the distance between the recogniser's features.
+      latent_noise: in the decoder phase, largest standard deviation of noise on the
+        latents, since a diffusion model never hits them exactly.
+    """
+
+    minutes: float = 25.0
+    num_processes: int = 1
+    batch_size: int = 8
+    phase: str = "full"
+    gradient_weight: float = 0.5
+    coarse_weight: float = 0.25
+    kl_weight: float = 1e-3
+    feature_weight: float = 0.2
+    latent_noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phase not in PHASES:
+            raise InputError(f"phase {self.phase!r} is not one of {', '.join(PHASES)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionTrainingConfig(TimedTrainingConfig):
+    """Settings of a training run, beside those of every timed training.
+
+    Attributes:
+      drop_rate: how often the condition is left out, for guidance.
+      beta: how much conditions are perturbed; as much as when images will be made.
+      ema_decay: of the moving average of the weights that is the result.
+    """
+
+    minutes: float = 40.0
+    num_processes: int = 2
+    batch_size: int = 64
+    drop_rate: float = 0.1
+    beta: float = 0.01
+    ema_decay: float = 0.998

@@ -1,6 +1,5 @@
 """Training images in memory, and identities held out to measure on."""
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -29,24 +28,23 @@ class TrainingImages(NamedTuple):
 
 
 def load_training_images(
-    folder: str | os.PathLike[str], size: int, *, max_held_out: int = 400
+    dataset: ImageDataset, size: int, *, max_held_out: int = 400
 ) -> TrainingImages:
-    """Loads a dataset folder; its last 2 % identities (at least one) are held out.
+    """Loads a dataset; its last 2 % identities (at least one) are held out.
 
     Args:
-      folder: an image dataset with identities.
+      dataset: images with identities.
       size: side in pixels to resample to.
       max_held_out: how many images of the held-out identities to keep.
 
     Raises:
       InputError: fewer than two identities, or images that can't be read.
     """
-    dataset = ImageDataset(folder)
     identities = len(dataset.identities)
     if not dataset.labelled or identities < 2:
         raise InputError(
-            f"{folder}: {identities} labelled identities; training needs at least two, "
-            "in a dataset folder or a folder per identity"
+            f"{dataset.folder}: {identities} labelled identities; training needs at "
+            "least two, in a dataset folder or a folder per identity"
         )
     first_held_out = identities - max(1, round(HELD_OUT_SHARE * identities))
     order = np.argsort(dataset.labels, kind="stable")

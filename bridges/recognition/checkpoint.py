@@ -8,6 +8,7 @@
     progress.safetensors    while training: everything needed to go on
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -15,9 +16,11 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from bridges.provenance import read_json
+from bridges.recognition.iresnet import IResNet, build_backbone
+from bridges.weights_file import UNREADABLE, build_to_fit, read_weights
 from hyperface_jax import InputError, files
 
 FORMAT_VERSION = 1
@@ -74,7 +77,8 @@ def read_config(folder: PathLike) -> dict[str, Any]:
     for key, kind in _CONFIG_ENTRIES.items():
         if key not in config and key != "format_version":
             raise InputError(f"{path}: no entry {key!r}")
-        if not isinstance(config.get(key, FORMAT_VERSION), kind):
+        value = config.get(key, FORMAT_VERSION)
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise InputError(
                 f"{path}: {key} is {config[key]!r}, expected "
                 + ("a name" if kind is str else "a whole number")
@@ -87,23 +91,23 @@ def read_config(folder: PathLike) -> dict[str, Any]:
     return config
 
 
-def load_weights(folder: PathLike, network: torch.nn.Module) -> None:
-    """Reads ``model.safetensors`` into ``network``.
+def load_network(folder: PathLike) -> IResNet:
+    """Builds the backbone in ``folder`` and reads its weights.
 
     Raises:
-      InputError: a damaged file, or weights of another network.
+      InputError: no recogniser there, a damaged file, or weights of another network.
     """
-    path = pathlib.Path(folder) / WEIGHTS
-    try:
-        network.load_state_dict(load_file(path))
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path}: damaged ({error}); copy or train it again") from None
-    except RuntimeError as error:
-        reason = str(error).splitlines()
-        raise InputError(
-            f"{path}: weights of another network than {CONFIG} says "
-            f"({' '.join(reason[1:2]).strip() or reason[0]})"
-        ) from None
+    folder = pathlib.Path(folder)
+    config = read_config(folder)
+    build = functools.partial(
+        build_backbone,
+        config["backbone"],
+        image_size=config["image_size"],
+        embedding_size=config["embedding_size"],
+    )
+    network = build_to_fit(folder / WEIGHTS, folder / CONFIG, build)
+    network.load_state_dict(read_weights(folder / WEIGHTS))
+    return network
 
 
 def save_progress(
@@ -136,7 +140,7 @@ def load_progress(
         with safetensors.safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
             return tensors, json.loads(file.metadata()["training"])
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (*UNREADABLE, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: damaged ({error}); remove it to train from the start"
         ) from None

@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from bridges.recognition.augmentation import AUGMENTATIONS
-from bridges.recognition.iresnet import ARCHITECTURES
-from bridges.recognition.margins import HEADS
+from bridges.recognition.architectures import ARCHITECTURES
+from bridges.recognition.augmentation_strengths import AUGMENTATIONS
 from hyperface_jax import InputError
 
 CHOICES = {
     "backbone": tuple(ARCHITECTURES),
-    "head": tuple(HEADS),
+    # The keys of margins.HEADS, which would load torch for a list of names.
+    "head": ("adaface",),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "multi_step"),
     "augmentation": tuple(AUGMENTATIONS),
@@ -37,7 +37,7 @@ class TrainingConfig:
     The defaults train the small backbone in minutes on a CPU; ``RECIPES`` has others.
 
     Attributes:
-      backbone: a key of ``iresnet.ARCHITECTURES``.
+      backbone: a key of ``architectures.ARCHITECTURES``.
       image_size: side in pixels, a multiple of 16; images are resampled to it.
       embedding_size: length of an embedding.
       head: a key of ``margins.HEADS``.
@@ -57,7 +57,7 @@ class TrainingConfig:
       warmup: fraction of the training over which the learning rate grows from 0.
       milestones: fractions of the training, for ``"multi_step"``.
       gradient_clip: largest norm of the gradient; 0 never clips.
-      augmentation: a key of ``augmentation.AUGMENTATIONS``.
+      augmentation: a key of ``augmentation_strengths.AUGMENTATIONS``.
       seed: of weights, order and augmentation.
     """
 

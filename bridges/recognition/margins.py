@@ -1,7 +1,8 @@
 """Margin heads: classification losses on the angle between embedding and class.
 
 A head is built as ``HEADS[name](embedding_size, num_classes, scale=…, margin=…)`` and
-called with raw backbone outputs and labels; a new head is a class in ``HEADS``.
+called with raw backbone outputs and labels; a new head is a class in ``HEADS`` and a
+name in ``config.CHOICES``.
 """
 
 from typing import Any, NamedTuple

@@ -10,12 +10,12 @@ import os
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
-from bridges.datasets.image_dataset import ImageDataset
+from bridges.datasets.identity_folders import AUTO
+from bridges.datasets.image_dataset import open_images
 from bridges.provenance import check_same_settings, read_json
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
@@ -28,25 +28,17 @@ from bridges.recognition.steps import (
     train_step,
     trainable,
 )
-from hyperface_jax import InputError, files
+from bridges.recognition.training_data import (
+    TrainingData,
+    check_images,
+    describe,
+    load,
+)
+from hyperface_jax import InputError, files, interruptions
 from hyperface_jax.commands import progress as progress_bar
 from hyperface_jax.commands import provenance
 
 PathLike = str | os.PathLike[str]
-
-
-class TrainingData(NamedTuple):
-    """Labelled images in memory.
-
-    Attributes:
-      images: ``[n, s, s, 3]`` uint8 RGB.
-      labels: ``[n]`` int64 in ``0 … k-1``.
-      num_identities: ``k``.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    num_identities: int
 
 
 @dataclasses.dataclass
@@ -75,11 +67,14 @@ def train_recogniser(
     *,
     checkpoint_minutes: float = 1.0,
     num_threads: int | None = None,
+    identity_from: str = AUTO,
+    skip_unreadable: bool = False,
 ) -> dict[str, Any]:
     """Trains a recogniser from scratch on labelled images.
 
-    All images are held in memory as uint8. Interrupted at any moment, the same call
-    goes on from the last checkpoint; called on a finished output it returns at once.
+    All images are held in memory as uint8. Interrupted or killed at any moment, the
+    same call goes on: after the step that was interrupted, or from the last checkpoint;
+    called on a finished output it returns at once.
 
     Args:
       dataset: a dataset folder or a folder of one folder per identity; or several of
@@ -89,14 +84,18 @@ def train_recogniser(
       config: the settings, by default ``TrainingConfig()``.
       checkpoint_minutes: how often to save the state.
       num_threads: threads to compute with; None leaves torch's choice.
+      identity_from: what says who is on an image where there is no metadata, see
+        :class:`bridges.datasets.image_dataset.ImageDataset`.
+      skip_unreadable: leave out images that can't be read; ``skipped`` of the record
+        lists them.
 
     Returns:
       What ``training.json`` holds: settings, data, history, provenance.
 
     Raises:
       InputError: data without identities, fewer than two identities, fewer images than
-        ``batch_size``, an output of other settings or data, or a loss that is not
-        finite.
+        ``batch_size``, unreadable images (all named), an output of other settings or
+        data, or a loss that is not finite.
     """
     config = config or TrainingConfig()
     output = pathlib.Path(output)
@@ -104,14 +103,16 @@ def train_recogniser(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     folders = [dataset] if isinstance(dataset, str | os.PathLike) else list(dataset)
-    sets = [ImageDataset(folder) for folder in folders]
-    record = _describe(sets, config)
+    sets = [open_images(folder, identity_from=identity_from) for folder in folders]
+    record = describe(sets, config, skip_unreadable)
     found = _read_same(output, record)
     if found is not None and found.get("complete"):
         # Left by a kill right after the record.
         (output / checkpoint.PROGRESS).unlink(missing_ok=True)
         return found
-    data = _load(sets, config.image_size)
+    if skipped := check_images(sets, config, skip_unreadable):
+        record["skipped"] = skipped
+    data = load(sets, config.image_size)
     # Not before the images were read: an unreadable one leaves nothing behind.
     with files.exclusive(output):
         # Once more: until now another process may have been writing.
@@ -140,16 +141,17 @@ def _run(
     state.backbone.train()
     state.head.train()
     saved = last = time.monotonic()
-    with progress_bar(
-        description="training", total=total, unit="step", initial=counts.step
-    ) as bar:
+    with (
+        progress_bar(
+            description="training", total=total, unit="step", initial=counts.step
+        ) as bar,
+        # A step changes the state bit by bit: in the middle there is none to save.
+        interruptions.held_back() as interrupted,
+    ):
         while counts.step < total:
+            begun = time.monotonic()
             loss, correct = _step(state, data, config, counts.step, total)
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"{output}: the loss is {loss} at step {counts.step}; train again "
-                    "into another folder with a lower learning_rate"
-                )
+            _check_finite(loss, output, counts.step)
             now = time.monotonic()
             _count(counts, loss, correct, now - last, len(data.labels), config)
             last = now
@@ -157,9 +159,21 @@ def _run(
                 loss=f"{loss:.2f}", accuracy=f"{correct:.3f}", refresh=False
             )
             bar.update()
-            if now - saved > checkpoint_seconds:
+            due = interruptions.is_due(now - saved, checkpoint_seconds, now - begun)
+            # Also at the end: what comes after may be interrupted, too.
+            if due or interrupted or counts.step == total:
                 _save(output, state, counts, record)
                 saved = time.monotonic()
+            if interrupted:
+                raise KeyboardInterrupt
+
+
+def _check_finite(loss: float, output: pathlib.Path, step: int) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"{output}: the loss is {loss} at step {step}; train again into another "
+            "folder with a lower learning_rate"
+        )
 
 
 def _step(
@@ -236,39 +250,6 @@ def _finish(
     return complete
 
 
-def _describe(sets: Sequence[ImageDataset], config: TrainingConfig) -> dict[str, Any]:
-    """What a training is made of, to tell it from another one."""
-    for images in sets:
-        if not images.labelled:
-            raise InputError(
-                f"{images.folder}: nothing says who is on the images; expected a "
-                "dataset folder or one folder per identity"
-            )
-    num_images = sum(len(images) for images in sets)
-    num_identities = sum(len(images.identities) for images in sets)
-    where = ", ".join(str(images.folder) for images in sets)
-    if num_identities < 2:
-        raise InputError(f"{where}: one identity only; there is nobody to tell it from")
-    if num_images < config.batch_size:
-        raise InputError(
-            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
-        )
-    return {
-        "format_version": checkpoint.FORMAT_VERSION,
-        "complete": False,
-        "settings": {
-            **dataclasses.asdict(config),
-            "milestones": list(config.milestones),
-        },
-        "data": {
-            "images": num_images,
-            "identities": num_identities,
-            "fingerprint": " ".join(images.fingerprint() for images in sets),
-        },
-        "folders": [str(images.folder) for images in sets],
-    }
-
-
 def _check_resources(checkpoint_minutes: float, num_threads: int | None) -> None:
     if not checkpoint_minutes >= 0:
         raise InputError(
@@ -295,19 +276,6 @@ def _read_same(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any] |
             "it isn't a training of ours; give a new or empty folder"
         )
     return None
-
-
-def _load(sets: Sequence[ImageDataset], size: int) -> TrainingData:
-    """Reads all images; identities of different folders get different labels."""
-    labels, first = [], 0
-    for images in sets:
-        labels.append(images.labels + first)
-        first += len(images.identities)
-    arrays = [images.load(size, progress=True) for images in sets]
-    images = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return TrainingData(
-        torch.from_numpy(images), torch.from_numpy(np.concatenate(labels)), first
-    )
 
 
 def _save(

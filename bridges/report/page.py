@@ -67,7 +67,7 @@ def write_report(
     style = importlib.resources.files("bridges.report").joinpath("style.css")
     page = _PAGE.format(
         title=html.escape(f"hyperface_jax · {run.folder.resolve().name}"),
-        style=style.read_text(),
+        style=style.read_text(encoding="utf-8"),
         body=body,
         footer="Every face on this page is synthetic. " if synthetic else "",
     )

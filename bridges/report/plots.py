@@ -12,11 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from bridges.plotting import Axes, Figure, drawing_style, ticker
 
 # Stand-in colours, each replaced by the CSS variable of this name.
 _INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
@@ -118,7 +116,7 @@ def plot_convergence(
                 textcoords="offset points",
                 color=_MARK,
             )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         axes.set_xlabel("iteration")
         axes.margins(x=0.02, y=0.15)
     return _to_svg(figure, label)
@@ -161,8 +159,8 @@ def plot_histogram(
                 label=f"{mark.label} {number(mark.value, 3)}",
             )
         axes.set_xlabel(xlabel)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6))
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=6))
         axes.set_ylabel("references")
         _legend_above(axes)
     return _to_svg(figure, label)
@@ -216,7 +214,7 @@ def number(value: float, decimals: int) -> str:
 def _drawing(
     size: tuple[float, float] = _SIZE,
 ) -> Iterator[tuple[Figure, Axes]]:
-    with matplotlib.rc_context(_STYLE):
+    with drawing_style(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
 
@@ -229,7 +227,7 @@ def _legend_above(axes: Axes) -> None:
 
 
 def _to_svg(figure: Figure, label: str) -> str:
-    with matplotlib.rc_context(_STYLE):
+    with drawing_style(_STYLE):
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()

@@ -12,29 +12,11 @@ identities were found by packing, and how many no packing can pass; a cosine up 
 beyond the limit passes in all three. An interrupted command keeps the rows it finished.
 """
 
-import json
-import math
-import os
-import sys
-from typing import Any
-
-import numpy as np
 from absl import flags
 
-from hyperface_jax import files
-from hyperface_jax.capacity import LARGEST_LIMIT, Capacity, measure_capacity
-from hyperface_jax.cli.fingerprint import fingerprint_of
-from hyperface_jax.commands import (
-    InputError,
-    progress,
-    provenance,
-    require_flags,
-    run_command,
-    settings_of,
-)
-from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
+from hyperface_jax import checks, files
+from hyperface_jax.commands import InputError, require_flags, run_command
 from hyperface_jax.packing_config import PackingConfig
-from hyperface_jax.spread import measure_spread, typical_cosine, worst_case_cosine
 
 FLAGS = flags.FlagValues()
 _CASES = ("worst", "typical")
@@ -121,51 +103,17 @@ def main() -> None:
         block_size=FLAGS.block_size,
         seed=FLAGS.seed,
     )
-    gallery = load_embeddings(FLAGS.gallery)
-    spreads = _spreads(gallery)
-    # All limits first, so that a flag out of range is refused before any packing.
-    limits = [
-        (threshold, case, _limit(threshold, case, spread, gallery))
-        for threshold in _thresholds()
-        for case, spread in spreads.items()
-    ]
-    inputs = fingerprint_of(
-        FLAGS, inputs=("gallery", "spread_from"), leave_out=("output",)
-    )
-    rows = _measured_before(inputs)
-    for threshold, case, limit in limits[len(rows) :]:
-        found = _measure(gallery, limit, config, f"threshold {threshold:g}, {case}")
-        rows.append(_record(found, threshold, case, spreads[case]))
-        record = {
-            "capacity": rows,
-            "complete": len(rows) == len(limits),
-            "inputs": inputs,
-            "created_with": provenance(settings_of(FLAGS)),
-        }
-        files.write_json(FLAGS.output, record)
-    _print_table(rows)
-    print(f"{FLAGS.output}: {len(rows)} capacities")
-
-
-def _measured_before(inputs: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that an interrupted run of this very command has written."""
-    if not os.path.exists(FLAGS.output):
-        return []
-    try:
-        with open(FLAGS.output, encoding="utf-8") as file:
-            record = json.load(file)
-        found, rows = record["inputs"], record["capacity"]
-    except (ValueError, KeyError, TypeError):
+    thresholds = _thresholds()
+    _check_ranges(thresholds)
+    if (FLAGS.spread is None) == (not FLAGS.spread_from):
         raise InputError(
-            f"{FLAGS.output} exists and isn't of this command; move it"
-        ) from None
-    if found != inputs:
-        changed = [name for name in inputs if found.get(name) != inputs[name]]
-        raise InputError(
-            f"{FLAGS.output} exists and is of other settings ({', '.join(changed)}); "
-            "choose another --output, or remove it"
+            "give one of --spread (an angle in degrees) and --spread_from (an "
+            "embedding file to measure it on)"
         )
-    return rows
+    from hyperface_jax.cli.capacity_run import run_capacity
+
+    cases = _CASES if FLAGS.case == "both" else (FLAGS.case,)
+    run_capacity(config, thresholds, cases, FLAGS)
 
 
 def _thresholds() -> list[float]:
@@ -175,115 +123,16 @@ def _thresholds() -> list[float]:
         raise InputError(f"--threshold: {error}; give cosines such as 0.3") from None
 
 
-def _spreads(gallery: EmbeddingFile) -> dict[str, float]:
-    """The angle of each case asked for, in degrees."""
-    cases = _CASES if FLAGS.case == "both" else (FLAGS.case,)
-    if (FLAGS.spread is None) == (not FLAGS.spread_from):
-        raise InputError(
-            "give one of --spread (an angle in degrees) and --spread_from (an "
-            "embedding file to measure it on)"
-        )
-    if not FLAGS.spread_from:
-        return dict.fromkeys(cases, FLAGS.spread)
-    file = load_embeddings(FLAGS.spread_from, model=gallery.metadata.get("model"))
-    if file.labels is None:
-        raise InputError(
-            f"{FLAGS.spread_from}: has no labels, so whose images these are is unknown"
-        )
-    spread = measure_spread(file.embeddings, file.labels)
-    print(
-        f"{FLAGS.spread_from}: images of {spread.num_identities} identities are "
-        f"{spread.typical:.1f} degrees off their identity, and 95 % within "
-        f"{spread.worst:.1f} of the others' mean"
-    )
-    # Beyond a right angle from its own identity an image says nothing of it.
-    return {case: min(getattr(spread, case), 90.0) for case in cases}
-
-
-def _limit(
-    threshold: float, case: str, spread: float, gallery: EmbeddingFile
-) -> float | None:
-    if case == "worst":
-        limit = worst_case_cosine(threshold, spread)
-    else:
-        limit = typical_cosine(
-            threshold,
-            spread,
-            gallery.embeddings.shape[1],
-            false_match_rate=FLAGS.false_match_rate,
-        )
-    if limit is not None and limit > LARGEST_LIMIT:
-        raise InputError(
-            f"threshold {threshold:g} with a spread of {spread:g} degrees tells even "
-            f"identities at cosine {limit:g} apart ({case} case), so nothing limits "
-            "how many there are; give another --threshold or --spread"
-        )
-    return limit
-
-
-def _measure(
-    gallery: EmbeddingFile, limit: float | None, config: PackingConfig, name: str
-) -> Capacity:
-    with progress(description=name, unit="packing") as bar:
-
-        def on_trial(n: int, most: int) -> None:
-            bar.set_postfix_str(f"packed {n}, most found {most}", refresh=False)
-            bar.update()
-
-        def on_progress(iteration: int, terms: Any) -> None:
-            bar.set_postfix_str(
-                f"iteration {iteration}, max cosine {terms.max_cosine:.4f}",
-                refresh=sys.stderr.isatty(),
-            )
-
-        return measure_capacity(
-            gallery.embeddings,
-            limit,
-            config,
-            labels=gallery.labels,
-            min_gallery_cosine=FLAGS.min_gallery_cosine,
-            max_identities=FLAGS.max_identities,
-            on_trial=on_trial,
-            on_progress=on_progress,
-        )
-
-
-def _record(
-    found: Capacity, threshold: float, case: str, spread: float
-) -> dict[str, Any]:
-    return {
-        "threshold": threshold,
-        "case": case,
-        "spread_degrees": spread,
-        "max_reference_cosine": found.max_reference_cosine,
-        "gallery_identities": found.gallery_identities,
-        "identities": found.identities,
-        # JSON has no word for infinity.
-        "bound": found.bound if math.isfinite(found.bound) else None,
-        "bound_source": found.bound_source,
-        "more_were_not_tried": FLAGS.max_identities <= found.identities < found.bound,
-        "mean_gallery_cosine": float(np.mean(found.gallery_cosine)),
-        "min_gallery_cosine": float(np.min(found.gallery_cosine)),
-        "trials": [{"packed": n, "kept": k} for n, k in found.trials.items()],
-    }
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    titles = "threshold", "case", "spread", "limit", "gallery", "found", "bound", "near"
-    print("  ".join(f"{title:>9}" for title in titles))
-    for row in rows:
-        limit, bound = row["max_reference_cosine"], row["bound"]
-        cells = (
-            f"{row['threshold']:g}",
-            row["case"],
-            f"{row['spread_degrees']:.1f}",
-            "none" if limit is None else f"{limit:.4f}",
-            row["gallery_identities"],
-            f"{'>= ' if row['more_were_not_tried'] else ''}{row['identities']}",
-            "> 1e15" if bound is None else f"{bound:.6g}",
-            f"{row['mean_gallery_cosine']:.3f}",
-        )
-        print("  ".join(f"{cell:>9}" for cell in cells))
+def _check_ranges(thresholds: list[float]) -> None:
+    """Refuses flags out of range before any file is read."""
+    for threshold in thresholds:
+        checks.in_range(threshold, "threshold", -1, 1, open_low=True, open_high=True)
+    if FLAGS.spread is not None:
+        checks.in_range(FLAGS.spread, "spread", 0, 90)
+    checks.in_range(FLAGS.false_match_rate, "false_match_rate", 0, 0.5, open_low=True)
+    if FLAGS.min_gallery_cosine is not None:
+        checks.in_range(FLAGS.min_gallery_cosine, "min_gallery_cosine", -1, 1)
+    checks.whole_number(FLAGS.max_identities, "max_identities", 2, checks.MOST)
 
 
 def run() -> None:

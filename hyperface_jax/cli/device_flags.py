@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from hyperface_jax import processes, sharded
 from hyperface_jax.commands import InputError
 
 # None of them has a say in the result.
@@ -54,6 +53,8 @@ def in_use(values: flags.FlagValues) -> Iterator[None]:
     Raises:
       InputError: there are not as many, or the processes can't be joined.
     """
+    from hyperface_jax import processes, sharded
+
     if values.coordinator:
         processes.connect(values.coordinator, values.num_processes, values.process_id)
     elif values.num_processes is not None or values.process_id is not None:

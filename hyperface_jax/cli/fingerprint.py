@@ -1,13 +1,12 @@
 """What the output of a command depends on: another command's is not taken for it."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from hyperface_jax import files
-from hyperface_jax.commands import InputError, settings_of
+from hyperface_jax import files, npz_file
+from hyperface_jax.commands import settings_of
 from hyperface_jax.packing_config import SOLVER_VERSION
 
 
@@ -25,14 +24,14 @@ def fingerprint_of(
       A JSON-ready dictionary by flag, and ``solver``.
 
     Raises:
-      InputError: an input file is missing.
+      InputError: an input file is missing, or may not be read.
     """
     depends = {**settings_of(values), "solver": SOLVER_VERSION}
     for name in leave_out:
         depends.pop(name)
     for name in inputs:
         path = depends[name]
-        if path and not os.path.isfile(path):
-            raise InputError(f"{path}: no such file; check --{name}")
+        if path:
+            npz_file.open_input(path).close()
         depends[name] = path and files.sha256_of(path)
     return depends

@@ -9,32 +9,14 @@ turns into images. The file keeps the settings, the convergence and the measured
 separation beside the theoretical bound.
 """
 
-import contextlib
-import json
-import pathlib
-import time
-from collections.abc import Iterator
-from typing import Any
-
 from absl import flags
 
-from hyperface_jax import checks, files, processes
-from hyperface_jax.cli import (
-    device_flags,
-    packing_flags,
-    packing_output,
-    packing_start,
-)
-from hyperface_jax.cli.fingerprint import fingerprint_of
-from hyperface_jax.commands import InputError, progress, require_flags, run_command
-from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
-from hyperface_jax.packing import PackingResult, pack_embeddings
+from hyperface_jax import checks, files
+from hyperface_jax.cli import device_flags, packing_flags
+from hyperface_jax.commands import InputError, require_flags, run_command
 from hyperface_jax.packing_config import PackingConfig
 
 FLAGS = flags.FlagValues()
-_SURROUNDINGS = ("fixed", "enrolled")
-_INPUTS = ("gallery", "initial", *_SURROUNDINGS)
-_WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
 flags.DEFINE_string(
     "gallery", None, "Embedding file of the gallery (.npz).", flag_values=FLAGS
@@ -116,12 +98,14 @@ def main() -> None:
         )
     if FLAGS.prove:
         _check_provable(config)
-    for name in _INPUTS:
+    for name in packing_flags.INPUTS:
         path = FLAGS[name].value
         if path and files.is_same(path, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
+    from hyperface_jax.cli.packing_run import run_packing
+
     with device_flags.in_use(FLAGS):
-        _pack(config)
+        run_packing(config, FLAGS)
 
 
 def _check_provable(config: PackingConfig) -> None:
@@ -135,149 +119,6 @@ def _check_provable(config: PackingConfig) -> None:
     ):
         if not covered:
             raise InputError(f"--prove has no bound for this --{name}; leave one out")
-
-
-def _pack(config: PackingConfig) -> None:
-    with processes.together():
-        inputs = fingerprint_of(FLAGS, inputs=_INPUTS, leave_out=_WITHOUT_A_SAY)
-        record = _packed_before(inputs)
-        gallery = load_embeddings(FLAGS.gallery)
-        surroundings = [
-            packing_start.load_beside(gallery, FLAGS, name) for name in _SURROUNDINGS
-        ]
-    seen = json.dumps([inputs, record is not None], default=str)
-    processes.check_same("settings or files", seen.encode())
-    output = pathlib.Path(FLAGS.output)
-    checkpoint_path = output.with_name(f".{output.stem}.checkpoint.npz")
-    if record is not None:
-        print(f"{FLAGS.output}: already packed with these settings")
-        _clear_behind(output, checkpoint_path)
-        _check_enrolled(record)
-        return
-    fixed, enrolled = surroundings
-    start = packing_start.choose(gallery, fixed, FLAGS)
-    with _writing(output):
-        result = _run(config, start, gallery, fixed, enrolled, checkpoint_path)
-        packed = packing_output.Packed(result, start, gallery, fixed, enrolled)
-        references = packing_output.references_of(packed, FLAGS)
-        record = packing_output.measure(packed, references, FLAGS)
-        record["inputs"] = inputs
-        if processes.is_main_process():
-            packing_output.save(packed, references, record, FLAGS)
-            print("\n".join(packing_output.describe(packed, record, FLAGS.output)))
-        _clear(output, checkpoint_path)
-    _check_enrolled(record)
-
-
-@contextlib.contextmanager
-def _writing(output: pathlib.Path) -> Iterator[None]:
-    """Keeps every other command from writing the same output."""
-    with contextlib.ExitStack() as held:
-        with processes.together():
-            if processes.is_main_process():
-                held.enter_context(files.locked(_lock(output), what=output))
-        yield
-
-
-def _lock(output: pathlib.Path) -> pathlib.Path:
-    return output.with_name(f".{output.stem}.lock")
-
-
-def _clear(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
-    """Removes what only an unfinished packing needs, kills have left included."""
-    if processes.is_main_process():
-        checkpoint_path.unlink(missing_ok=True)
-        for path in (checkpoint_path, output):
-            files.remove_partial(path)
-
-
-def _clear_behind(output: pathlib.Path, checkpoint_path: pathlib.Path) -> None:
-    """The same, where a kill came between the output and the cleaning up.
-
-    A checkpoint that is newer belongs to a command that is to overwrite the output, and
-    what another process is writing right now is its own.
-    """
-    if not processes.is_main_process():
-        return
-    with contextlib.suppress(InputError), files.locked(_lock(output), what=output):
-        newer = checkpoint_path.exists() and (
-            checkpoint_path.stat().st_mtime > output.stat().st_mtime
-        )
-        if not newer:
-            _clear(output, checkpoint_path)
-
-
-def _run(
-    config: PackingConfig,
-    start: packing_start.Start,
-    gallery: EmbeddingFile,
-    fixed: EmbeddingFile | None,
-    enrolled: EmbeddingFile | None,
-    checkpoint_path: pathlib.Path,
-) -> PackingResult:
-    """Packs, with a progress bar."""
-    with progress(
-        total=config.for_rows(len(start.embeddings)).iterations,
-        description="packing",
-        unit="iteration",
-    ) as bar:
-
-        def on_progress(iteration: int, terms: Any) -> None:
-            bar.set_postfix_str(
-                f"J {terms.objective:.4f}, max cosine {terms.max_cosine:.4f}",
-                refresh=False,
-            )
-            if not bar.n:
-                # Neither compilation nor an earlier run counts for the rate.
-                bar.initial = bar.n = bar.last_print_n = iteration
-                bar.start_t = bar.last_print_t = time.time()
-            bar.update(iteration - bar.n)
-
-        return pack_embeddings(
-            start.embeddings,
-            gallery.embeddings,
-            config,
-            fixed=fixed and fixed.embeddings,
-            enrolled=enrolled and enrolled.embeddings,
-            on_progress=on_progress,
-            checkpoint_path=checkpoint_path,
-            checkpoint_seconds=FLAGS.checkpoint_seconds,
-        )
-
-
-def _check_enrolled(record: dict[str, Any]) -> None:
-    """Refuses to call a set finished that comes too near an enrolled person."""
-    found = record.get("enrolled")
-    if found is None or found["kept"]:
-        return
-    fixed = found["fixed_too_near"]
-    whose = f" ({fixed} of them of --fixed, which stay where they are)" if fixed else ""
-    raise InputError(
-        f"{FLAGS.output}: the best found comes within cosine "
-        f"{found['max_cosine']:.4f} of an enrolled person (reference "
-        f"{found['reference']}, row {found['enrolled']} of {FLAGS.enrolled}), "
-        f"{found['max_cosine'] - found['limit']:.2g} more than allowed; "
-        f"{found['too_near']} references are too near{whose}; raise "
-        "--max_enrolled_cosine or ask for fewer identities"
-    )
-
-
-def _packed_before(inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of an output that this very command wrote; None without an output."""
-    if not pathlib.Path(FLAGS.output).exists() or FLAGS.overwrite:
-        return None
-    record = load_embeddings(FLAGS.output).metadata.get("packing") or {}
-    found = record.get("inputs")
-    if found is None:
-        raise InputError(f"{FLAGS.output} exists and isn't of this command; move it")
-    for name, value in inputs.items():
-        if found.get(name) != value:
-            raise InputError(
-                f"{FLAGS.output} exists and was packed with another {name} "
-                f"({found.get(name)}, now {value}); choose another --output, or pass "
-                "--overwrite"
-            )
-    return record
 
 
 def run() -> None:

@@ -9,6 +9,10 @@ from hyperface_jax.packing_config import (
     PackingConfig,
 )
 
+# Flags of hyperface-pack that name files to read; the last two stay as they are around
+# the references that are packed.
+SURROUNDINGS = ("fixed", "enrolled")
+INPUTS = ("gallery", "initial", *SURROUNDINGS)
 _DEFAULTS = PackingConfig()
 
 

@@ -15,7 +15,7 @@ import os
 import numpy as np
 from absl import flags
 
-from hyperface_jax import files, processes
+from hyperface_jax import checks, files
 from hyperface_jax.cli import device_flags
 from hyperface_jax.commands import (
     InputError,
@@ -25,7 +25,6 @@ from hyperface_jax.commands import (
     settings_of,
 )
 from hyperface_jax.embedding_file import load_embeddings
-from hyperface_jax.search import EmbeddingIndex
 
 FLAGS = flags.FlagValues()
 
@@ -46,6 +45,8 @@ device_flags.define(FLAGS)
 def main() -> None:
     require_flags(FLAGS, "index", "queries", "output")
     files.check_output(FLAGS.output)
+    checks.whole_number(FLAGS.k, "k", 1, checks.MOST)
+    checks.block_size(FLAGS.block_size)
     for name in ("index", "queries"):
         if files.is_same(FLAGS[name].value, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
@@ -54,6 +55,9 @@ def main() -> None:
 
 
 def _search() -> None:
+    from hyperface_jax import processes
+    from hyperface_jax.search import EmbeddingIndex
+
     with processes.together():
         index = EmbeddingIndex.load(FLAGS.index, block_size=FLAGS.block_size)
         model = index.about.metadata.get("model")

@@ -3,11 +3,9 @@
 import ast
 import dataclasses
 import importlib
-import pathlib
 import signal
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -79,17 +77,11 @@ def test_every_flag_is_described(script):
 def test_every_flag_is_read(script):
     """By its name, or as a field of a configuration that the command fills whole.
 
-    In the command's own module, or in one beside it that commands share.
+    In the command's own module, or in one beside it, imported at the top or later.
     """
     module = importlib.import_module(SCRIPTS[script])
-    beside = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, types.ModuleType) and ".cli." in value.__name__
-    ]
     used = set()
-    for source in (module, *beside):
-        tree = ast.parse(pathlib.Path(source.__file__).read_text())
+    for tree in trees_of_the_command(SCRIPTS[script]).values():
         used |= constants_outside_definitions(tree)
         used |= {
             node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
@@ -99,6 +91,24 @@ def test_every_flag_is_read(script):
             used |= {field.name for field in dataclasses.fields(value)}
     unused = {name for name in module.FLAGS if name not in used}
     assert not unused, "accepted and never read"
+
+
+def trees_of_the_command(name: str) -> dict[str, ast.Module]:
+    """The syntax trees of a module and of those about commands that it leads to."""
+    trees, waiting = {}, [name]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        if name in trees or not path.is_file():
+            continue
+        trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(trees[name]):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            if ".cli" in node.module or names == ["bridges.folder_flags"]:
+                waiting += [node.module, *names]
+    return trees
 
 
 def constants_outside_definitions(tree: ast.Module) -> set[str]:

@@ -32,6 +32,7 @@ flags.DEFINE_integer(
     "size", 10, "Bytes to write.", lower_bound=0, flag_values=FLAGS
 )
 flags.DEFINE_float("wait", 0.0, "Seconds to wait.", flag_values=FLAGS)
+flags.DEFINE_string("say", "", "What to say at the end.", flag_values=FLAGS)
 
 
 def main():
@@ -46,7 +47,7 @@ def main():
     files.write_bytes(FLAGS.output, bytes(FLAGS.size))
     for _ in progress(range(3), description="counting"):
         pass
-    print("written")
+    print("written", FLAGS.say)
 
 
 if __name__ == "__main__":
@@ -75,7 +76,7 @@ def run(command, *arguments, **options):
 def test_a_command_that_succeeds_exits_0(command, tmp_path):
     result = run(command, f"--output={tmp_path / 'zeros.bin'}", "--size=7")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ["started", "written"]
+    assert result.stdout.splitlines() == ["started", "written "]
     assert (tmp_path / "zeros.bin").read_bytes() == bytes(7)
 
 
@@ -121,7 +122,7 @@ def test_a_refusal_is_one_line_and_no_traceback(command, arguments, code, messag
     assert result.stderr.startswith("zeros.py: ") and message in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_is_one_line_and_leaves_nothing_half_written(
     command, tmp_path, number
 ):
@@ -137,6 +138,56 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_half_written(
     assert process.returncode == 130
     assert len(errors.splitlines()) == 1 and "the same command continues" in errors
     assert sorted(os.listdir(tmp_path)) == ["zeros.py"]
+
+
+def test_the_home_folder_is_found_where_the_shell_leaves_its_sign(command, tmp_path):
+    environment = {**os.environ, "HOME": os.fspath(tmp_path)}
+    result = run(command, "--output=~/zeros.bin", cwd="/", env=environment)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "zeros.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("ascii", "j\\udcf6rg +/- 1 \\u5317"), ("latin-1", "j\\udcf6rg \xb1 1 \\u5317")],
+)
+def test_what_a_stream_can_t_show_is_shown_in_another_way(
+    command, tmp_path, encoding, said
+):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    text = b"j\xf6rg " + "± 1 北".encode()
+    result = subprocess.run(
+        [sys.executable, command, f"--output={tmp_path / 'a'}", b"--say=" + text],
+        capture_output=True,
+        env={**environment, "PYTHONUTF8": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode(encoding).splitlines()[-1] == f"written {said}"
+
+
+def test_output_that_nobody_reads_is_no_failure_of_ours(command, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, command, f"--output={tmp_path / 'a'}"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_words_do_not_get_into_an_output_that_is_printed(command):
+    result = run(command, "--output=/dev/stdout", "--size=7")
+    assert result.stdout == "\0" * 7
+    assert "started" in result.stderr and "written" in result.stderr
+
+
+def test_closed_streams_are_no_hindrance(command, tmp_path):
+    line = f"exec {sys.executable} {command} --output={tmp_path / 'a'} >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line]).returncode == 0
+    assert (tmp_path / "a").exists()
 
 
 @pytest.fixture

@@ -139,6 +139,9 @@ class TestReader:
             ('{"file_name": "a.jpg"}', "line 2 has no 'identity'"),
             ('{"file_name": 7, "identity": 0}', "line 2 has file_name = 7"),
             ('{"file_name": "a.jpg", "identity": [1]}', r"identity = \[1\]"),
+            ('{"file_name": "b.jpg", "identity": true}', "identity = True"),
+            ('{"file_name": "a.jpg", "identity": 1}', "lines 1 and 2 both name a.jpg"),
+            ("[" * 100_000, "line 2 is not JSON"),
             ("5", "line 2 has no"),
         ],
     )
@@ -156,6 +159,33 @@ class TestReader:
         image = tmp_path / "b/images/000000/000000_000.jpg"
         image.write_bytes(image.read_bytes()[:-1] + b"\0")  # of the same size
         assert ImageDataset(tmp_path / "b").fingerprint() != fingerprint
-        image.unlink()
-        with pytest.raises(InputError, match=r"000000_000\.jpg: no such image"):
-            ImageDataset(tmp_path / "b").fingerprint()
+
+    def test_all_that_is_unreadable_is_named_at_once_or_left_out(self, tmp_path):
+        write_dataset(tmp_path)
+        images = tmp_path / "images"
+        (images / "000000/000000_000.jpg").unlink()
+        (images / "000001/000001_000.jpg").write_bytes(b"")
+        (images / "000001/000001_001.jpg").write_bytes(b"torn")
+        dataset = ImageDataset(tmp_path)
+        fingerprint = dataset.fingerprint()
+        with pytest.raises(InputError) as error:
+            dataset.check()
+        message = str(error.value)
+        assert f"{tmp_path}: 3 of 6 can't be read: " in message
+        for name in ("000000_000", "000001_000", "000001_001", "--skip_unreadable"):
+            assert name in message
+        assert "\n" not in message and len(dataset) == 6
+        skipped = dataset.check(skip_unreadable=True)
+        assert [name[-14:] for name in skipped] == [
+            "000000_000.jpg",
+            "000001_000.jpg",
+            "000001_001.jpg",
+        ]
+        assert dataset.identities == [0, 2] and dataset.labels.tolist() == [0, 1, 1]
+        assert dataset.load().shape == (3, 16, 16, 3)
+        assert ImageDataset(tmp_path).fingerprint() == fingerprint
+
+    def test_nothing_readable_is_refused(self, tmp_path):
+        (tmp_path / "a.jpg").write_bytes(b"")
+        with pytest.raises(InputError, match="no image in it can be read"):
+            ImageDataset(tmp_path).check(skip_unreadable=True)

@@ -1,10 +1,16 @@
 """The verification set folder: round trip and refusals."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.datasets.verification_set import load_verification_set, write_pairs
+from bridges.datasets.verification_set import (
+    check_images,
+    load_verification_set,
+    write_pairs,
+)
 from hyperface_jax import InputError
 
 ROWS = [
@@ -76,7 +82,11 @@ def test_pairs_that_are_not_text_are_refused(folder):
             "line 2 has an empty group",
         ),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1\n", "line 2 has not"),
-        ("first,second,same,fold\nimages/a.jpg,images/e.jpg,1,0\n", "e.jpg"),
+        (
+            "first,second,same,fold\nimages/a.jpg,images/b.jpg,1,3\n"
+            "images/a.jpg,images/c.jpg,0,3\n",
+            "every pair has fold = 3",
+        ),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,0\n", "same = 1"),
     ],
 )
@@ -89,3 +99,34 @@ def test_bad_pairs_are_named(folder, text, reason):
 def test_folder_without_pairs_is_refused(folder):
     with pytest.raises(InputError, match="not a verification set"):
         load_verification_set(folder)
+
+
+def test_unreadable_images_are_named_at_once_or_their_pairs_left_out(folder):
+    write_pairs(folder, [*ROWS, ("images/a.jpg", "images/d.jpg", 0, 2)])
+    (folder / "images/c.jpg").write_bytes(b"torn")
+    (folder / "images/b.jpg").unlink()
+    found = load_verification_set(folder)
+    with pytest.raises(
+        InputError, match=r"2 of 4 can't be read: images/b\.jpg: no such"
+    ):
+        check_images(folder, found)
+    with pytest.raises(InputError, match="every pair has same = 0"):
+        check_images(folder, found, skip_unreadable=True)
+    write_pairs(folder, [*ROWS, ("images/a.jpg", "images/d.jpg", 1, 2)] * 2)
+    (folder / "images/b.jpg").write_bytes((folder / "images/a.jpg").read_bytes())
+    left = check_images(folder, load_verification_set(folder), skip_unreadable=True)
+    assert [path.name for path in left.paths] == ["a.jpg", "b.jpg", "d.jpg"]
+    assert left.pairs.tolist() == [[0, 1], [1, 2], [0, 2]] * 2
+    assert left.same.tolist() == [True, False, True] * 2
+    assert left.fold.tolist() == [0, 1, 2] * 2
+    assert list(left.skipped) == ["images/c.jpg"]
+
+
+def test_names_of_images_need_not_be_utf_8(folder):
+    name = os.fsdecode(b"images/j\xf6rg.jpg")
+    os.rename(folder / "images/a.jpg", folder / name)
+    path = write_pairs(folder, [[c if c != "images/a.jpg" else name for c in row]
+                                for row in ROWS])  # fmt: skip
+    assert b"images/j\xf6rg.jpg" in path.read_bytes()
+    found = load_verification_set(folder)
+    assert check_images(folder, found).paths == found.paths

@@ -143,7 +143,10 @@ class TestLoad:
         ("change", "reason"),
         [
             ({"backbone": "vgg"}, "backbone 'vgg'"),
-            ({"embedding_size": 32}, "weights of another network.*fc.weight"),
+            (
+                {"embedding_size": 32},
+                r"weights of another network.*fc\.bias",
+            ),
             ({"format_version": 9}, "format version 9"),
             ({"image_size": None}, "no entry 'image_size'"),
             ({"image_size": "32"}, "image_size is '32', expected a whole number"),

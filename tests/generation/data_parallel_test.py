@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import torch
 
+from bridges.generation import timed_training
 from bridges.generation.data_parallel import Workers, run_workers
 from hyperface_jax import InputError
 
@@ -71,6 +73,100 @@ def test_a_full_disk_in_a_process_is_passed_on():
     with pytest.raises(OSError, match="No space left") as raised:
         run_workers(fill_disk_in_worker, (), 2)
     assert raised.value.errno == errno.ENOSPC
+
+
+def fail_in_worker(workers: Workers) -> None:
+    if workers.rank == 1:
+        raise ZeroDivisionError("by zero")
+    workers.agree(1.0)
+
+
+def test_a_defect_is_passed_on_with_its_traceback(capfd):
+    with pytest.raises(ZeroDivisionError, match="by zero") as raised:
+        run_workers(fail_in_worker, (), 2)
+    assert "in fail_in_worker" in raised.value.__notes__[0]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+class Counter:
+    """State of a training, of steps that each take a while."""
+
+    def __init__(self) -> None:
+        self.steps = torch.zeros(())
+
+    def update(self, progress: float, step: int) -> dict[str, float]:
+        time.sleep(0.05)
+        self.steps += 1
+        return {"loss": 1.0}
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def train_in_worker(workers: Workers, folder: str) -> None:
+    """Trains for ever; says the number of its process at the tenth step."""
+    counter = Counter()
+
+    def update(progress: float, step: int) -> dict[str, float]:
+        if counter.steps == 10:
+            print(os.getpid(), flush=True)
+        return counter.update(progress, step)
+
+    timed_training.train_for(
+        1e6,
+        update,
+        {"counter": counter},
+        folder,
+        settings={},
+        images_per_step=1,
+        workers=workers,
+        checkpoint_every=1e6,
+    )
+
+
+TRAINING = """
+import sys
+from hyperface_jax.commands import run_command
+from bridges.generation.data_parallel import run_workers
+from tests.generation.data_parallel_test import train_in_worker
+from absl import flags
+
+if __name__ == "__main__":
+    folder, count = sys.argv[1], int(sys.argv.pop(2))
+    del sys.argv[1]
+    run_command(
+        lambda: run_workers(train_in_worker, (folder,), count), flags.FlagValues()
+    )
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_terminated_training_saves_its_last_step(tmp_path, root, count):
+    script = tmp_path / "script.py"
+    script.write_text(TRAINING)
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path / "model", str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        children = [int(process.stdout.readline()) for _ in range(count)]
+        # To all of them, as a scheduler does.
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(errors.splitlines()) == 1, errors
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+    saved = torch.load(tmp_path / "model" / "training.pt", weights_only=True)
+    assert saved["step"] == saved["state"]["counter"]["steps"] >= 10
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["training.pt"]
 
 
 def test_processes_end_with_a_terminated_call(tmp_path, root):

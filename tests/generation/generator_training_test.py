@@ -11,8 +11,7 @@ import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.embedding.recogniser import load_recogniser
-from bridges.generation import load_generator, timed_training
-from bridges.generation import train_autoencoder as train_autoencoder_module
+from bridges.generation import autoencoder_training, load_generator, timed_training
 from bridges.generation.autoencoder_losses import feature_distance
 from bridges.generation.data_parallel import Workers
 from bridges.generation.export import export_generator
@@ -193,13 +192,13 @@ def test_a_model_that_was_trained_meanwhile_stays(elsewhere, monkeypatch):
     """Another process begins and ends between the look and the lock."""
     path = elsewhere / "autoencoder" / "model.safetensors"
     finished = path.rename(elsewhere / "finished")
-    read = train_autoencoder_module.load_training_images
+    read = autoencoder_training.load_training_images
 
     def read_slowly(*arguments):
         finished.rename(path)
         return read(*arguments)
 
-    monkeypatch.setattr(train_autoencoder_module, "load_training_images", read_slowly)
+    monkeypatch.setattr(autoencoder_training, "load_training_images", read_slowly)
     before = finished.stat().st_mtime_ns
     train_both(elsewhere)
     assert path.stat().st_mtime_ns == before
@@ -282,7 +281,8 @@ def test_a_denoiser_of_other_latents_is_not_exported(world, tmp_path):
 
 def test_the_cache_holds_what_the_models_say(world):
     arguments = [str(world / name) for name in ("faces", "autoencoder", "recogniser")]
-    sources = load_sources(*arguments)
+    dataset, *models = arguments
+    sources = load_sources(ImageDataset(dataset), *models)
     cache = load_latent_cache(sources, str(world / "diffusion"), num_processes=1)
     assert cache.latents.shape == (2, 33, 4, 2, 2)
     assert cache.held_out_labels.unique().tolist() == [11]
@@ -304,7 +304,7 @@ def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_pa
             writer.write(image, record)
         writer.finish()
     models = str(world / "autoencoder"), str(tmp_path / "larger")
-    sources = load_sources(str(faces), *models)
+    sources = load_sources(ImageDataset(faces), *models)
     cache = load_latent_cache(sources, str(tmp_path), num_processes=1)
     files = ImageDataset(faces).paths
     expected = load_recogniser(tmp_path / "larger").embed_files(files)

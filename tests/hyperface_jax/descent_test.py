@@ -101,6 +101,29 @@ def test_a_killed_descent_goes_on_from_its_checkpoint(tmp_path, root):
     np.testing.assert_array_equal(np.load(output), whole.embeddings)
 
 
+def test_steps_too_long_to_wait_for_are_saved_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("hyperface_jax.interruptions.PATIENCE", 0.0)
+    monkeypatch.setattr("hyperface_jax.descent._SECONDS_BETWEEN_REPORTS", -1)
+    path, saved = tmp_path / "checkpoint.npz", []
+
+    def on_progress(done, terms):
+        # Told before the state is saved.
+        if path.exists():
+            with np.load(path) as content:
+                saved.append((done, len(content["history"])))
+
+    config = PackingConfig(method="algorithm1", num_iterations=4)
+    pack_embeddings(
+        ROWS,
+        ROWS,
+        config,
+        checkpoint_path=path,
+        checkpoint_seconds=1e6,
+        on_progress=on_progress,
+    )
+    assert saved == [(2, 1), (3, 2), (4, 3), (4, 4)]
+
+
 def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path):
     path = tmp_path / "checkpoint.npz"
     config = PackingConfig(num_iterations=5)

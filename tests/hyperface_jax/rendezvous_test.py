@@ -80,3 +80,30 @@ def test_strangers_are_ignored(port):
         second = pool.submit(meet, "localhost", port, 2, 1, seconds=20)
         assert first.exception() is None
         assert second.exception() is None
+
+
+def test_a_host_that_nobody_knows(port, monkeypatch):
+    monkeypatch.setattr("hyperface_jax.rendezvous._LOST_SECONDS", 0.1)
+    for process_id in (0, 1):
+        # A name that can't be one: no name server is waited for.
+        with pytest.raises(InputError, match=r"the host nobody\.\.invalid is unknown"):
+            meet("nobody..invalid", port, 2, process_id, seconds=20)
+
+
+def test_process_0_is_where_the_others_look_for_it(port, monkeypatch):
+    monkeypatch.setattr("hyperface_jax.rendezvous._LOST_SECONDS", 0.1)
+    # Of the addresses kept for documentation: no machine has it.
+    with pytest.raises(InputError, match="does not lead to this machine"):
+        meet("192.0.2.1", port, 2, 0, seconds=20)
+
+
+def test_another_program_at_the_port(port):
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        socket.create_server(("", port)) as server,
+    ):
+        meeting = pool.submit(meet, "localhost", port, 2, 1, seconds=20)
+        with server.accept()[0] as visitor:
+            visitor.recv(10)
+            visitor.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert "another program listens" in str(meeting.exception())

@@ -123,8 +123,8 @@ def test_refusals(tmp_path):
     assert len(EmbeddingIndex.load(tmp_path / "good.npz")) == 2
     for name, message in (
         ("none.npz", "no such file"),
-        ("other.npz", "not an embedding file"),
-        ("text.npz", "not an embedding file"),
+        ("other.npz", r"no key 'embeddings' \(found rows\)"),
+        ("text.npz", r"not a readable \.npz file"),
     ):
         with pytest.raises(InputError, match=message):
             EmbeddingIndex.load(tmp_path / name)

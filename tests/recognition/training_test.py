@@ -1,18 +1,13 @@
-"""Training: contracts, refusals, kill and resume, and that it learns."""
+"""Training: contracts, refusals, steps, and that it learns."""
 
 import dataclasses
 import json
 import math
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.embedding.recogniser import load_recogniser
@@ -111,16 +106,16 @@ class TestOutput:
     def test_what_another_process_finished_meanwhile_stays(
         self, people, tmp_path, monkeypatch
     ):
-        load, weights = training._load, tmp_path / "checkpoint" / "model.safetensors"
+        load, weights = training.load, tmp_path / "checkpoint" / "model.safetensors"
         finished = []
 
         def load_slowly(*arguments):
-            monkeypatch.setattr(training, "_load", load)
+            monkeypatch.setattr(training, "load", load)
             train_recogniser(people, tmp_path / "checkpoint", TINY)
             finished.append(weights.stat().st_mtime_ns)
             return load(*arguments)
 
-        monkeypatch.setattr(training, "_load", load_slowly)
+        monkeypatch.setattr(training, "load", load_slowly)
         record = train_recogniser(people, tmp_path / "checkpoint", TINY)
         assert record["complete"]
         assert finished == [weights.stat().st_mtime_ns]
@@ -205,71 +200,6 @@ class TestRefusals:
     def test_settings_out_of_range(self, change, reason):
         with pytest.raises(InputError, match=reason):
             TrainingConfig(**change)
-
-
-class TestResume:
-    @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-    def test_killed_training_goes_on_to_the_same_bits(
-        self, people, tmp_path, optimizer
-    ):
-        config = dataclasses.replace(TINY, epochs=10.0, optimizer=optimizer)
-        killed, whole = tmp_path / "killed", tmp_path / "whole"
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "bridges.cli.train",
-                f"--dataset={people}",
-                f"--output={killed}",
-                "--image_size=32",
-                "--embedding_size=16",
-                "--batch_size=16",
-                "--epochs=10",
-                f"--optimizer={optimizer}",
-                "--checkpoint_minutes=0",
-                "--num_threads=1",
-            ],
-            stderr=subprocess.DEVNULL,
-        )
-        progress = killed / "progress.safetensors"
-        while process.poll() is None:
-            if progress.exists():
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.002)
-        assert process.wait() == -signal.SIGKILL
-        assert progress.exists() and not (killed / "model.safetensors").exists()
-        (killed / ".progress-a1b2c3d4.partial.safetensors").touch()
-        for output in (killed, whole):
-            train_recogniser(people, output, config, num_threads=1)
-            names = sorted(path.name for path in output.iterdir())
-            assert names == ["config.json", "model.safetensors", "training.json"]
-        first = load_file(killed / "model.safetensors")
-        second = load_file(whole / "model.safetensors")
-        assert first.keys() == second.keys()
-        for name in first:
-            assert torch.equal(first[name], second[name]), name
-        histories = [
-            [
-                {k: v for k, v in row.items() if k != "seconds"}
-                for row in json.loads((output / "training.json").read_text())["history"]
-            ]
-            for output in (killed, whole)
-        ]
-        assert histories[0] == histories[1]
-
-    def test_damaged_progress_is_named(self, people, tmp_path):
-        config = dataclasses.replace(TINY, epochs=1.0)
-        (tmp_path / "c").mkdir()
-        train_recogniser(people, tmp_path / "c", config)
-        for name in ("model.safetensors", "config.json"):
-            (tmp_path / "c" / name).unlink()
-        record = json.loads((tmp_path / "c" / "training.json").read_text())
-        record["complete"] = False
-        (tmp_path / "c" / "training.json").write_text(json.dumps(record))
-        (tmp_path / "c" / "progress.safetensors").write_bytes(b"half a file")
-        with pytest.raises(InputError, match=r"progress\.safetensors: damaged"):
-            train_recogniser(people, tmp_path / "c", config)
 
 
 class TestSteps:

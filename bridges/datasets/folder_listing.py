@@ -1,0 +1,154 @@
+"""What a folder of images holds: the images, and what is left out and why."""
+
+import functools
+import os
+import pathlib
+from typing import NamedTuple
+
+from PIL import Image
+
+# Formats that Pillow opens and can't decode by itself, or only by running a program.
+_NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+# Where systems and programs keep copies, thumbnails and what was thrown away.
+_SYSTEM_FOLDERS = frozenset(
+    (
+        "$recycle.bin",
+        "#recycle",
+        "#snapshot",
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+        "thumbnails",
+        "thumbs",
+    )
+)
+# Files that say who is on the images beside them.
+_METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")
+
+
+class Listing(NamedTuple):
+    """The files of a folder, by paths relative to it with ``/``, each part sorted.
+
+    Attributes:
+      images: what has the suffix of an image.
+      left_out: what does not count, by the reason.
+      unreadable: folders and links that lead nowhere, and why.
+      metadata: files in folders below that say who is on the images there.
+    """
+
+    images: list[str]
+    left_out: dict[str, list[str]]
+    unreadable: dict[str, str]
+    metadata: list[str]
+
+
+@functools.cache
+def image_suffixes() -> frozenset[str]:
+    """Suffixes, lower case, of all formats that Pillow decodes."""
+    Image.init()
+    formats = set(Image.OPEN) - set(_NOT_DECODED)
+    known = Image.registered_extensions().items()
+    # MPO, of stereo cameras, is a JPEG with another one after it.
+    return frozenset([suffix for suffix, name in known if name in formats] + [".mpo"])
+
+
+def list_images(folder: str | os.PathLike[str]) -> Listing:
+    """Lists a folder and all below it; links are followed, an image counts once.
+
+    Args:
+      folder: it exists.
+    """
+    listing = Listing([], {}, {}, [])
+    lister = _Lister(pathlib.Path(folder), listing)
+    lister.visit("")
+    for names in (listing.images, listing.metadata, *listing.left_out.values()):
+        names.sort()
+    if lister.followed_links:
+        _leave_out_repeated(pathlib.Path(folder), listing)
+    return listing
+
+
+class _Lister:
+    """Walks a folder, adding to a listing."""
+
+    def __init__(self, root: pathlib.Path, listing: Listing) -> None:
+        self._root = root
+        self._listing = listing
+        self.followed_links = False
+
+    def visit(self, name: str) -> bool:
+        """Lists the folder ``name`` below the root; whether it holds images."""
+        try:
+            entries = sorted(os.scandir(self._root / name), key=lambda e: e.name)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._listing.unreadable[name or "."] = f"can't be listed ({reason})"
+            return True
+        before = len(self._listing.images)
+        prefix = f"{name}/" if name else ""
+        below = [self._see(entry, prefix + entry.name) for entry in entries]
+        holds = len(self._listing.images) > before or any(below)
+        if not holds and name:
+            self._leave_out("folder without images", name)
+        return holds
+
+    def _see(self, entry: os.DirEntry, name: str) -> bool:
+        """Lists an entry; whether it is a folder that holds images."""
+        self.followed_links |= entry.is_symlink()
+        if entry.name.startswith("."):
+            self._leave_out("hidden", name)
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            # A person's folder may be behind it as well as an image.
+            self._listing.unreadable[name] = "a link that leads nowhere"
+        elif entry.is_dir():
+            return self._enter(entry, name)
+        elif "/" in name and entry.name in _METADATA:
+            self._listing.metadata.append(name)
+        elif not entry.is_file():
+            self._leave_out("no file", name)
+        elif os.path.splitext(entry.name)[1].lower() in image_suffixes():
+            self._listing.images.append(name)
+        else:
+            self._leave_out("not an image by its suffix", name)
+        return False
+
+    def _enter(self, entry: os.DirEntry, name: str) -> bool:
+        if entry.name.lower() in _SYSTEM_FOLDERS:
+            self._leave_out("folder of thumbnails or of the system", name)
+            return False
+        if entry.is_symlink() and _leads_above(pathlib.Path(entry.path)):
+            self._leave_out("link to a folder that it lies in", name)
+            return False
+        return self.visit(name)
+
+    def _leave_out(self, reason: str, name: str) -> None:
+        self._listing.left_out.setdefault(reason, []).append(name)
+
+
+def _leads_above(link: pathlib.Path) -> bool:
+    """Whether following a link to a folder would lead around for ever."""
+    target = link.resolve()
+    return any(parent.resolve() == target for parent in link.parents)
+
+
+def _leave_out_repeated(root: pathlib.Path, listing: Listing) -> None:
+    """Leaves out images that are listed twice because a link leads to them."""
+    real = root.resolve()
+    # An image in its own place comes before the links to it.
+    target = {name: os.path.realpath(root / name) for name in listing.images}
+    order = sorted(
+        listing.images, key=lambda name: (target[name] != os.fspath(real / name), name)
+    )
+    seen: set[str] = set()
+    repeated = []
+    for name in order:
+        if target[name] in seen:
+            repeated.append(name)
+        seen.add(target[name])
+    if repeated:
+        listing.left_out["link to an image listed already"] = sorted(repeated)
+        gone = set(repeated)
+        listing.images[:] = [name for name in listing.images if name not in gone]

@@ -1,0 +1,82 @@
+"""Who is on an image, by the folders it lies in."""
+
+import collections
+import posixpath
+from collections.abc import Sequence
+
+from hyperface_jax import InputError
+
+AUTO, TOP, LAST, PATH = "auto", "top", "last", "path"
+# What decides, for --help.
+IDENTITY_FROM = {
+    AUTO: "the top folder, refused where that may be wrong",
+    TOP: "the top folder: ann/2019/1.jpg shows ann",
+    LAST: "the folder the image lies in: train/ann/1.jpg and test/ann/2.jpg show ann",
+    PATH: "all folders together: train/ann and test/ann are two people",
+}
+_PERSON = {
+    TOP: lambda folders: folders[0],
+    LAST: lambda folders: folders[-1],
+    PATH: lambda folders: "/".join(folders),
+}
+
+
+def identities_of(
+    names: Sequence[str], identity_from: str, place: str
+) -> list[str] | None:
+    """The identity of each image in a tree of folders.
+
+    Args:
+      names: paths of the images, with ``/``.
+      identity_from: a key of ``IDENTITY_FROM``.
+      place: the folder they are in, for messages.
+
+    Returns:
+      A name for each, or None for a flat folder, which says of nobody who it is.
+
+    Raises:
+      InputError: images beside the identities' folders; with ``"auto"``, folders that
+        may mean one thing or another.
+    """
+    folders = [posixpath.dirname(name) for name in names]
+    if not any(folders):
+        return None
+    if "" in folders:
+        beside = folders.count("")
+        raise InputError(
+            f"{place}: {beside} of {len(names)} images lie beside the identities' "
+            f"folders, {names[folders.index('')]} first; put them into one, or "
+            "elsewhere"
+        )
+    if identity_from == AUTO:
+        _refuse_ambiguous(sorted(set(folders)), place)
+        identity_from = TOP
+    return [_PERSON[identity_from](folder.split("/")) for folder in folders]
+
+
+def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
+    """Refuses folders whose top ones may not be people.
+
+    Args:
+      folders: all that hold images, sorted.
+      place: for messages.
+    """
+    by_last = collections.defaultdict(list)
+    below = collections.defaultdict(list)
+    for folder in folders:
+        by_last[posixpath.basename(folder)].append(folder)
+        below[folder.split("/")[0]].append(folder)
+    for alike in by_last.values():
+        if len(alike) > 1:
+            _refuse(place, f"{alike[0]} and {alike[1]} end alike")
+    for top, inside in below.items():
+        if top not in inside and len(inside) > 1:
+            _refuse(place, f"{top} holds no image itself, but {len(inside)} folders do")
+
+
+def _refuse(place: str, found: str) -> None:
+    raise InputError(
+        f"{place}: {found}, so who is who is unclear; give one of the folders below, "
+        f"or --identity_from={TOP} (each folder right below it is a person), {LAST} "
+        f"(each name of a folder with images in it) or {PATH} (each such folder)"
+    )

@@ -1,0 +1,65 @@
+"""What callers give, as arrays and in messages; nothing here fails on odd values."""
+
+from typing import Any
+
+import numpy as np
+
+from hyperface_jax.commands import InputError
+
+_LONGEST = 60
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """``values`` as an array, of whatever shape and type.
+
+    Raises:
+      InputError: it can't be made one.
+    """
+    try:
+        array = np.asarray(values)
+        # Of other libraries, and no NumPy float; float32 holds it exactly.
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    except ValueError:
+        raise InputError(
+            f"{name}: its rows differ in length, expected [n, d]"
+        ) from None
+    except Exception as error:
+        # Whatever the conversion of another library's arrays raises.
+        raise InputError(
+            f"{name}: can't be made an array ({reason_of(error)})"
+        ) from None
+
+
+def as_strings(values: Any, n: int, name: str) -> np.ndarray:
+    """``values`` as ``[n]`` str; nothing else is silently made a string.
+
+    Raises:
+      InputError: another number of them, or one that is no string; names the entry.
+    """
+    array = as_array(values, name)
+    if array.shape != (n,):
+        count = f"{array.shape[0]} entries" if array.ndim == 1 else f"{array.shape}"
+        raise InputError(f"{name} has {count}, expected {n}, one for each embedding")
+    # Of a list NumPy makes strings whatever is in it beside one.
+    given = values if isinstance(values, list | tuple) else array.tolist()
+    for row, value in enumerate(given):
+        if not isinstance(value, str):
+            raise InputError(
+                f"{name}: entry {row} is {shown(value)}, expected a string"
+            )
+    return np.array(given, np.str_)
+
+
+def shown(value: object) -> str:
+    """How ``value`` is written in a message: on one short line."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # Whatever its own code raises; or a number too long.
+        return f"of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of another library says, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 3 * _LONGEST else f"{text[: 3 * _LONGEST]}…"

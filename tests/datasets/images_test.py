@@ -1,0 +1,200 @@
+"""Image files: every format, upright, opaque, and refused by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from small_datasets import picture
+
+from bridges.datasets.images import (
+    UnreadableImage,
+    encode_jpeg,
+    read_image,
+    unreadable_images,
+)
+from hyperface_jax import InputError
+
+
+def jpeg_with(exif: bytes) -> bytes:
+    """A JPEG, 16 high and 24 wide, with this block of EXIF."""
+    wide = np.concatenate([picture(0), picture(1)[:, :8]], axis=1)
+    content = encode_jpeg(wide)
+    block = b"Exif\0\0" + exif
+    return (
+        content[:2]
+        + b"\xff\xe1"
+        + struct.pack(">H", len(block) + 2)
+        + block
+        + content[2:]
+    )
+
+
+def exif_of(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a camera"
+    exif[0x011A] = (72, 1)
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_as_pillow_does(tmp_path, orientation):
+    (tmp_path / "a.jpg").write_bytes(jpeg_with(exif_of(orientation)))
+    with Image.open(tmp_path / "a.jpg") as file:
+        expected = np.asarray(ImageOps.exif_transpose(file))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+def test_a_photo_with_broken_metadata_is_read(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_with(exif_of(1)))
+    plain = read_image(path)
+    either = [plain, plain.swapaxes(0, 1)]
+    any_way_round = [
+        image[::down, ::right].tobytes()
+        for image in either
+        for down in (1, -1)
+        for right in (1, -1)
+    ]
+    valid = exif_of(6)
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        exif = bytearray(valid)
+        for _ in range(random.integers(1, 6)):
+            exif[random.integers(len(exif))] = random.integers(256)
+        path.write_bytes(jpeg_with(bytes(exif)))
+        assert read_image(path).tobytes() in any_way_round
+
+
+def test_a_tag_of_a_wrong_type_hides_neither_image_nor_orientation(tmp_path):
+    # XResolution as a signed ratio, 1/0: ImageOps.exif_transpose fails at writing it.
+    entries = [(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (0x011A, 10, 1, b"\x26\0\0\0")]
+    exif = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    for tag, kind, count, value in entries:
+        exif += struct.pack("<HHI", tag, kind, count) + value
+    exif += bytes(4) + struct.pack("<II", 2**32 - 1, 1)
+    (tmp_path / "a.jpg").write_bytes(jpeg_with(exif))
+    assert read_image(tmp_path / "a.jpg").shape == (24, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    ["jpg", "jfif", "png", "bmp", "gif", "tif", "webp", "avif", "jp2", "ppm", "pgm",
+     "tga", "ico", "pcx", "sgi", "dds", "qoi", "mpo"],
+)  # fmt: skip
+def test_formats(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    image = Image.fromarray(np.full((16, 16, 3), (200, 90, 30), np.uint8))
+    grey = suffix == "pgm"
+    image.convert("L" if grey else "RGB").save(path)
+    shown = read_image(path)
+    expected = np.asarray(image.convert("L").convert("RGB") if grey else image)
+    assert shown.shape == (16, 16, 3) and shown.dtype == np.uint8
+    assert np.abs(shown.astype(int) - expected).max() < 12
+
+
+def test_16_bit_grey_of_netpbm(tmp_path):
+    shades = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    content = b"P5 16 16 65535\n" + (shades * 257).astype(">u2").tobytes()
+    (tmp_path / "a.pgm").write_bytes(content)
+    expected = np.repeat(shades[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.pgm"), expected)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "P alpha", "RGB key", "L key"])
+def test_colours_under_transparent_pixels_do_not_show(tmp_path, kind):
+    """Two files that look the same read the same, whatever is hidden in them."""
+    alpha = np.zeros((16, 16), np.uint8)
+    alpha[4:12, 4:12] = 255
+    read = []
+    for hidden in (0, 200):
+        image = np.where(alpha[..., None] > 0, 90, hidden).repeat(3, 2).astype(np.uint8)
+        path, options = tmp_path / f"{hidden}.png", {}
+        if kind in ("RGBA", "LA"):
+            picture = Image.fromarray(image).convert(kind)
+            picture.putalpha(Image.fromarray(alpha))
+        elif kind in ("RGB key", "L key"):
+            picture = Image.fromarray(image).convert(kind.split()[0])
+            key = (hidden,) * 3 if kind.startswith("RGB") else hidden
+            options = {"transparency": key}
+        else:
+            picture = Image.fromarray((alpha > 0).astype(np.uint8), "P")
+            picture.putpalette([hidden] * 3 + [90] * 3)
+            options = {"transparency": b"\0\xff" if kind == "P alpha" else 0}
+        picture.save(path, **options)
+        read.append(read_image(path))
+    np.testing.assert_array_equal(*read)
+    assert (read[0][0, 0] == 255).all(), "on white"
+    assert (read[0][8, 8] == 90).all()
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
+    Image.new("RGBA", (16, 16), (0, 100, 200, 51)).save(tmp_path / "a.webp", lossless=1)
+    mixed = np.round(0.2 * np.array([0, 100, 200]) + 0.8 * 255)
+    assert np.abs(read_image(tmp_path / "a.webp") - mixed).max() <= 1
+
+
+def test_large_photographs_are_read_small_and_without_a_word(tmp_path, recwarn):
+    ramp = np.linspace(0, 255, 10_000).astype(np.uint8)
+    Image.fromarray(np.broadcast_to(ramp, (9_000, 10_000))).save(tmp_path / "a.jpg")
+    small = read_image(tmp_path / "a.jpg", 100)
+    # The central square is 9,000 wide, and starts 500 from the left.
+    expected = (500 + 90 * np.arange(100) + 45) / 10_000 * 255
+    assert np.abs(small[50, :, 0] - expected).max() < 2
+    assert not len(recwarn)
+
+
+def bomb() -> bytes:
+    """A PNG that says it has 40,000 x 40,000 pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b""))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.jpg", b"", "the file is empty"),
+        ("a.jpg", b"<html>not found</html>", "of no known format"),
+        ("a.jpg", encode_jpeg(picture(0, 64))[:500], "[Tt]runcated"),
+        ("a.png", bomb(), "more than 178,956,970 pixels"),
+    ],
+)
+def test_refusals_name_file_and_reason(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableImage, match=rf"{name}: .*{reason}") as refused:
+        read_image(tmp_path / name)
+    assert "\n" not in str(refused.value)
+    assert isinstance(refused.value, InputError)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, reason in (
+        ("none.jpg", "no such image"),
+        ("gone.jpg", "a link that leads nowhere"),
+        ("folder.jpg", "a folder, expected an image"),
+        ("null\0.jpg", "null byte"),
+    ):
+        with pytest.raises(UnreadableImage, match=reason):
+            read_image(tmp_path / name)
+
+
+def test_all_unreadable_ones_are_found(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(600)]
+    for path in paths:
+        Image.fromarray(picture(0, 4)).save(path)
+    paths[3].write_bytes(b"")
+    paths[300].write_bytes(paths[300].read_bytes()[:60])
+    paths[599].unlink()
+    found = unreadable_images(paths)
+    assert list(found) == [3, 300, 599]
+    assert "empty" in found[3] and "no such image" in found[599]
