@@ -45,12 +45,18 @@ class UnreadableImage(InputError):
     """An image file that can't be read.
 
     Attributes:
-      reason: why not, and what to do; the message has the file's name before it.
+      name: of the file.
+      reason: why not, and what to do; the message is both.
     """
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
+        self.name = name
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # Or a process that sends it could not: the message alone builds none.
+        return type(self), (self.name, self.reason)
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

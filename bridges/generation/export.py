@@ -9,7 +9,6 @@ Example:
 """
 
 import pathlib
-from typing import Any
 
 from absl import flags
 
@@ -58,15 +57,6 @@ def main() -> None:
 def run() -> None:
     """Entry point of ``python -m bridges.generation.export``."""
     run_command(main, FLAGS)
-
-
-def __getattr__(name: str) -> Any:
-    # For programs that import the function from here; it loads torch.
-    if name != "export_generator":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bridges.generation.generator_export import export_generator
-
-    return export_generator
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ Example:
     --minutes=8 --num_processes=2
 """
 
-from typing import Any
-
 from absl import flags, logging
 
 from bridges import folder_flags
@@ -76,15 +74,6 @@ def main() -> None:
 def run() -> None:
     """Entry point of ``python -m bridges.generation.train_autoencoder``."""
     run_command(main, FLAGS)
-
-
-def __getattr__(name: str) -> Any:
-    # For programs that import the function from here; it loads torch.
-    if name != "train_autoencoder":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bridges.generation.autoencoder_training import train_autoencoder
-
-    return train_autoencoder
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ Example:
     --minutes=40 --num_processes=2
 """
 
-from typing import Any
-
 from absl import flags, logging
 
 from bridges import folder_flags
@@ -55,15 +53,6 @@ def main() -> None:
 def run() -> None:
     """Entry point of ``python -m bridges.generation.train_latent_diffusion``."""
     run_command(main, FLAGS)
-
-
-def __getattr__(name: str) -> Any:
-    # For programs that import the function from here; it loads torch.
-    if name != "train_latent_diffusion":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bridges.generation.latent_diffusion_training import train_latent_diffusion
-
-    return train_latent_diffusion
 
 
 if __name__ == "__main__":

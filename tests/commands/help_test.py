@@ -1,6 +1,5 @@
 """Help and refusals of every command come without loading what does the work."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -9,8 +8,7 @@ import textwrap
 import pytest
 
 from bridges.faces import names, verification_sets
-from bridges.generation import generation_config, training_config
-from bridges.recognition import architectures, augmentation_strengths, config
+from bridges.recognition import config
 from tests.console_scripts import ROOT, SCRIPTS
 
 GENERATOR_COMMANDS = ("train_autoencoder", "train_latent_diffusion", "export")
@@ -85,59 +83,6 @@ def test_help_loads_nothing_heavy(answers, module):
 def test_a_refused_flag_loads_nothing_heavy(answers, module, arguments):
     code, output, errors = answers[(module, *arguments)]
     assert (code, output, errors.count("\n")) == (2, "", 1)
-
-
-@pytest.mark.parametrize(
-    ("place", "name", "light"),
-    [
-        ("bridges.faces.verification_sets", "NAMES", names.VERIFICATION_SETS),
-        ("bridges.faces.world", "STREAMS", names.STREAMS),
-        ("bridges.generation", "GenerationConfig", generation_config.GenerationConfig),
-        (
-            "bridges.generation.image_generation",
-            "GenerationConfig",
-            generation_config.GenerationConfig,
-        ),
-        (
-            "bridges.generation.generator",
-            "check_settings",
-            generation_config.check_settings,
-        ),
-        (
-            "bridges.generation.train_autoencoder",
-            "AutoencoderTrainingConfig",
-            training_config.AutoencoderTrainingConfig,
-        ),
-        (
-            "bridges.generation.train_latent_diffusion",
-            "DiffusionTrainingConfig",
-            training_config.DiffusionTrainingConfig,
-        ),
-        ("bridges.recognition.iresnet", "ARCHITECTURES", architectures.ARCHITECTURES),
-        (
-            "bridges.recognition.augmentation",
-            "AUGMENTATIONS",
-            augmentation_strengths.AUGMENTATIONS,
-        ),
-    ],
-)
-def test_settings_are_where_they_were(place, name, light):
-    assert getattr(importlib.import_module(place), name) is light
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("train_autoencoder", "train_autoencoder"),
-        ("train_latent_diffusion", "train_latent_diffusion"),
-        ("export", "export_generator"),
-    ],
-)
-def test_functions_are_where_they_were(module, name):
-    module = importlib.import_module(f"bridges.generation.{module}")
-    assert callable(getattr(module, name))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = module.nothing
 
 
 def test_names_agree_with_what_they_name():

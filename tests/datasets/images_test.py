@@ -1,5 +1,6 @@
 """Image files: every format, upright, opaque, and refused by name."""
 
+import pickle
 import struct
 import zlib
 
@@ -173,6 +174,8 @@ def test_refusals_name_file_and_reason(tmp_path, name, content, reason):
         read_image(tmp_path / name)
     assert "\n" not in str(refused.value)
     assert isinstance(refused.value, InputError)
+    sent = pickle.loads(pickle.dumps(refused.value))
+    assert (str(sent), sent.reason) == (str(refused.value), refused.value.reason)
 
 
 def test_what_is_no_file_is_refused(tmp_path):

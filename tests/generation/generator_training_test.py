@@ -13,20 +13,18 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import autoencoder_training, load_generator, timed_training
 from bridges.generation.autoencoder_losses import feature_distance
+from bridges.generation.autoencoder_training import train_autoencoder
 from bridges.generation.data_parallel import Workers
-from bridges.generation.export import export_generator
+from bridges.generation.generator_export import export_generator
 from bridges.generation.latent_cache import (
     load_autoencoder,
     load_latent_cache,
     load_sources,
 )
-from bridges.generation.train_autoencoder import (
+from bridges.generation.latent_diffusion_training import train_latent_diffusion
+from bridges.generation.training_config import (
     AutoencoderTrainingConfig,
-    train_autoencoder,
-)
-from bridges.generation.train_latent_diffusion import (
     DiffusionTrainingConfig,
-    train_latent_diffusion,
 )
 from hyperface_jax import InputError
 
