@@ -2,6 +2,7 @@
 
 import collections
 import posixpath
+import unicodedata
 from collections.abc import Sequence
 
 from hyperface_jax import InputError
@@ -64,7 +65,7 @@ def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
     by_last = collections.defaultdict(list)
     below = collections.defaultdict(list)
     for folder in folders:
-        by_last[posixpath.basename(folder)].append(folder)
+        by_last[_spelling(posixpath.basename(folder))].append(folder)
         below[folder.split("/")[0]].append(folder)
     for alike in by_last.values():
         if len(alike) > 1:
@@ -72,6 +73,14 @@ def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
     for top, inside in below.items():
         if top not in inside and len(inside) > 1:
             _refuse(place, f"{top} holds no image itself, but {len(inside)} folders do")
+
+
+def _spelling(name: str) -> str:
+    """The same for names that differ in case alone, or in how accents are encoded.
+
+    Copies between systems make two folders of one that way.
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _refuse(place: str, found: str) -> None:

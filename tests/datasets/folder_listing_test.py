@@ -85,6 +85,8 @@ def test_a_person_is_a_top_folder(tmp_path):
         ["ann/2019/1.jpg", "bob/2019/1.jpg"],
         ["ann/1.jpg", "train/ann/1.jpg"],
         ["a/b/ann/1.jpg", "a/b/bob/1.jpg", "carl/1.jpg"],
+        ["Ann/1.jpg", "ann/1.jpg"],
+        ["jos\u00e9/1.jpg", "jose\u0301/1.jpg"],
     ],
 )
 def test_ambiguous_folders_are_refused(tmp_path, names):
