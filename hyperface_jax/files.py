@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hyperface_jax.commands import InputError
+from hyperface_jax.given import shown
 
 PathLike = str | os.PathLike[str]
 # In a folder that is being written.
@@ -35,6 +36,18 @@ _NO_LOCK_FILE = (
     errno.ENOTDIR,
     errno.EROFS,
 )
+
+
+def path_of(path: Any) -> str:
+    """The path as text; raises InputError where it can't be one."""
+    try:
+        name = os.fsdecode(path)
+        valid = name and b"\0" not in os.fsencode(name)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise InputError(f"path is {shown(path)}, must name a file or a folder")
+    return name
 
 
 def is_same(first: PathLike, second: PathLike) -> bool:
@@ -69,7 +82,7 @@ def check_output(path: PathLike) -> None:
       InputError: ``path`` is a folder, a disk or a socket, or its folder is a file.
       PermissionError: it, its folder, or where that would be made, may not be written.
     """
-    path = _without_links(path)
+    path = _without_links(path_of(path))
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file to write")
     if path.is_block_device() or path.is_socket():

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from hyperface_jax.commands import InputError
+from hyperface_jax.files import path_of
 from hyperface_jax.given import reason_of, shown
 
 _REMEDY = (
@@ -47,18 +48,6 @@ class Header(NamedTuple):
     dtype: np.dtype
     fortran: bool
     offset: int | None
-
-
-def path_of(path: Any) -> str:
-    """The path as text; raises InputError where it can't be one."""
-    try:
-        name = os.fsdecode(path)
-        valid = name and b"\0" not in os.fsencode(name)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise InputError(f"path is {shown(path)}, must be a file name")
-    return name
 
 
 def open_input(path: Any) -> BinaryIO:

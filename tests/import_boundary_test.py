@@ -9,6 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PLUMBING = {
+    "hyperface_jax.checks",
     "hyperface_jax.commands",
     "hyperface_jax.files",
     "hyperface_jax.interruptions",

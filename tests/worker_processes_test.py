@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -13,6 +12,7 @@ import time
 import pytest
 
 from bridges.worker_processes import map_in_processes
+from tests.child_processes import started
 
 _offset = 0
 
@@ -71,13 +71,8 @@ def test_ctrl_c_of_a_terminal_is_answered_by_one_process(tmp_path, root):
             """
         )
     )
-    with subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+    with started(
+        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)}
     ) as process:
         assert process.stdout.readline() == "starting\n"
         os.killpg(process.pid, signal.SIGINT)
@@ -121,12 +116,10 @@ def test_a_terminated_program_ends_its_processes_in_their_work(tmp_path, root, t
     script, folder = tmp_path / "script.py", tmp_path / "pids"
     script.write_text(program)
     folder.mkdir()
-    with subprocess.Popen(
+    with started(
         [sys.executable, script],
-        stderr=subprocess.PIPE,
-        text=True,
+        stdout=None,
         cwd=tmp_path,
-        start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as process:
         children = wait_for_files(folder, 1)

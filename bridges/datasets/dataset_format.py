@@ -20,8 +20,15 @@ _NEEDED = (
 
 
 def to_json(value: Any) -> str:
-    """JSON on one line; NumPy values and paths become plain ones."""
-    return json.dumps(value, default=_plain, allow_nan=False)
+    """JSON on one line; NumPy values and paths become plain ones.
+
+    Raises:
+      InputError: what JSON has no word for, such as NaN.
+    """
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"JSON can't hold what is to be written: {error}") from None
 
 
 def _plain(value: Any) -> Any:

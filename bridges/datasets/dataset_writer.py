@@ -21,7 +21,7 @@ from bridges.datasets.dataset_format import (
 )
 from bridges.datasets.images import encode_jpeg
 from bridges.provenance import check_same_settings, read_json
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, checks, files
 from hyperface_jax.commands import provenance
 
 
@@ -92,7 +92,9 @@ class ImageDatasetWriter:
         if missing:
             raise InputError(f"{self.folder}: the record lacks {', '.join(missing)}")
         content = image if isinstance(image, bytes) else encode_jpeg(image)
-        identity, index = int(record["identity"]), int(record["index"])
+        identity, index = record["identity"], record["index"]
+        checks.whole_number(identity, "identity", 0)
+        checks.whole_number(index, "index", 0)
         name = f"images/{identity:06d}/{identity:06d}_{index:03d}.jpg"
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

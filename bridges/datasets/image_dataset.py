@@ -222,7 +222,7 @@ def open_images(folder: PathLike, *, identity_from: str = AUTO) -> ImageDataset:
 
 def _checked(folder: PathLike) -> pathlib.Path:
     """The folder, if it is one."""
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(files.path_of(folder))
     if folder.is_dir():
         return folder
     if folder.exists():

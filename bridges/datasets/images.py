@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from bridges.worker_processes import default_num_processes
-from hyperface_jax import InputError
+from hyperface_jax import InputError, checks
 from hyperface_jax.commands import progress as progress_bar
 
 # At face sizes, halved chroma resolution smears the colour of lips and irises over the
@@ -68,8 +68,12 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     Raises:
       InputError: another shape or dtype.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    try:
+        image = np.asarray(image)
+    except ValueError:
+        raise InputError("image is no array: its rows differ in length") from None
+    right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    if not right or not image.size:
         raise InputError(
             f"image is {image.dtype} {image.shape}, expected uint8 [height, width, 3]"
         )
@@ -190,7 +194,11 @@ def quiet_decoders() -> Iterator[None]:
 
 def decode(path: str | os.PathLike[str], size: int | None = None) -> np.ndarray:
     """:func:`read_image` for threads; their caller enters :func:`quiet_decoders`."""
-    image = _open(os.fspath(path), size)
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise InputError(f"path is {path!r}, must name an image")
+    if size is not None:
+        checks.whole_number(size, "size", 1)
+    image = _open(os.fsdecode(path), size)
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)

@@ -65,7 +65,13 @@ def write_pairs(
       InputError: no rows, or rows of differing length.
     """
     path = pathlib.Path(folder) / PAIRS
-    rows = [tuple(row) for row in rows]
+    try:
+        rows = [tuple(row) for row in rows]
+        rows = [(*row[:2], int(row[2]), int(row[3]), *row[4:]) for row in rows]
+    except (TypeError, ValueError, IndexError):
+        raise InputError(
+            f"{path}: rows that are not first, second, same, fold, the latter numbers"
+        ) from None
     lengths = {len(row) for row in rows}
     if lengths not in ({4}, {5}):
         raise InputError(
@@ -76,8 +82,7 @@ def write_pairs(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    for first, second, same, fold, *group in rows:
-        writer.writerow([first, second, int(same), int(fold), *group])
+    writer.writerows(rows)
     files.write_text(path, text.getvalue())
     return path
 
@@ -94,7 +99,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
       InputError: no such folder or file, a missing column, a bad value (named with its
         line), pairs of one class only, or all of one fold.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(files.path_of(folder))
     path = folder / PAIRS
     if not path.is_file():
         raise InputError(

@@ -4,7 +4,22 @@ import dataclasses
 
 from bridges.generation.generation_config import GenerationConfig
 from bridges.recognition.config import TrainingConfig
+from bridges.settings_checks import check_settings
 from hyperface_jax import InputError
+
+_RANGES = {
+    "gallery_identities": (2, 10**7),
+    "gallery_images": (1, 10**6),
+    "num_identities": (2, 10**7),
+    "images_per_identity": (2, 10**6),
+    "num_pairs": (40, 10**7),
+    "image_size": (16, 1024),
+    "packing_iterations": (1, 10**9),
+    "regularization_weight": (0, 1e6),
+    "steps": (1, 1000),
+    "batch_size": (2, 2**20),
+    "seed": (0, 2**32 - 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,24 +69,7 @@ class DemoConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("gallery_identities", 2),
-            ("gallery_images", 1),
-            ("num_identities", 2),
-            ("images_per_identity", 2),
-            ("num_pairs", 40),
-            ("image_size", 16),
-            ("packing_iterations", 1),
-            ("regularization_weight", 0),
-            ("steps", 1),
-            ("batch_size", 2),
-            ("seed", 0),
-        ):
-            # Written so that NaN is refused as well.
-            if not getattr(self, name) >= low:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}, expected at least {low}"
-                )
+        check_settings(self, _RANGES)
         if self.num_pairs % 20:
             raise InputError(
                 f"num_pairs is {self.num_pairs}, expected a multiple of 20: "

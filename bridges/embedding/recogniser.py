@@ -12,7 +12,7 @@ from bridges.datasets.images import read_images
 from bridges.pixels import to_unit_range
 from bridges.recognition import checkpoint
 from bridges.recognition.iresnet import IResNet
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, checks, files
 from hyperface_jax.commands import progress
 
 # Images at once: 256 of 112 px are 10 MB.
@@ -64,7 +64,10 @@ class Recogniser:
         Raises:
           InputError: another shape or dtype.
         """
-        images = np.asarray(images)
+        try:
+            images = np.asarray(images)
+        except ValueError:
+            raise InputError("images are no array: they differ in size") from None
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise InputError(
                 f"images are {images.dtype} {images.shape}, expected uint8 "
@@ -72,8 +75,7 @@ class Recogniser:
             )
         if images.shape[1] != images.shape[2] or not images.shape[1]:
             raise InputError(f"images of shape {images.shape} are not square")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}, expected 1 or more")
+        checks.whole_number(batch_size, "batch_size", 1)
         embeddings = np.empty((len(images), self.embedding_size), np.float32)
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
@@ -100,6 +102,8 @@ class Recogniser:
         Raises:
           InputError: an unreadable image; names the file.
         """
+        if isinstance(paths, str | os.PathLike) or not hasattr(paths, "__len__"):
+            raise InputError(f"paths are {paths!r}, expected a sequence of files")
         embeddings = np.empty((len(paths), self.embedding_size), np.float32)
         bar = progress(description=description, total=len(paths), unit="image")
         with bar:

@@ -108,7 +108,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
     if isinstance(folders, str | os.PathLike):
         folders = [folders]
     result = []
-    for folder in map(pathlib.Path, folders):
+    for folder in map(pathlib.Path, map(files.path_of, folders or ())):
         if not folder.is_dir():
             what = "a file" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: not a verification set, {what}")

@@ -48,10 +48,17 @@ def evaluate_verification(
       InputError: shapes that disagree, non-finite embeddings, pairs of one kind only,
         or a single fold.
     """
-    same, fold = np.asarray(same, bool), np.asarray(fold)
-    first = np.asarray(embeddings_first, np.float64)
-    second = np.asarray(embeddings_second, np.float64)
-    _check(first, second, same, fold)
+    try:
+        same, fold = np.asarray(same), np.asarray(fold)
+        first = np.asarray(embeddings_first, np.float64)
+        second = np.asarray(embeddings_second, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"embeddings, same and fold: not all arrays ({error})"
+        ) from None
+    group = None if group is None else np.asarray(group)
+    _check(first, second, same, fold, group)
+    same = same.astype(bool)
     distances = np.square(first - second).sum(1)
     cosines = 1 - distances / 2
     accepted, accuracies, thresholds = cross_validate(distances, same, fold)
@@ -78,7 +85,7 @@ def evaluate_verification(
         },
     }
     if group is not None:
-        result["groups"] = _rates_by_group(accepted, same, np.asarray(group))
+        result["groups"] = _rates_by_group(accepted, same, group)
     return result
 
 
@@ -215,7 +222,11 @@ def true_accept_rate(
 
 
 def _check(
-    first: np.ndarray, second: np.ndarray, same: np.ndarray, fold: np.ndarray
+    first: np.ndarray,
+    second: np.ndarray,
+    same: np.ndarray,
+    fold: np.ndarray,
+    group: np.ndarray | None,
 ) -> None:
     if first.ndim != 2 or first.shape != second.shape:
         raise InputError(
@@ -227,6 +238,12 @@ def _check(
             f"same {same.shape} and fold {fold.shape} must have an entry for each of "
             f"the {len(first)} pairs"
         )
+    if same.dtype.kind not in "biuf" or not np.isin(same, (0, 1)).all():
+        raise InputError("same is neither 0 nor 1, True nor False, for every pair")
+    if group is not None and group.shape != same.shape:
+        raise InputError(f"group {group.shape} must have an entry for each pair")
+    if fold.dtype.kind == "f" and not np.isfinite(fold).all():
+        raise InputError("fold is not finite for every pair")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise InputError("embeddings are not finite")
     if same.all() or not same.any():

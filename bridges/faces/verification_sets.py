@@ -26,7 +26,7 @@ from bridges.datasets.verification_set import PAIRS, write_pairs
 from bridges.faces.capture import CaptureStyle
 from bridges.faces.names import VERIFICATION_SETS as NAMES
 from bridges.faces.world import FaceWorld, Photograph, render_photographs
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, checks, files
 
 NUM_FOLDS = 10
 # The group of a pair whose two people are of different groups.
@@ -73,8 +73,8 @@ def render_verification_set(
       InputError: an unknown name, a number of pairs that ten balanced folds can't
         share, or a folder of other settings.
     """
-    if name not in NAMES:
-        raise InputError(f"verification set {name!r} is not one of {', '.join(NAMES)}")
+    checks.one_of(name, "verification set", NAMES)
+    checks.whole_number(num_pairs, "num_pairs", 0)
     if num_pairs < 2 * NUM_FOLDS * 2 or num_pairs % (2 * NUM_FOLDS):
         raise InputError(
             f"num_pairs is {num_pairs}, expected a multiple of {2 * NUM_FOLDS}, at "

@@ -21,7 +21,7 @@ from bridges.faces.identity import ETHNICITIES, Identity, sample_identity
 from bridges.faces.names import STREAMS
 from bridges.faces.renderer import FaceRenderer
 from bridges.worker_processes import default_num_processes, map_in_processes
-from hyperface_jax import InputError
+from hyperface_jax import InputError, checks
 from hyperface_jax.commands import progress
 
 LICENCE = (
@@ -55,17 +55,19 @@ class FaceWorld:
     def __init__(self, seed: int = 0, stream: str = "train"):
         if stream not in STREAMS:
             raise InputError(f"stream {stream!r} is not one of {', '.join(STREAMS)}")
-        if seed < 0:
-            raise InputError(f"seed is {seed}, expected 0 or more")
+        checks.whole_number(seed, "seed", 0)
         self.seed = seed
         self.stream = stream
 
     def identity(self, number: int) -> Identity:
         """Person ``number``, any from 0."""
+        checks.whole_number(number, "number", 0)
         return _identity(self.seed, self.stream, number)
 
     def capture(self, number: int, index: int, style: CaptureStyle = ANY) -> Capture:
         """How photograph ``index`` of person ``number`` is taken."""
+        checks.whole_number(number, "number", 0)
+        checks.whole_number(index, "index", 0)
         generator = _generator(self.seed, self.stream, 1, number, index)
         return sample_capture(generator, self.identity(number).age, style)
 
@@ -77,6 +79,7 @@ class FaceWorld:
         Returns:
           ``[s, s, 3]`` uint8 sRGB, and a JSON-ready dict.
         """
+        _check_image_size(image_size)
         identity = self.identity(photograph.identity)
         capture = self.capture(*photograph)
         image = FaceRenderer(image_size).render(identity, capture)
@@ -112,14 +115,9 @@ def render_dataset(
     Raises:
       InputError: a count below 1, or the folder belongs to other settings.
     """
-    for name, value in (
-        ("num_identities", num_identities),
-        ("images_per_identity", images_per_identity),
-    ):
-        if value < 1:
-            raise InputError(f"{name} is {value}, expected 1 or more")
-    if first_identity < 0:
-        raise InputError(f"first_identity is {first_identity}, expected 0 or more")
+    checks.whole_number(num_identities, "num_identities", 1)
+    checks.whole_number(images_per_identity, "images_per_identity", 1)
+    checks.whole_number(first_identity, "first_identity", 0)
     photographs = [
         Photograph(first_identity + i, k)
         for i in range(num_identities)
@@ -144,10 +142,9 @@ def render_photographs(
     num_processes: int | None = None,
 ) -> None:
     """Renders the given photographs into an image dataset folder, in parallel."""
-    if num_processes is not None and num_processes < 1:
-        raise InputError(f"num_processes is {num_processes}, expected 1 or more")
-    if not 16 <= image_size <= 1024:
-        raise InputError(f"image_size is {image_size}, expected 16 to 1024 pixels")
+    if num_processes is not None:
+        checks.whole_number(num_processes, "num_processes", 1)
+    _check_image_size(image_size)
     settings = {
         "generator": "face_world",
         "world_version": WORLD_VERSION,
@@ -173,6 +170,10 @@ def render_photographs(
                 writer.write(content, record)
                 bar.update()
         writer.finish(licence=LICENCE)
+
+
+def _check_image_size(image_size: int) -> None:
+    checks.whole_number(image_size, "image_size", 16, 1024)
 
 
 @functools.lru_cache(maxsize=64)

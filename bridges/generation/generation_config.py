@@ -2,11 +2,20 @@
 
 import dataclasses
 
-from hyperface_jax import InputError
+from bridges.settings_checks import check_settings
+from hyperface_jax import checks
 
 DEFAULT_GENERATOR = "latent_diffusion"
 DEFAULT_GUIDANCE = 5.0
 DEFAULT_STEPS = 10
+_RANGES = {
+    "images_per_identity": (1, 10**6),
+    "beta": (0, 1),
+    "guidance": (0, 20),
+    "steps": (1, 1000),
+    "seed": (0, 2**63 - 1),
+    "num_processes": (1, 10**4),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +46,10 @@ class GenerationConfig:
     num_processes: int | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self.guidance, self.steps)
-        if self.images_per_identity < 1:
-            raise InputError(
-                f"images_per_identity {self.images_per_identity} is not at least 1"
-            )
-        if not 0 <= self.beta <= 1:
-            raise InputError(f"beta {self.beta} is not in [0, 1]; 0.01 is usual")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed {self.seed} is not in [0, 2^63)")
-        if self.num_processes is not None and self.num_processes < 1:
-            raise InputError(f"num_processes {self.num_processes} is not at least 1")
+        check_settings(self, _RANGES)
 
 
-def check_settings(guidance: float, steps: int) -> None:
+def check_sampling(guidance: float, steps: int) -> None:
     """Raises InputError for a guidance or a number of steps that can't be meant."""
-    if not 0 <= guidance <= 20:
-        raise InputError(f"guidance {guidance} is not in [0, 20]; 1 to 5 is usual")
-    if not 1 <= steps <= 1000:
-        raise InputError(f"steps {steps} is not in 1 … 1000; 10 is usual")
+    checks.in_range(guidance, "guidance", *_RANGES["guidance"])
+    checks.whole_number(steps, "steps", *_RANGES["steps"])

@@ -15,7 +15,7 @@ from bridges.generation.generation_config import (
     DEFAULT_GENERATOR,
     DEFAULT_GUIDANCE,
     DEFAULT_STEPS,
-    check_settings,
+    check_sampling,
 )
 from bridges.generation.latent_diffusion import (
     DiffusionConfig,
@@ -108,7 +108,7 @@ class Generator:
         """
         embeddings = np.asarray(embeddings)
         check_embeddings(embeddings, "embeddings")
-        check_settings(guidance, steps)
+        check_sampling(guidance, steps)
         if embeddings.shape[1] != self.embedding_size:
             raise InputError(
                 f"embeddings have {embeddings.shape[1]} entries, generator "

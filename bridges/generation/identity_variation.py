@@ -8,6 +8,8 @@ itself, and neither order nor number of images changes it.
 
 import numpy as np
 
+from hyperface_jax import check_embeddings, checks
+
 
 def image_seed(dataset_seed: int, identity: int, index: int) -> int:
     """The seed of an image's generator noise, in [0, 2⁶³)."""
@@ -41,6 +43,9 @@ def vary_identity(
       Exploring Face Embedding Hypersphere <https://arxiv.org/abs/2411.08470>`_, 2025,
       Algorithm 3.
     """
+    reference = np.asarray(reference)
+    check_embeddings(reference[None], "reference")
+    checks.in_range(beta, "beta", 0)
     _, direction = _streams(dataset_seed, identity, index)
     draw = np.random.Generator(np.random.PCG64(direction))
     varied = reference + beta * draw.standard_normal(reference.shape)
@@ -51,6 +56,9 @@ def _streams(
     dataset_seed: int, identity: int, index: int
 ) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
     """Independent seeds for the generator's noise and for the turn."""
+    for name, value in (("identity", identity), ("index", index)):
+        checks.whole_number(value, name, 0, 2**32 - 1)
+    checks.whole_number(dataset_seed, "dataset_seed", 0)
     root = np.random.SeedSequence(dataset_seed, spawn_key=(identity, index))
     noise, direction = root.spawn(2)
     return noise, direction

@@ -34,6 +34,7 @@ from hyperface_jax import (
     InputError,
     check_embeddings,
     check_model,
+    files,
     load_embeddings,
     save_embeddings,
 )
@@ -159,7 +160,7 @@ def _read_references(
         name, content = "references", references
         check_embeddings(content.embeddings, name)
     else:
-        name = os.fspath(references)
+        name = files.path_of(references)
         content = load_embeddings(name)
     kind = content.metadata.get("kind")
     if kind not in (None, "references"):

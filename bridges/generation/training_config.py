@@ -3,9 +3,25 @@
 import dataclasses
 from typing import Any
 
+from bridges.settings_checks import check_settings
 from hyperface_jax import InputError
 
 PHASES = ("full", "decoder")
+_RANGES = {
+    "minutes": (1e-9, 1e7),
+    "num_processes": (1, 10**4),
+    "batch_size": (1, 2**20),
+    "learning_rate": (1e-12, 1e3),
+    "seed": (0, 2**32 - 1),
+    "gradient_weight": (0, 1e6),
+    "coarse_weight": (0, 1e6),
+    "kl_weight": (0, 1e6),
+    "feature_weight": (0, 1e6),
+    "latent_noise": (0, 1e3),
+    "drop_rate": (0, 1),
+    "beta": (0, 1),
+    "ema_decay": (0, 1),
+}
 # For --help, by field.
 DESCRIPTIONS = {
     "minutes": "time budget",
@@ -35,9 +51,8 @@ class TimedTrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.minutes > 0:
-            raise InputError(f"minutes {self.minutes} is not positive")
-        if self.num_processes < 1 or self.batch_size % self.num_processes:
+        check_settings(self, _RANGES)
+        if self.batch_size % self.num_processes:
             raise InputError(
                 f"batch_size {self.batch_size} can't be shared by "
                 f"num_processes {self.num_processes}"

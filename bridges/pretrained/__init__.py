@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 # Another word for a model, so that commands need not name it.
@@ -20,7 +20,7 @@ def find(name_or_folder: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       InputError: the name of one that ships, and of a folder that is here.
     """
-    name = os.fspath(name_or_folder)
+    name = files.path_of(name_or_folder)
     shipped, own = FOLDER / _ALIASES.get(name, name), pathlib.Path(name)
     if os.sep in name or not (shipped / "config.json").is_file():
         return own

@@ -4,6 +4,7 @@ import dataclasses
 
 from bridges.recognition.architectures import ARCHITECTURES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
+from bridges.settings_checks import check_settings
 from hyperface_jax import InputError
 
 CHOICES = {
@@ -15,6 +16,7 @@ CHOICES = {
     "augmentation": tuple(AUGMENTATIONS),
 }
 _RANGES = {
+    "image_size": (16, 4096),
     "embedding_size": (2, 65536),
     "margin": (0, 1.5),
     "scale": (1e-3, 1e4),
@@ -25,7 +27,7 @@ _RANGES = {
     "learning_rate": (1e-12, 1e3),
     "weight_decay": (0, 10),
     "warmup": (0, 1),
-    "gradient_clip": (0, float("inf")),
+    "gradient_clip": (0, 1e9),
     "seed": (0, 2**32 - 1),
 }
 
@@ -83,28 +85,26 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"{name} {getattr(self, name)!r} is unknown; "
-                    f"choose one of {', '.join(choices)}"
-                )
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            # Written so that NaN is refused as well.
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value}, expected {low} to {high}")
-        if self.image_size <= 0 or self.image_size % 16:
+        check_settings(self, _RANGES, CHOICES)
+        if self.image_size % 16:
             raise InputError(
                 f"image_size {self.image_size} is not a positive multiple of 16"
             )
-        milestones = tuple(float(milestone) for milestone in self.milestones)
+        milestones = self._milestones()
         rising = list(milestones) == sorted(milestones)
         if not rising or not all(0 <= milestone <= 1 for milestone in milestones):
             raise InputError(
                 f"milestones {milestones} are not rising fractions of the training, 0-1"
             )
         object.__setattr__(self, "milestones", milestones)
+
+    def _milestones(self) -> tuple[float, ...]:
+        try:
+            return tuple(float(milestone) for milestone in self.milestones)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"milestones are {self.milestones!r}, expected fractions from 0 to 1"
+            ) from None
 
 
 RECIPES = {

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bridges.recognition.architectures import ARCHITECTURES, Architecture
-from hyperface_jax import InputError
+from hyperface_jax import InputError, checks
 
 _TOTAL_STRIDE = 16
 
@@ -28,17 +28,14 @@ def build_backbone(
     Raises:
       InputError: an unknown name or an impossible size.
     """
-    if name not in ARCHITECTURES:
-        raise InputError(
-            f"backbone {name!r} is unknown; choose one of {', '.join(ARCHITECTURES)}"
-        )
-    if image_size <= 0 or image_size % _TOTAL_STRIDE:
+    checks.one_of(name, "backbone", tuple(ARCHITECTURES))
+    checks.whole_number(image_size, "image_size", 1, 2**16)
+    if image_size % _TOTAL_STRIDE:
         raise InputError(
             f"image_size {image_size} is not a positive multiple of {_TOTAL_STRIDE}, "
             "the factor by which a backbone reduces the resolution"
         )
-    if embedding_size < 2:
-        raise InputError(f"embedding_size {embedding_size} is less than 2")
+    checks.whole_number(embedding_size, "embedding_size", 2, 2**16)
     return IResNet(ARCHITECTURES[name], image_size, embedding_size)
 
 

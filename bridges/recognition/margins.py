@@ -5,12 +5,13 @@ called with raw backbone outputs and labels; a new head is a class in ``HEADS`` 
 name in ``config.CHOICES``.
 """
 
+import inspect
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from hyperface_jax import InputError
+from hyperface_jax import checks
 
 # Away from ±1 the arc cosine has a finite slope.
 _EPSILON = 1e-3
@@ -132,8 +133,12 @@ def build_head(
     """Builds a head of ``HEADS`` with fresh weights.
 
     Raises:
-      InputError: an unknown name.
+      InputError: an unknown name or option, or an impossible size.
     """
-    if name not in HEADS:
-        raise InputError(f"head {name!r} is unknown; choose one of {', '.join(HEADS)}")
+    checks.one_of(name, "head", tuple(HEADS))
+    checks.whole_number(embedding_size, "embedding_size", 1)
+    checks.whole_number(num_classes, "num_classes", 1)
+    known = inspect.signature(HEADS[name]).parameters
+    for option in options:
+        checks.one_of(option, f"option of {name}", tuple(known)[2:])
     return HEADS[name](embedding_size, num_classes, **options)

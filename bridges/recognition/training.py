@@ -34,7 +34,7 @@ from bridges.recognition.training_data import (
     describe,
     load,
 )
-from hyperface_jax import InputError, files, interruptions
+from hyperface_jax import InputError, checks, files, interruptions
 from hyperface_jax.commands import progress as progress_bar
 from hyperface_jax.commands import provenance
 
@@ -102,8 +102,12 @@ def train_recogniser(
     _check_resources(checkpoint_minutes, num_threads)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    folders = [dataset] if isinstance(dataset, str | os.PathLike) else list(dataset)
-    sets = [open_images(folder, identity_from=identity_from) for folder in folders]
+    folders = [dataset] if isinstance(dataset, str | os.PathLike) else dataset
+    sets = [
+        open_images(folder, identity_from=identity_from) for folder in folders or ()
+    ]
+    if not sets:
+        raise InputError("no dataset given to train on")
     record = describe(sets, config, skip_unreadable)
     found = _read_same(output, record)
     if found is not None and found.get("complete"):
@@ -251,12 +255,9 @@ def _finish(
 
 
 def _check_resources(checkpoint_minutes: float, num_threads: int | None) -> None:
-    if not checkpoint_minutes >= 0:
-        raise InputError(
-            f"checkpoint_minutes is {checkpoint_minutes}, expected 0 or up"
-        )
-    if num_threads is not None and num_threads < 1:
-        raise InputError(f"num_threads is {num_threads}, expected 1 or more")
+    checks.in_range(checkpoint_minutes, "checkpoint_minutes", 0)
+    if num_threads is not None:
+        checks.whole_number(num_threads, "num_threads", 1, 2**16)
 
 
 def _read_same(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     Raises:
       InputError: no such folder, or nothing of a run in it.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(files.path_of(folder))
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder; hyperface-demo --output={folder} makes a run"

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 
 from hyperface_jax import save_embeddings
+from tests.child_processes import started
 from tests.hyperface_jax import packing_oracles
 
 CHILD = [sys.executable, "-m", "bridges.demo.child_command"]
 
 
-def start(root, *command, **environment) -> subprocess.Popen:
-    return subprocess.Popen(
+def start(root, *command, **environment):
+    return started(
         [*CHILD, *command],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), **environment},
     )
@@ -49,6 +47,7 @@ def test_it_ends_without_a_word_when_its_parent_is_gone(root, tmp_path, body):
 def test_its_exit_code_and_words_are_those_of_the_command(root):
     with start(root, "hyperface_jax.cli.pack", "--num_identities=many") as process:
         errors = process.stderr.read()
+        process.wait(60)
     assert (process.returncode, errors.count("\n")) == (2, 1)
     assert "num_identities=many" in errors
 

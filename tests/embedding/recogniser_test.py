@@ -142,7 +142,7 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            ({"backbone": "vgg"}, "backbone 'vgg'"),
+            ({"backbone": "vgg"}, "backbone is 'vgg'"),
             (
                 {"embedding_size": 32},
                 r"weights of another network.*fc\.bias",

@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -14,6 +13,7 @@ import torch
 from bridges.generation import timed_training
 from bridges.generation.data_parallel import Workers, run_workers
 from hyperface_jax import InputError
+from tests.child_processes import started
 
 
 def average_in_worker(workers: Workers, gradients: torch.Tensor) -> None:
@@ -147,12 +147,8 @@ if __name__ == "__main__":
 def test_a_terminated_training_saves_its_last_step(tmp_path, root, count):
     script = tmp_path / "script.py"
     script.write_text(TRAINING)
-    with subprocess.Popen(
+    with started(
         [sys.executable, script, tmp_path / "model", str(count)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as process:
         children = [int(process.stdout.readline()) for _ in range(count)]
@@ -188,12 +184,8 @@ def test_processes_end_with_a_terminated_call(tmp_path, root):
             """
         )
     )
-    with subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+    with started(
+        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)}
     ) as process:
         children = [int(process.stdout.readline()) for _ in range(2)]
         process.terminate()

@@ -69,7 +69,7 @@ def test_folders_and_files_that_are_not_there(read, tmp_path):
     with pytest.raises(InputError, match=r"file/rows\.npz|can't be opened"):
         load_embeddings(tmp_path / "file" / "rows.npz")
     for name in (None, 3, "", "a\0b", ["rows.npz"], np.float32(1)):
-        with pytest.raises(InputError, match="must be a file name"):
+        with pytest.raises(InputError, match="must name a file"):
             read(name)
     for nobody in (load_embeddings, EmbeddingIndex.load):
         with pytest.raises(InputError, match="no such file"):

@@ -75,8 +75,8 @@ def test_every_trained_parameter_gets_a_gradient():
     [
         ("resnet50", 112, 512, "iresnet50"),
         ("iresnet50", 100, 512, "multiple of 16"),
-        ("iresnet50", 0, 512, "multiple of 16"),
-        ("iresnet50", 112, 1, "embedding_size 1"),
+        ("iresnet50", 0, 512, "image_size is 0"),
+        ("iresnet50", 112, 1, "embedding_size is 1"),
     ],
 )
 def test_refusals(name, image_size, embedding_size, reason):

@@ -185,7 +185,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            ({"backbone": "vgg"}, "backbone 'vgg'"),
+            ({"backbone": "vgg"}, "backbone is 'vgg'"),
             ({"head": "softmax"}, "adaface"),
             ({"optimizer": "lion"}, "adamw, sgd"),
             ({"epochs": 0}, "epochs is 0"),
