@@ -251,7 +251,8 @@ def _commit() -> str | None:
     root = pathlib.Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
-    git = ["git", "-C", os.fspath(root)]
+    # Without the locks, a user's own git in the same moment is not refused.
+    git = ["git", "--no-optional-locks", "-C", os.fspath(root)]
     try:
         head = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True

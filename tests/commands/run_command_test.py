@@ -17,6 +17,7 @@ Example:
 """
 
 import pathlib
+import signal
 import sys
 import time
 
@@ -51,6 +52,8 @@ def main():
 
 
 if __name__ == "__main__":
+    # A runner started by nohup ignores it, and so would this.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     run_command(main, FLAGS)
 '''
 
