@@ -179,7 +179,7 @@ def test_block_sizes(take):
         (lambda: measure_capacity(X, 0.5, "fast"), "config is 'fast', must be a Pack"),
         (lambda: pack_embeddings(X, X, on_progress=3), "on_progress is 3, must be a f"),
         (lambda: measure_capacity(X, 0.5, on_trial=3), "on_trial is 3, must be a func"),
-        (lambda: pack_embeddings(X, X, checkpoint_path=3), "path is 3, must be a file"),
+        (lambda: pack_embeddings(X, X, checkpoint_path=3), "path is 3, must name a file"),
         (
             lambda: pack_embeddings(X, X, checkpoint_seconds=math.nan),
             "checkpoint_seconds is nan",
