@@ -16,6 +16,8 @@ from typing import Any
 _RC_FILE = "matplotlibrc"
 # Set while matplotlib is imported, the last by itself: to a temporary folder.
 _VARIABLES = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
+# Read when a drawing is saved, and refused where it is no number.
+_DATE = "SOURCE_DATE_EPOCH"
 # How matplotlib is run, not how it draws.
 _NOT_OF_DRAWINGS = ("backend", "backend_fallback", "interactive", "toolbar")
 
@@ -32,8 +34,13 @@ def drawing_style(style: Mapping[str, Any]) -> Iterator[None]:
         for name, value in matplotlib.rcParamsDefault.items()
         if name not in _NOT_OF_DRAWINGS
     }
-    with matplotlib.rc_context({**defaults, **style}):
-        yield
+    date = os.environ.pop(_DATE, None)
+    try:
+        with matplotlib.rc_context({**defaults, **style}):
+            yield
+    finally:
+        if date is not None:
+            os.environ[_DATE] = date
 
 
 @contextlib.contextmanager

@@ -21,12 +21,14 @@ def read_weights(path: PathLike) -> dict[str, torch.Tensor]:
     """Reads a safetensors file.
 
     Raises:
-      InputError: a damaged file.
+      InputError: a damaged file, or one that can't be read.
     """
     try:
         return load_file(path)
     except UNREADABLE as error:
         raise _damaged(path, error) from None
+    except OSError as error:
+        raise _named(path, error) from None
 
 
 def build_to_fit(
@@ -75,6 +77,17 @@ def _shapes(path: PathLike) -> dict[str, tuple[int, ...]]:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
     except UNREADABLE as error:
         raise _damaged(path, error) from None
+    except OSError as error:
+        raise _named(path, error) from None
+
+
+def _named(path: PathLike, error: OSError) -> OSError | InputError:
+    """The error, which from safetensors has only words, with the file's name."""
+    if error.filename is not None:
+        return error
+    return InputError(
+        f"{os.fspath(path)}: can't be read ({error}); copy it to another disk"
+    )
 
 
 def _damaged(path: PathLike, error: Exception) -> InputError:

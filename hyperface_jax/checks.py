@@ -80,7 +80,7 @@ def in_range(
     if not (above and below and abs(value) != np.inf):
         bound = "more than" if open_low else "at least"
         most = "less than" if open_high else "at most"
-        upper = " and finite" if np.isinf(high) else f" and {most} {high:g}"
+        upper = " and finite" if np.isinf(high) else f" and {most} {high:.10g}"
         raise InputError(f"{name} is {_written(value)}, must be {bound} {low:g}{upper}")
 
 
@@ -88,7 +88,9 @@ def whole_number(value: int, name: str, low: int, high: float = np.inf) -> None:
     """Raises InputError unless ``value`` is a whole number from ``low`` to ``high``."""
     if not _is_number(value) or isinstance(value, float | np.floating):
         raise InputError(f"{name} is {shown(value)}, must be a whole number")
-    in_range(value, name, low, high)
+    if not low <= value <= high:
+        upper = "" if np.isinf(high) else f" and at most {high}"
+        raise InputError(f"{name} is {_written(value)}, must be at least {low}{upper}")
 
 
 def block_size(value: int | None) -> None:

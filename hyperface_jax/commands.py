@@ -64,6 +64,9 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
             _print_help(main, flag_values)
         except BrokenPipeError:
             streams.leave_stdout()
+        except OSError as error:
+            streams.leave_stdout()
+            _refuse(program, _describe(error), 1)
         sys.exit(0)
     # One line, without the place in our sources that a user can do nothing with.
     warnings.showwarning = lambda message, *_: print(
@@ -137,7 +140,7 @@ def progress(
 
 def announce(line: str) -> None:
     """Says something on standard error, where progress is shown as well."""
-    tqdm.tqdm.write(line, file=sys.stderr)
+    tqdm.tqdm.write(streams.printable(line), file=sys.stderr)
 
 
 def provenance(settings: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -177,10 +180,15 @@ def _parse_and_call(
                 "--name=value; see --help"
             )
         _expand_home(flag_values)
-        with streams.words_beside(_output_of(flag_values)):
+        output = flag_values["output"].value if "output" in flag_values else None
+        if streams.is_closed(output):
+            raise InputError(f"--output={output}: it is closed; name a file")
+        with streams.words_beside(output):
             main()
     except flags.Error as error:
-        _refuse(program, f"{_one_line(error)}; see --help", 2)
+        # Absl shows some errors as the tuples of another.
+        text = re.sub(r"\('([^']*)', '[^']*'\)", r"\1", _one_line(error))
+        _refuse(program, f"{text}; see --help", 2)
     except InputError as error:
         _refuse(program, _one_line(error), 2)
     except (MemoryError, RuntimeError) as error:
@@ -216,16 +224,18 @@ def _refuse(program: str, text: str, code: int) -> None:
 
 
 def _one_line(value: object) -> str:
-    return " ".join(str(value).split())
+    return streams.printable(" ".join(str(value).split()))
 
 
 def _describe(error: OSError) -> str:
     """What a system call failed at, and where."""
-    if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and run the same command again"
-    if error.filename is None or error.strerror is None:
+    if error.strerror is None:
         return _one_line(error)
-    return _one_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    reason = error.strerror
+    if error.errno == errno.ENOSPC:
+        reason = "the disk is full; free some space and run the same command again"
+    return _one_line(f"{place}{reason}")
 
 
 def _expand_home(flag_values: flags.FlagValues) -> None:
@@ -233,16 +243,22 @@ def _expand_home(flag_values: flags.FlagValues) -> None:
     for name in flag_values:
         flag = flag_values[name]
         if isinstance(flag.value, str):
-            flag.value = os.path.expanduser(flag.value)
+            flag.value = _expanded(name, flag.value)
         elif isinstance(flag.value, list):
             flag.value = [
-                os.path.expanduser(each) if isinstance(each, str) else each
+                _expanded(name, each) if isinstance(each, str) else each
                 for each in flag.value
             ]
 
 
-def _output_of(flag_values: flags.FlagValues) -> str | None:
-    return flag_values["output"].value if "output" in flag_values else None
+def _expanded(name: str, value: str) -> str:
+    path = os.path.expanduser(value)
+    if path.startswith("~"):
+        raise InputError(
+            f"--{name}={value}: there is no such home folder; write the path out, or "
+            f"./{value} for a file of that name"
+        )
+    return path
 
 
 @functools.cache

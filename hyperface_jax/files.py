@@ -10,21 +10,23 @@ import pathlib
 import re
 import secrets
 import shutil
-import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from hyperface_jax.commands import InputError
-from hyperface_jax.given import shown
+from hyperface_jax.paths import is_same as is_same
+from hyperface_jax.paths import is_stream as is_stream
+from hyperface_jax.paths import path_of as path_of
+from hyperface_jax.paths import was_written as was_written
+from hyperface_jax.paths import without_links
 
 PathLike = str | os.PathLike[str]
 # In a folder that is being written.
 LOCK = ".lock"
-# Names for what a process has open: a file behind one of them has to be written to,
-# since whoever opened it would never see another put in its place.
-_OPEN_FILES = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+# What a file system takes, in bytes, less what the name of a temporary file adds.
+_LONGEST_NAME = 200
 # A lock that fails for one of these could not be had on any file system.
 _NO_LOCK_FILE = (
     errno.EACCES,
@@ -38,51 +40,61 @@ _NO_LOCK_FILE = (
 )
 
 
-def path_of(path: Any) -> str:
-    """The path as text; raises InputError where it can't be one."""
-    try:
-        name = os.fsdecode(path)
-        valid = name and b"\0" not in os.fsencode(name)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise InputError(f"path is {shown(path)}, must name a file or a folder")
-    return name
-
-
-def is_same(first: PathLike, second: PathLike) -> bool:
-    """Whether two paths lead to one file; no when either leads to none."""
-    paths = (first, second)
-    return all(map(os.path.exists, paths)) and os.path.samefile(*paths)
-
-
-def is_stream(path: PathLike) -> bool:
-    """Whether ``path`` is a device or a pipe, or a name for a file that is open.
-
-    What is written there goes through: it can't be replaced, locked or read again.
-    """
-    if _OPEN_FILES.fullmatch(os.fspath(path)):
-        return True
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def was_written(path: PathLike) -> bool:
-    """Whether an earlier run may have left its result at ``path``."""
-    return os.path.exists(path) and not is_stream(path)
-
-
 def check_output(path: PathLike) -> None:
     """Checks that ``path`` can be written, before work whose result it is to hold.
 
     Raises:
-      InputError: ``path`` is a folder, a disk or a socket, or its folder is a file.
-      PermissionError: it, its folder, or where that would be made, may not be written.
+      InputError: ``path`` is a folder, a disk or a socket, or its folder is a file or a
+        link that leads nowhere.
+      OSError: it, its folder, or where that would be made, can't be written to.
     """
-    path = _without_links(path_of(path))
+    folder = _check_place(path)
+    if is_stream(path):
+        return
+    try:
+        # Only trying tells of all that may be in the way.
+        _create_beside(folder / without_links(path).name).unlink()
+    except OSError as error:
+        raise type(error)(
+            f"{folder}: can't be written to ({error.strerror or error}); name another "
+            "folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """Writes a file while no other process does that asks for the same.
+
+    Args:
+      path: the file; nobody else writes to a device or a pipe.
+
+    Raises:
+      InputError: another process is writing it.
+    """
+    path = without_links(path)
+    if is_stream(path):
+        yield
+        return
+    with locked(path.with_name(f".{_short_stem(path)}.lock"), what=path):
+        yield
+
+
+def discard(path: PathLike) -> None:
+    """Removes a file that is of no more use; where that is refused, it only warns."""
+    try:
+        pathlib.Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        _warn_once(f"{os.fspath(path)}: can't be removed ({error.strerror or error})")
+
+
+def _check_place(path: PathLike) -> pathlib.Path:
+    """The folder that exists and is written to first; see :func:`check_output`."""
+    name = path_of(path)
+    path = without_links(name)
+    if name.endswith(("/", os.sep)) and not path.is_dir():
+        raise InputError(f"{name}: the name of a folder, expected a file to write")
+    if path.is_symlink() and not is_stream(path):
+        raise InputError(f"{path}: a link that leads back to itself; remove it")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file to write")
     if path.is_block_device() or path.is_socket():
@@ -91,12 +103,13 @@ def check_output(path: PathLike) -> None:
     if is_stream(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(f"{path}: may not be written to; name a file")
-        return
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+        return path.parent
+    folder = next(p for p in path.absolute().parents if os.path.lexists(p))
+    if not folder.exists():
+        raise InputError(f"{folder}: a link that leads nowhere; make what it leads to")
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file, expected a folder to write to")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder}: may not be written to; name another folder")
+    return folder
 
 
 @contextlib.contextmanager
@@ -121,8 +134,8 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
       PermissionError: its folder may not be written.
       OSError: the finished result could not be put in place.
     """
-    check_output(path)
-    path, through = _without_links(path), is_stream(path)
+    _check_place(path)
+    path, through = without_links(path), is_stream(path)
     if through:
         handle, name = tempfile.mkstemp(suffix=path.suffix)
         os.close(handle)
@@ -132,8 +145,10 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
         temporary = _create_beside(path)
     try:
         yield temporary
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = os.fspath(path)  # of a full disk, the system says none
         raise
     try:
         if through:
@@ -155,7 +170,7 @@ def remove_partial(path: PathLike) -> None:
 
     Only when no other process is writing it.
     """
-    path = _without_links(path)
+    path = without_links(path)
     _remove_matching(path.parent, *map(re.escape, _affixes(path)))
 
 
@@ -202,10 +217,11 @@ def locked(path: PathLike, *, what: PathLike) -> Iterator[None]:
     # Here, because commands that only print their help import this module.
     import filelock
 
-    check_output(path)
+    _check_place(path)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path, timeout=0)
+    # Not a lock that a kill would leave behind, where the file system has no other.
+    lock = filelock.FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -261,17 +277,15 @@ def sha256_of(path: PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _without_links(path: PathLike) -> pathlib.Path:
-    """Where ``path`` leads, for a link that is not a name for an open file."""
-    path = pathlib.Path(path)
-    if path.is_symlink() and not is_stream(path):
-        return pathlib.Path(os.path.realpath(path))
-    return path
-
-
 def _affixes(path: pathlib.Path) -> tuple[str, str]:
     """What the names of temporary files beside ``path`` begin and end with."""
-    return f".{path.stem}-", f".partial{path.suffix}"
+    return f".{_short_stem(path)}-", f".partial{path.suffix}"
+
+
+def _short_stem(path: pathlib.Path) -> str:
+    """The stem, or its beginning where a longer name would be refused."""
+    short = len(os.fsencode(path.name)) <= _LONGEST_NAME
+    return path.stem if short else path.stem[: _LONGEST_NAME // 8]
 
 
 def _create_beside(path: pathlib.Path) -> pathlib.Path:
@@ -291,7 +305,7 @@ def _remove_matching(folder: pathlib.Path, prefix: str, suffix: str) -> None:
     partial = re.compile(prefix + "[a-z0-9_]{8}" + suffix)
     for entry in folder.iterdir():
         if partial.fullmatch(entry.name):
-            entry.unlink(missing_ok=True)
+            discard(entry)
 
 
 def _kept(temporary: pathlib.Path, path: pathlib.Path, error: OSError) -> OSError:
@@ -300,9 +314,13 @@ def _kept(temporary: pathlib.Path, path: pathlib.Path, error: OSError) -> OSErro
     if temporary.parent == path.parent:
         # Under a name that nobody clears away.
         visible = path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-        with contextlib.suppress(OSError):
-            os.rename(temporary, visible)
-            kept = visible
+        for move in (os.rename, shutil.copyfile):
+            with contextlib.suppress(OSError):
+                move(temporary, visible)
+                kept = visible
+                break
+        if kept != temporary:
+            discard(temporary)
     return OSError(
         f"{path}: the finished result can't be put there ({error.strerror or error}); "
         f"it is kept as {kept}"

@@ -6,6 +6,9 @@ import numpy as np
 
 from hyperface_jax.commands import InputError
 
+# NumPy drops it from the end of a string, so that two strings may become one.
+NUL = "\0"
+WITHOUT_NUL = "expected a string without the character NUL"
 _LONGEST = 60
 
 
@@ -13,8 +16,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
     """``values`` as an array, of whatever shape and type.
 
     Raises:
-      InputError: it can't be made one.
+      InputError: it can't be made one, or some of it is masked.
     """
+    _refuse_masked(values, name)
     try:
         array = np.asarray(values)
         # Of other libraries, and no NumPy float; float32 holds it exactly.
@@ -47,6 +51,8 @@ def as_strings(values: Any, n: int, name: str) -> np.ndarray:
             raise InputError(
                 f"{name}: entry {row} is {shown(value)}, expected a string"
             )
+        if NUL in value:
+            raise InputError(f"{name}: entry {row} is {shown(value)}, {WITHOUT_NUL}")
     return np.array(given, np.str_)
 
 
@@ -57,6 +63,18 @@ def shown(value: object) -> str:
     except Exception:  # Whatever its own code raises; or a number too long.
         return f"of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _refuse_masked(values: Any, name: str) -> None:
+    """Refuses a masked array's gaps, which NumPy would take for values."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return
+    mask = np.ma.getmaskarray(values)
+    if mask.dtype == bool and mask.any():
+        row = int(np.unravel_index(mask.argmax(), mask.shape)[0]) if mask.ndim else 0
+        raise InputError(
+            f"{name}: row {row} is masked; leave out the rows that are, or fill them in"
+        )
 
 
 def reason_of(error: Exception) -> str:

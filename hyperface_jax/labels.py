@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hyperface_jax.commands import InputError
-from hyperface_jax.given import as_array, shown
+from hyperface_jax.given import NUL, WITHOUT_NUL, as_array, shown
 
 _INT64 = np.iinfo(np.int64)
 _EXPECTED = "expected a whole number or a name"
@@ -35,7 +35,8 @@ def coded(values: Any, n: int, name: str) -> Labels:
 
     Raises:
       InputError: another number of them; one that is neither, such as NaN, a fraction,
-        a bool, None or an empty name; or both kinds mixed. The message names the row.
+        a bool, None, an empty name, one that holds a NUL, or a masked entry; or both
+        kinds mixed. The message names the row.
     """
     array = _as_array(values, name)
     if array.shape != (n,):
@@ -44,6 +45,8 @@ def coded(values: Any, n: int, name: str) -> Labels:
         )
     if array.dtype.kind in "OT":
         array = _of_one_kind(array.tolist(), name)
+    elif array.dtype.kind == "U":
+        _refuse_nul(array.tolist(), name)
     if array.dtype.kind == "U":
         _refuse_first(array == "", array, name)
         identities, codes = np.unique(array, return_inverse=True)
@@ -95,8 +98,15 @@ def _of_one_kind(values: list[Any], name: str) -> np.ndarray:
                 "give numbers for all, or names for all"
             )
     if are_names:
+        _refuse_nul(values, name)
         return np.array(values, np.str_)
     return np.array([_exact(value) for value in values], np.int64)
+
+
+def _refuse_nul(values: list[str], name: str) -> None:
+    for row, value in enumerate(values):
+        if NUL in value:
+            raise InputError(f"{name}: row {row} is {shown(value)}, {WITHOUT_NUL}")
 
 
 def _exact(value: Any) -> int | None:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import math
 import os
+import stat
 import sys
 import warnings
 import zipfile
@@ -18,8 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from hyperface_jax.commands import InputError
-from hyperface_jax.files import path_of
 from hyperface_jax.given import reason_of, shown
+from hyperface_jax.paths import path_of
 
 _REMEDY = (
     "it is truncated, or of another format, or holds pickled objects, which are never "
@@ -54,11 +55,14 @@ def open_input(path: Any) -> BinaryIO:
     """Opens a file to read.
 
     Raises:
-      InputError: it can't be opened; says why.
+      InputError: it can't be opened, or is a pipe or a device; says why.
     """
     name = path_of(path)
     try:
+        _check_regular(name, os.stat(name).st_mode)
         return open(name, "rb")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
@@ -71,6 +75,13 @@ def open_input(path: Any) -> BinaryIO:
             ) from None
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise InputError(f"{shown(name)}: can't be opened ({reason})") from None
+
+
+def _check_regular(name: str, mode: int) -> None:
+    """Refuses what can be read only once; opening a pipe could wait for ever."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "pipe" if stat.S_ISFIFO(mode) else "device or a socket"
+        raise InputError(f"{name}: is a {what}, expected a file; write it to one first")
 
 
 @contextlib.contextmanager

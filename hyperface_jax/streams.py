@@ -11,6 +11,17 @@ _PLAIN = str.maketrans(
     {"±": "+/-", "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "·": "|", "α": "a"}
 )
 
+# Of the two, what was closed when the command started.
+_closed: set[str] = set()
+
+
+def printable(text: str) -> str:
+    """``text`` with what would steer a terminal, in the name of a file say, escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
 
 def show_everything() -> None:
     """Has every character printed in some form, whatever the streams' encodings."""
@@ -19,6 +30,7 @@ def show_everything() -> None:
         if getattr(sys, name) is None:
             # Closed by whoever started us.
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            _closed.add(name)
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="hyperface_jax")
 
@@ -30,6 +42,12 @@ def leave_stdout() -> None:
     interpreter would complain when it flushes at the end.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_closed(output: str | None) -> bool:
+    """Whether ``output`` is standard output, and that was closed from the start."""
+    names = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+    return "stdout" in _closed and output in names
 
 
 def words_beside(output: str | None) -> contextlib.AbstractContextManager[Any]:

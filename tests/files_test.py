@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import socket
 import stat
@@ -201,6 +202,43 @@ def test_what_a_shell_opened_is_written_to(tmp_path):
     assert printed == "text"
 
 
+def test_the_name_of_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="the name of a folder"):
+        files.check_output(f"{tmp_path}/new/")
+
+
+def test_links_that_lead_nowhere_or_round_are_refused(tmp_path):
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="nowhere: a link that leads nowhere"):
+        files.check_output(tmp_path / "nowhere" / "a.txt")
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(InputError, match="back to itself"):
+        files.check_output(tmp_path / "round")
+
+
+def test_long_names_are_no_hindrance(tmp_path):
+    name = "a" * 240 + ".npz"
+    with files.writing(tmp_path / name):
+        files.check_output(tmp_path / name)
+        files.write_text(tmp_path / name, "text")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_an_output_is_one_writer_s_at_a_time(tmp_path):
+    with files.writing(tmp_path / "a.txt"):
+        with pytest.raises(InputError, match=r"a\.txt: another process is writing it"):
+            with files.writing(tmp_path / "a.txt"):
+                raise AssertionError("two writers")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_can_t_be_removed_is_warned_of(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").touch()
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse(errno.EPERM))
+    with pytest.warns(UserWarning, match=r"a\.txt: can't be removed"):
+        files.discard(tmp_path / "a.txt")
+
+
 def test_a_socket_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # whole paths may be too long for a socket
     with socket.socket(socket.AF_UNIX) as server:
@@ -212,7 +250,7 @@ def test_a_socket_is_refused(tmp_path, monkeypatch):
 def refuse(number: int):
     """A system call that this file system does not have."""
 
-    def call(*_):
+    def call(*_, **__):
         raise OSError(number, os.strerror(number))
 
     return call

@@ -23,7 +23,8 @@ _HELP = {
     "gallery_images": "gallery images of each",
     "num_identities": "identities to pack",
     "images_per_identity": "images generated of each identity",
-    "num_pairs": "pairs in each of the five verification sets, a multiple of 20",
+    "num_pairs": "pairs in each of the five verification sets, a multiple of 20, at "
+    "least 40",
     "image_size": "side of rendered images in pixels",
     "packing_iterations": "iterations of the packing",
     "regularization_weight": "how strongly identities are held near gallery faces",

@@ -43,7 +43,10 @@ _HELP = {
 }
 
 folder_flags.define_path_list(
-    "dataset", "folder of images to train on, or several with commas", FLAGS
+    "dataset",
+    "folder of images to train on, or several with commas; people of different folders "
+    "are taken to be different ones",
+    FLAGS,
 )
 flags.DEFINE_string("output", None, "folder for the recogniser", flag_values=FLAGS)
 flags.DEFINE_enum(

@@ -3,11 +3,12 @@
 import json
 import os
 import pathlib
+import posixpath
 from typing import Any
 
 import numpy as np
 
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 
 FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
@@ -46,10 +47,14 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
       InputError: missing, a line that is no record with file name and identity, or an
         image that two lines name.
     """
+    if files.is_stream(path):
+        raise InputError(f"{path}: a device or a pipe, expected a file")
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the dataset was damaged") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text ({error})") from None
     records, line_of = [], {}
@@ -62,14 +67,24 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
             raise InputError(f"{path}: line {number} is not JSON ({error})") from None
         for key, kind, expected in _NEEDED:
             if not isinstance(record, dict) or key not in record:
-                raise InputError(f"{path}: line {number} has no {key!r}")
+                raise InputError(
+                    f"{path}: line {number} has no {key!r}; each line needs file_name "
+                    "and identity, or --identity_from=top, last or path to go by the "
+                    "names of folders"
+                )
             # A bool is an int to Python, and never who somebody is.
-            if not isinstance(record[key], kind) or isinstance(record[key], bool):
+            plain = isinstance(record[key], kind) and not isinstance(record[key], bool)
+            if not plain or record[key] == "":
                 raise InputError(
                     f"{path}: line {number} has {key} = {record[key]!r}, expected "
                     f"{expected}"
                 )
-        name = record["file_name"]
+        if records and type(record["identity"]) is not type(records[0]["identity"]):
+            raise InputError(
+                f"{path}: line {number} has identity = {record['identity']!r}, the "
+                f"first {records[0]['identity']!r}; give numbers for all, or names"
+            )
+        name = posixpath.normpath(record["file_name"])
         if name in line_of:
             raise InputError(
                 f"{path}: lines {line_of[name]} and {number} both name {name}; remove "

@@ -129,7 +129,7 @@ class ImageDatasetWriter:
             "created_with": provenance(),
         }
         files.write_json(self.folder / DESCRIPTION, description)
-        (self.folder / JOURNAL).unlink(missing_ok=True)
+        files.discard(self.folder / JOURNAL)
         self.complete = True
         self.close()
 
@@ -155,7 +155,7 @@ class ImageDatasetWriter:
             # Left by a kill right after the description.
             for name in (JOURNAL, files.LOCK):
                 if (self.folder / name).exists():
-                    (self.folder / name).unlink(missing_ok=True)
+                    files.discard(self.folder / name)
             return
         path = self.folder / DESCRIPTION
         if not path.exists():

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-# Formats that Pillow opens and can't decode by itself, or only by running a program.
-_NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+from bridges.datasets.images import decoded_formats
+
 # Where systems and programs keep copies, thumbnails and what was thrown away.
 _SYSTEM_FOLDERS = frozenset(
     (
@@ -21,12 +21,18 @@ _SYSTEM_FOLDERS = frozenset(
         "__macosx",
         "lost+found",
         "system volume information",
+        "_thumbs",
+        "_vti_cnf",
+        "thumb",
+        "thumbnail",
         "thumbnails",
         "thumbs",
     )
 )
 # Files that say who is on the images beside them.
-_METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "dataset.json")
+# Deeper are no photographs, and Python's own stack ends somewhere.
+_DEEPEST = 100
 
 
 class Listing(NamedTuple):
@@ -36,7 +42,7 @@ class Listing(NamedTuple):
       images: what has the suffix of an image.
       left_out: what does not count, by the reason.
       unreadable: folders and links that lead nowhere, and why.
-      metadata: files in folders below that say who is on the images there.
+      metadata: files that say who is on the images beside them.
     """
 
     images: list[str]
@@ -48,8 +54,7 @@ class Listing(NamedTuple):
 @functools.cache
 def image_suffixes() -> frozenset[str]:
     """Suffixes, lower case, of all formats that Pillow decodes."""
-    Image.init()
-    formats = set(Image.OPEN) - set(_NOT_DECODED)
+    formats = decoded_formats()
     known = Image.registered_extensions().items()
     # MPO, of stereo cameras, is a JPEG with another one after it.
     return frozenset([suffix for suffix, name in known if name in formats] + [".mpo"])
@@ -81,6 +86,9 @@ class _Lister:
 
     def visit(self, name: str) -> bool:
         """Lists the folder ``name`` below the root; whether it holds images."""
+        if name.count("/") >= _DEEPEST:
+            self._listing.unreadable[name] = "nested too deeply"
+            return True
         try:
             entries = sorted(os.scandir(self._root / name), key=lambda e: e.name)
         except OSError as error:
@@ -105,7 +113,7 @@ class _Lister:
             self._listing.unreadable[name] = "a link that leads nowhere"
         elif entry.is_dir():
             return self._enter(entry, name)
-        elif "/" in name and entry.name in _METADATA:
+        elif entry.name in _METADATA:
             self._listing.metadata.append(name)
         elif not entry.is_file():
             self._leave_out("no file", name)

@@ -1,12 +1,20 @@
 """Who is on an image, by the folders it lies in."""
 
 import collections
+import os
 import posixpath
 import unicodedata
 from collections.abc import Sequence
 
 from hyperface_jax import InputError
 
+# Names of folders that hold what is more than one person's.
+_OF_MANY = frozenset(
+    (
+        "data dataset dev eval faces images imgs masks photos pictures test testing "
+        "train training val valid validation"
+    ).split()
+)
 AUTO, TOP, LAST, PATH = "auto", "top", "last", "path"
 # What decides, for --help.
 IDENTITY_FROM = {
@@ -68,11 +76,19 @@ def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
         by_last[_spelling(posixpath.basename(folder))].append(folder)
         below[folder.split("/")[0]].append(folder)
     for alike in by_last.values():
+        names = {posixpath.basename(folder) for folder in alike}
+        if len(names) > 1:
+            raise InputError(
+                f"{place}: {alike[0]} and {alike[1]} differ in spelling alone; rename "
+                f"one, or say by --identity_from={PATH} that they are two people"
+            )
         if len(alike) > 1:
-            _refuse(place, f"{alike[0]} and {alike[1]} end alike")
+            _refuse(place, f"{alike[0]} and {alike[1]} have the same last name")
     for top, inside in below.items():
         if top not in inside and len(inside) > 1:
-            _refuse(place, f"{top} holds no image itself, but {len(inside)} folders do")
+            _refuse(place, f"in {top} images lie only in its {len(inside)} folders")
+        if top.casefold() in _OF_MANY:
+            _refuse(place, f"{top} does not sound like one person")
 
 
 def _spelling(name: str) -> str:
@@ -80,7 +96,9 @@ def _spelling(name: str) -> str:
 
     Copies between systems make two folders of one that way.
     """
-    return unicodedata.normalize("NFC", name).casefold()
+    # As bytes first: in some locales Python takes names for something else.
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _refuse(place: str, found: str) -> None:

@@ -71,12 +71,13 @@ class ImageDataset:
         self.folder = _checked(folder)
         self.left_out: dict[str, list[str]] = {}
         self.unreadable: dict[str, str] = {}
-        if (self.folder / METADATA).exists():
+        # A link that leads nowhere is refused, not passed over.
+        if identity_from == AUTO and os.path.lexists(self.folder / METADATA):
             records = read_metadata(self.folder / METADATA)
             who = [record["identity"] for record in records]
             if not (self.folder / DESCRIPTION).exists():
                 self._leave_out_unnamed(records)
-        elif (self.folder / DESCRIPTION).exists():
+        elif identity_from == AUTO and (self.folder / DESCRIPTION).exists():
             raise InputError(
                 f"{self.folder}: the dataset is unfinished; run the command that was "
                 "making it again, it goes on where it stopped"
@@ -149,7 +150,8 @@ class ImageDataset:
             self.paths, self.records, self.labels, strict=True
         ):
             try:
-                content = files.sha256_of(path)
+                # A device or a pipe may have no end.
+                content = "" if files.is_stream(path) else files.sha256_of(path)
             except (OSError, ValueError):  # a name with a null byte
                 content = "unreadable"
             line = f"{record['file_name']} {label} {content}\n"
@@ -158,8 +160,12 @@ class ImageDataset:
 
     def describe(self) -> list[str]:
         """What was found in the folder and what was left out, in lines."""
-        people = f" of {len(self.identities):,} people" if self.labelled else ""
-        lines = [f"{self.folder}: {len(self):,} images{people}"]
+        lines = [f"{self.folder}: {_count(len(self), 'image', 'images')}"]
+        if self.labelled:
+            people = _count(len(self.identities), "person", "people")
+            some = ", ".join(map(str, self.identities[:_NAMED]))
+            more = ", …" if len(self.identities) > _NAMED else ""
+            lines = [f"{lines[0]} of {people}: {some}{more}"]
         for reason, names in sorted(self.left_out.items()):
             more = ", …" if len(names) > _NAMED else ""
             some = ", ".join(names[:_NAMED])
@@ -183,10 +189,15 @@ class ImageDataset:
         found = list_images(self.folder)
         self.left_out, self.unreadable = found.left_out, found.unreadable
         if found.metadata and identity_from == AUTO:
+            remedy = (
+                "give that folder"
+                if "/" in found.metadata[0]
+                else f"write it as {METADATA}, lines of file_name and identity"
+            )
             raise InputError(
                 f"{self.folder}: {found.metadata[0]} says who is on the images beside "
-                "it; give that folder, or --identity_from=top, last or path to go by "
-                "the names of folders"
+                f"it; {remedy}, or --identity_from=top, last or path to go by the "
+                "names of folders"
             )
         records = [{"file_name": name} for name in found.images]
         return records, identities_of(found.images, identity_from, str(self.folder))
@@ -218,6 +229,10 @@ def open_images(folder: PathLike, *, identity_from: str = AUTO) -> ImageDataset:
     for line in dataset.describe():
         announce(line)
     return dataset
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _checked(folder: PathLike) -> pathlib.Path:

@@ -3,14 +3,17 @@
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from bridges.datasets import image_bytes
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, checks
 from hyperface_jax.commands import progress as progress_bar
@@ -39,6 +42,13 @@ _UPRIGHT = {
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _CHECKED_AT_ONCE = 256
 _CHECKED_SIZE = 64
+# Formats that Pillow opens and can't decode by itself, or only by running a program.
+_NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+# A larger file is not read again without its metadata: it would be whole in memory.
+_LARGEST_READ_AGAIN = 512 * 2**20
+# Pillow scales shades of these to 8 bits, and leaves the transparent one as it was.
+_SCALED_TO_8_BITS = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 255 / 65535}
+_WHITE_IS_ZERO = 0
 
 
 class UnreadableImage(InputError):
@@ -57,6 +67,14 @@ class UnreadableImage(InputError):
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         # Or a process that sends it could not: the message alone builds none.
         return type(self), (self.name, self.reason)
+
+
+@functools.cache
+def decoded_formats() -> tuple[str, ...]:
+    """The formats that Pillow decodes by itself, in the order it tries them."""
+    Image.preinit()
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _NOT_DECODED)
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
@@ -207,36 +225,80 @@ def decode(path: str | os.PathLike[str], size: int | None = None) -> np.ndarray:
 def _open(name: str, size: int | None) -> Image.Image:
     """The decoded image, upright, in RGB and still of about its own size."""
     try:
-        with Image.open(name) as file:
-            if size is not None and file.width * file.height > _LARGE_PIXELS:
-                file.draft("RGB", (_SPARE * size, _SPARE * size))
-            return _to_rgb(_upright(file))
+        mode = os.stat(name).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if not stat.S_ISREG(mode):
+            # Reading it may wait, or go on, for ever.
+            raise UnreadableImage(name, "not a file, but a device or pipe")
+        return _decoded(name, size)
+    except UnreadableImage:
+        raise
     except Exception as error:
         # A damaged file can make a decoder raise anything, by where the damage is.
         if isinstance(error, OSError) and error.errno in _SHORTAGES:
             raise
-        raise UnreadableImage(name, _reason(name, error)) from None
+        image = _without_metadata(name, size)
+        if image is None:
+            raise UnreadableImage(name, _reason(name, error)) from None
+        return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; one that can't be read is none.
+def _decoded(file: str | io.BytesIO, size: int | None) -> Image.Image:
+    with Image.open(file, formats=decoded_formats()) as image:
+        if size is not None and image.width * image.height > _LARGE_PIXELS:
+            image.draft("RGB", (_SPARE * size, _SPARE * size))
+        _scale_transparent_shade(image)
+        # Once it is another image it no longer says how it was stored.
+        return _upright(image, _to_rgb(image))
+
+
+def _without_metadata(name: str, size: int | None) -> Image.Image | None:
+    """A second try, at the pixels alone; None where that does not help."""
+    try:
+        with open(name, "rb") as file:
+            start = file.read(image_bytes.START)
+            large = os.fstat(file.fileno()).st_size > _LARGEST_READ_AGAIN
+            if large or not image_bytes.may_have_metadata(start):
+                return None
+            content = image_bytes.without_metadata(start + file.read())
+        return None if content is None else _decoded(io.BytesIO(content), size)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            raise
+        return None
+
+
+def _upright(stored: Image.Image, shown: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation of ``stored``; one that can't be read is none.
 
     ``ImageOps.exif_transpose`` also writes the metadata anew, and fails where they are
     of a wrong type.
     """
-    image.load()
     try:
-        method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        method = _UPRIGHT.get(stored.getexif().get(ExifTags.Base.Orientation))
     except Exception:
         # Whatever is wrong with its metadata, the image itself has been decoded.
-        return image
-    return image if method is None else image.transpose(method)
+        return shown
+    return shown if method is None else shown.transpose(method)
+
+
+def _scale_transparent_shade(image: Image.Image) -> None:
+    """Gives the transparent colour of a PNG, before decoding, the bits of pixels."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or not isinstance(colour, int | tuple) or not image.tile:
+        return
+    scale = _SCALED_TO_8_BITS.get(image.tile[0].args)
+    if scale is not None and isinstance(colour, int):
+        image.info["transparency"] = int(colour * scale)
+    elif scale is not None:
+        image.info["transparency"] = tuple(int(channel * scale) for channel in colour)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
     if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
-        # Pillow's own conversion clips at 255; 65535 / 257 = 255.
-        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+        image = _to_8_bits(image)
     elif image.mode in ("I", "F"):
         raise ValueError("grey of unknown range; save it as PNG of 8 or 16 bits")
     if image.has_transparency_data:
@@ -244,6 +306,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, or 12, in 8; the transparent shade is put on white."""
+    stored = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    bits = 12 if tags.get(ExifTags.Base.BitsPerSample) == (12,) else 16
+    # Pillow's own conversion clips at 255; 65535 / 257 = 255.
+    shades = np.rint(stored / ((2**bits - 1) / 255)).astype(np.uint8)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO:
+        shades = 255 - shades
+    if isinstance(image.info.get("transparency"), int):
+        shades[stored == image.info["transparency"]] = 255
+    return Image.fromarray(shades)
 
 
 def _reason(name: str, error: Exception) -> str:
@@ -263,9 +339,20 @@ def _reason(name: str, error: Exception) -> str:
     elif os.path.isfile(name) and os.path.getsize(name) == 0:
         reason = "the file is empty"
     elif isinstance(error, UnidentifiedImageError):
+        kind = image_bytes.kind_of(_start_of(name))
+        if kind is not None:
+            return kind
         reason = "of no known format"
     else:
         # Of a system call the number and the name again say nothing more.
         said = getattr(error, "strerror", None) or str(error)
         reason = " ".join(said.split()) or type(error).__name__
     return f"not a readable image ({reason}); {remedy}"
+
+
+def _start_of(name: str) -> bytes:
+    try:
+        with open(name, "rb") as file:
+            return file.read(image_bytes.START)
+    except OSError:
+        return b""

@@ -14,6 +14,7 @@ import csv
 import io
 import os
 import pathlib
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -115,6 +116,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     paths = [folder / name for name in names]
     same = np.array([_parse(path, row, "same") for row in rows], bool)
     fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
+    _check_contradictions(path, rows)
     _check_both_kinds(path, same, fold)
     return VerificationSet(
         name=folder.resolve().name,
@@ -151,7 +153,7 @@ def check_images(
     bad = unreadable_images(found.paths, description=f"checking {found.name}")
     if not bad:
         return found
-    names = [path.relative_to(folder).as_posix() for path in found.paths]
+    names = [str(path).removeprefix(f"{folder}{os.sep}") for path in found.paths]
     reasons = {names[i]: reason for i, reason in bad.items()}
     refuse_or_skip(reasons, len(names), folder, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
@@ -179,24 +181,52 @@ def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) ->
         )
 
 
+def _check_contradictions(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """Refuses a pair of one image that shows two people, and a pair that shows both."""
+    seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    for row in rows:
+        pair = sorted(posixpath.normpath(row[key]) for key in ("first", "second"))
+        same, line = row["same"].strip(), row["line"]
+        if pair[0] == pair[1] and same == "0":
+            raise InputError(
+                f"{path}: line {line} says that {pair[0]} shows two people; correct it"
+            )
+        before = seen.setdefault(tuple(pair), (line, same))
+        if before[1] != same:
+            raise InputError(
+                f"{path}: lines {before[0]} and {line} disagree whether {pair[0]} and "
+                f"{pair[1]} show one person; remove one of them"
+            )
+
+
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     # Names of files need not be UTF-8.
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         missing = [key for key in _COLUMNS if key not in (reader.fieldnames or ())]
+        header = "".join(reader.fieldnames or ())
         if missing:
-            if not "".join(reader.fieldnames or ()).isprintable():
+            if "\t" in header or ";" in header:
+                raise InputError(
+                    f"{path}: its columns are parted by tabs or semicolons; expected "
+                    f"commas, and {','.join(_COLUMNS)} in the first line"
+                )
+            if not header.isprintable():
                 raise csv.Error("expected text in UTF-8")
             raise InputError(
                 f"{path}: no column {missing[0]!r}; the first line must be "
                 f"{','.join(_COLUMNS)}"
             )
+        if len(set(reader.fieldnames)) < len(reader.fieldnames):
+            raise InputError(f"{path}: two columns have one name; remove one of them")
         rows = []
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(
                     f"{path}: line {reader.line_num} has not as many values as columns"
                 )
+            if not (row["first"] and row["second"]):
+                raise InputError(f"{path}: line {reader.line_num} names no image")
             if not row.get("group", "none").strip():
                 raise InputError(
                     f"{path}: line {reader.line_num} has an empty group; give every "

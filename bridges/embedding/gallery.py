@@ -10,8 +10,8 @@ import numpy as np
 from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_dataset import open_images
-from bridges.embedding.recogniser import load_recogniser
+from bridges.datasets.image_dataset import ImageDataset, open_images
+from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.provenance import check_same_settings
 from hyperface_jax import (
     EmbeddingFile,
@@ -73,9 +73,22 @@ def embed_folder(
         "kind": kind,
         **({"skip_unreadable": True} if skip_unreadable else {}),
     }
-    found = _read_same(pathlib.Path(output), settings)
-    if found is not None:
-        return found
+    with files.writing(output):
+        found = _read_same(pathlib.Path(output), settings)
+        if found is not None:
+            return found
+        return _embed(dataset, recogniser, output, settings, skip_unreadable)
+
+
+def _embed(
+    dataset: ImageDataset,
+    recogniser: Recogniser,
+    output: PathLike,
+    settings: dict[str, Any],
+    skip_unreadable: bool,
+) -> EmbeddingFile:
+    """Embeds and writes; what :func:`embed_folder` returns."""
+    kind, flip = settings["kind"], settings["flip"]
     skipped = dataset.check(skip_unreadable=skip_unreadable)
     embeddings = recogniser.embed_files(dataset.paths, flip=flip)
     made = EmbeddingFile(

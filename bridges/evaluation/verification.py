@@ -64,9 +64,13 @@ def verify_checkpoint(
     recogniser = load_recogniser(checkpoint)
     folders = find_benchmarks(benchmarks)
     sets = [load_verification_set(folder) for folder in folders]
-    names = [each.name for each in sets]
-    if len(set(names)) < len(names):
-        raise InputError(f"two verification sets have one name: {', '.join(names)}")
+    by_name = {each.name: folder for folder, each in zip(folders, sets, strict=True)}
+    for folder, each in zip(folders, sets, strict=True):
+        if by_name[each.name] is not folder:
+            raise InputError(
+                f"{folder} and {by_name[each.name]}: two verification sets of one "
+                "name, which figures are reported by; rename one of them"
+            )
     settings = {
         "model": recogniser.model,
         "flip": flip,
@@ -76,14 +80,26 @@ def verify_checkpoint(
         },
         **({"skip_unreadable": True} if skip_unreadable else {}),
     }
-    found = _read_same(pathlib.Path(output), settings)
-    if found is not None:
-        return found
-    sets = [
-        check_images(folder, each, skip_unreadable=skip_unreadable)
-        for folder, each in zip(folders, sets, strict=True)
-    ]
+    with files.writing(output):
+        found = _read_same(pathlib.Path(output), settings)
+        if found is not None:
+            return found
+        sets = [
+            check_images(folder, each, skip_unreadable=skip_unreadable)
+            for folder, each in zip(folders, sets, strict=True)
+        ]
+        return _measure(recogniser, sets, output, settings)
+
+
+def _measure(
+    recogniser: Recogniser,
+    sets: Sequence[VerificationSet],
+    output: PathLike,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Measures and writes; what :func:`verify_checkpoint` returns."""
     skipped = {each.name: each.skipped for each in sets if each.skipped}
+    flip = settings["flip"]
     results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
     metrics = {
         "format_version": FORMAT_VERSION,
@@ -110,7 +126,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
     result = []
     for folder in map(pathlib.Path, map(files.path_of, folders or ())):
         if not folder.is_dir():
-            what = "a file" if folder.exists() else "no such folder"
+            what = "a file; unpack it" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: not a verification set, {what}")
         inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
         if (folder / PAIRS).is_file() or not inside:

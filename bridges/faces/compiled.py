@@ -1,13 +1,26 @@
 """Compilation of what is too slow in Python, cached on the disk."""
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numba
-
 from bridges.faces.kernel_cache import find_folder
+from hyperface_jax import InputError
+
+_THREADS, _NO_COMPILER = "NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"
+try:
+    import numba
+except ValueError as error:
+    if _THREADS not in os.environ:
+        raise
+    raise InputError(
+        f"numba refuses {_THREADS}={os.environ[_THREADS]}: {error} Unset it"
+    ) from None
+if numba.config.DISABLE_JIT:
+    # What is compiled reads records by names, which NumPy's do not have.
+    raise InputError(f"faces are rendered by compiled code only; unset {_NO_COMPILER}")
 
 
 def _sources_digest() -> str:

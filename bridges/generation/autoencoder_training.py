@@ -95,7 +95,7 @@ def train_autoencoder(
     path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
         # Left by a kill right after the model.
-        path.unlink(missing_ok=True)
+        files.discard(path)
         return
     skipped = found.check(skip_unreadable=skip_unreadable)
     images = load_training_images(found, shape.image_size)
@@ -106,7 +106,7 @@ def train_autoencoder(
         if is_trained(output, KIND, settings):
             return
         run_workers(_train, arguments, config.num_processes)
-        path.unlink(missing_ok=True)
+        files.discard(path)
 
 
 def _train(

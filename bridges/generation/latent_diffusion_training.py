@@ -107,7 +107,7 @@ def train_latent_diffusion(
     path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
         # Left by a kill right after the model.
-        path.unlink(missing_ok=True)
+        files.discard(path)
         return
     skipped = images.check(skip_unreadable=skip_unreadable)
     about = {"settings": settings, **({"skipped": skipped} if skipped else {})}
@@ -118,7 +118,7 @@ def train_latent_diffusion(
         cache = load_latent_cache(sources, output, num_processes=config.num_processes)
         arguments = (cache, output, config, about, shape, initial)
         run_workers(_train, arguments, config.num_processes)
-        path.unlink(missing_ok=True)
+        files.discard(path)
 
 
 def _train(

@@ -30,6 +30,7 @@ from bridges.recognition.steps import (
 )
 from bridges.recognition.training_data import (
     TrainingData,
+    check_apart,
     check_images,
     describe,
     load,
@@ -108,11 +109,12 @@ def train_recogniser(
     ]
     if not sets:
         raise InputError("no dataset given to train on")
+    check_apart(sets)
     record = describe(sets, config, skip_unreadable)
     found = _read_same(output, record)
     if found is not None and found.get("complete"):
         # Left by a kill right after the record.
-        (output / checkpoint.PROGRESS).unlink(missing_ok=True)
+        files.discard(output / checkpoint.PROGRESS)
         return found
     if skipped := check_images(sets, config, skip_unreadable):
         record["skipped"] = skipped
@@ -250,7 +252,7 @@ def _finish(
         "created_with": provenance(),
     }
     files.write_json(output / checkpoint.TRAINING, complete)
-    (output / checkpoint.PROGRESS).unlink(missing_ok=True)
+    files.discard(output / checkpoint.PROGRESS)
     return complete
 
 

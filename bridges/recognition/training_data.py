@@ -1,6 +1,7 @@
 """What a recogniser is trained on: labelled images of one folder or several."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from bridges.datasets.image_dataset import ImageDataset
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
 from hyperface_jax import InputError
+from hyperface_jax.commands import announce
 
 
 class TrainingData(NamedTuple):
@@ -53,6 +55,29 @@ def describe(
         },
         "folders": [str(images.folder) for images in sets],
     }
+
+
+def check_apart(sets: Sequence[ImageDataset]) -> None:
+    """Refuses a folder that is given twice, and warns of people of one name.
+
+    People of different folders are taken to be different people.
+    """
+    for number, images in enumerate(sets):
+        for other in sets[:number]:
+            if os.path.samefile(images.folder, other.folder):
+                raise InputError(f"{images.folder}: given twice; give it once")
+            shared = set(map(str, images.identities)) & set(map(str, other.identities))
+            if images.labelled and other.labelled and shared - _numbers(shared):
+                some = ", ".join(sorted(shared)[:3])
+                announce(
+                    f"{other.folder} and {images.folder}: {len(shared):,} names are in "
+                    f"both ({some}); they are taken for different people"
+                )
+
+
+def _numbers(names: set[str]) -> set[str]:
+    """Those that only count, as in rendered and generated sets."""
+    return {name for name in names if name.isdecimal()}
 
 
 def check_counts(sets: Sequence[ImageDataset], config: TrainingConfig) -> None:

@@ -7,7 +7,7 @@ import pathlib
 
 from bridges.report import sections
 from bridges.report.run_folder import is_synthetic, read_run_folder
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -23,10 +23,14 @@ _PAGE = """<!doctype html>
 <main>
 {body}
 </main>
-<footer>{footer}Made by hyperface_jax.</footer>
+<footer>{footer}{sign}</footer>
 </body>
 </html>
 """
+
+
+# In every page, and in nothing else that could be taken for one.
+_SIGN = "Made by hyperface_jax."
 
 
 def write_report(
@@ -50,6 +54,7 @@ def write_report(
     run = read_run_folder(run_folder)
     output = pathlib.Path(output or run.folder / "report.html")
     files.check_output(output)
+    _check_ours(output)
     body = "\n".join(
         section(run)
         for section in (
@@ -69,7 +74,16 @@ def write_report(
         title=html.escape(f"hyperface_jax · {run.folder.resolve().name}"),
         style=style.read_text(encoding="utf-8"),
         body=body,
+        sign=_SIGN,
         footer="Every face on this page is synthetic. " if synthetic else "",
     )
     files.write_text(output, page)
     return output
+
+
+def _check_ours(output: pathlib.Path) -> None:
+    """Refuses to write over anything but an earlier report."""
+    if files.was_written(output) and _SIGN.encode() not in output.read_bytes():
+        raise InputError(
+            f"{output}: exists and is no report of ours; name another --output"
+        )

@@ -15,6 +15,7 @@ beyond the limit passes in all three. An interrupted command keeps the rows it f
 from absl import flags
 
 from hyperface_jax import checks, files
+from hyperface_jax.cli import device_flags
 from hyperface_jax.commands import InputError, require_flags, run_command
 from hyperface_jax.packing_config import PackingConfig
 
@@ -110,6 +111,8 @@ def main() -> None:
             "give one of --spread (an angle in degrees) and --spread_from (an "
             "embedding file to measure it on)"
         )
+    device_flags.start_jax()
+    device_flags.check_platform()
     from hyperface_jax.cli.capacity_run import run_capacity
 
     cases = _CASES if FLAGS.case == "both" else (FLAGS.case,)

@@ -89,7 +89,7 @@ def main() -> None:
     config = packing_flags.config(FLAGS)
     checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
     if FLAGS.num_identities is not None:
-        checks.in_range(FLAGS.num_identities, "num_identities", 1)
+        checks.whole_number(FLAGS.num_identities, "num_identities", 1, checks.MOST)
     if FLAGS.shares and not FLAGS.balance:
         raise InputError("--shares says nothing without --balance; give both")
     if FLAGS.initial and FLAGS.balance:
@@ -102,9 +102,9 @@ def main() -> None:
         path = FLAGS[name].value
         if path and files.is_same(path, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
-    from hyperface_jax.cli.packing_run import run_packing
-
     with device_flags.in_use(FLAGS):
+        from hyperface_jax.cli.packing_run import run_packing
+
         run_packing(config, FLAGS)
 
 

@@ -86,7 +86,7 @@ def _clear(output: pathlib.Path) -> None:
     """Removes what only an unfinished packing needs, kills have left included."""
     checkpoint_path = _checkpoint(output)
     if processes.is_main_process() and checkpoint_path is not None:
-        checkpoint_path.unlink(missing_ok=True)
+        files.discard(checkpoint_path)
         for path in (checkpoint_path, output):
             files.remove_partial(path)
 

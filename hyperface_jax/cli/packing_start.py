@@ -1,5 +1,6 @@
 """Where the references of hyperface-pack start: what its flags ask for, and whose."""
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from hyperface_jax import balance, checks, initialization
 from hyperface_jax.commands import InputError
 from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
 from hyperface_jax.similarity import nearest
+
+# Of the references, in float32, that are in memory at once at the least.
+_COPIES = 4
 
 
 class Start(NamedTuple):
@@ -38,13 +42,15 @@ def choose(
 
     Raises:
       InputError: more references than the initial file has rows, or than the gallery
-        can start; groups it does not have.
+        can start, or than fit into memory; groups it does not have.
     """
     if values.initial:
         return _of_file(gallery, values)
     taken = None
     if fixed is None and values.num_identities is not None:
-        checks.in_range(values.num_identities, "num_identities", 2)
+        checks.whole_number(values.num_identities, "num_identities", 2)
+    if values.num_identities is not None:
+        _check_memory(values.num_identities, gallery.embeddings.shape[1])
     if fixed is not None:
         taken = np.asarray(nearest(fixed.embeddings, gallery.embeddings).row)
     if values.balance:
@@ -75,6 +81,21 @@ def names_of(file: EmbeddingFile, what: str) -> list[str]:
     if file.names is not None:
         return [str(name) for name in file.names]
     return [f"{what} row {row}" for row in range(len(file.embeddings))]
+
+
+def _check_memory(rows: int, dimensions: int) -> None:
+    """Refuses what the system would end the command for, minutes later."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return  # A system that doesn't say.
+    needed = rows * dimensions * np.dtype(np.float32).itemsize * _COPIES
+    if needed > memory > 0:
+        raise InputError(
+            f"num_identities is {rows}: that many references of {dimensions} "
+            f"dimensions need {needed / 1e9:.1f} GB of memory, and this machine has "
+            f"{memory / 1e9:.1f} GB; ask for fewer"
+        )
 
 
 def _of_file(gallery: EmbeddingFile, values: flags.FlagValues) -> Start:

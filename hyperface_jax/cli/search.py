@@ -15,7 +15,7 @@ import os
 import numpy as np
 from absl import flags
 
-from hyperface_jax import checks, files
+from hyperface_jax import checks, files, npz_file
 from hyperface_jax.cli import device_flags
 from hyperface_jax.commands import (
     InputError,
@@ -27,6 +27,8 @@ from hyperface_jax.commands import (
 from hyperface_jax.embedding_file import load_embeddings
 
 FLAGS = flags.FlagValues()
+_OF_RESULT = {"cosines", "metadata", "rows"}
+_OF_NAMES = {"names", "query_names"}
 
 flags.DEFINE_string(
     "index", None, "Embedding file to search in (.npz).", flag_values=FLAGS
@@ -50,8 +52,22 @@ def main() -> None:
     for name in ("index", "queries"):
         if files.is_same(FLAGS[name].value, FLAGS.output):
             raise InputError(f"--output is --{name}, which must stay; name another")
+    if files.was_written(FLAGS.output) and not _is_result(FLAGS.output):
+        raise InputError(
+            f"{FLAGS.output} exists and isn't of this command; move it, or name "
+            "another --output"
+        )
     with device_flags.in_use(FLAGS):
         _search()
+
+
+def _is_result(path: str) -> bool:
+    """Whether an earlier search wrote the file, which another may then replace."""
+    try:
+        with npz_file.opened(path) as content:
+            return set(content.keys) - _OF_NAMES == _OF_RESULT
+    except InputError:
+        return False
 
 
 def _search() -> None:

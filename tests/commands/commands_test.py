@@ -24,6 +24,8 @@ def run_here(monkeypatch, capsys):
 
     def run(script: str, *arguments: str) -> tuple[int, str, str]:
         module = importlib.import_module(SCRIPTS[script])
+        for name in module.FLAGS:
+            module.FLAGS[name].unparse()  # of what another test gave
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         with pytest.raises(SystemExit) as exit:
             module.run()

@@ -42,7 +42,7 @@ def test_embed(call, faces, model, tmp_path):
     settings = {"images": faces, "model": model, "output": tmp_path / "a.npz"}
     code, _, errors = call(embed, **settings)
     assert code == 2 and not (tmp_path / "a.npz").exists()
-    assert f"{faces}: 12 images of 3 people\n" in errors
+    assert f"{faces}: 12 images of 3 people: ann, bob, carl\n" in errors
     last = errors.splitlines()[-1]
     assert "3 of 12 can't be read" in last and all(name in last for name in BAD)
     code, output, _ = call(embed, **settings, skip_unreadable=True)

@@ -150,6 +150,12 @@ def test_the_home_folder_is_found_where_the_shell_leaves_its_sign(command, tmp_p
     assert (tmp_path / "zeros.bin").exists()
 
 
+def test_a_home_that_nobody_has_is_refused(command):
+    result = run(command, "--output=~nobody_of_this_name/zeros.bin")
+    assert result.returncode == 2
+    assert "--output=~nobody_of_this_name/zeros.bin: there is no such" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [("ascii", "j\\udcf6rg +/- 1 \\u5317"), ("latin-1", "j\\udcf6rg \xb1 1 \\u5317")],
@@ -185,6 +191,12 @@ def test_words_do_not_get_into_an_output_that_is_printed(command):
     result = run(command, "--output=/dev/stdout", "--size=7")
     assert result.stdout == "\0" * 7
     assert "started" in result.stderr and "written" in result.stderr
+
+
+def test_a_closed_output_is_refused(command):
+    line = f"exec {sys.executable} {command} --output=/dev/stdout >&-"
+    result = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2 and "it is closed; name a file" in result.stderr
 
 
 def test_closed_streams_are_no_hindrance(command, tmp_path):

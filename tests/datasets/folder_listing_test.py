@@ -55,7 +55,7 @@ def test_what_is_left_out_is_told_by_its_reason(tmp_path, capsys):
         "folder without images": ["carl"],
     }
     said = capsys.readouterr().err
-    assert f"{tmp_path}: 2 images of 2 people\n" in said
+    assert f"{tmp_path}: 2 images of 2 people: ann, bob\n" in said
     assert "left out 3, not an image by its suffix: ann/notes.txt, ann/photo" in said
     assert "left out 1, folder without images: carl" in said
 
@@ -85,8 +85,8 @@ def test_a_person_is_a_top_folder(tmp_path):
         ["ann/2019/1.jpg", "bob/2019/1.jpg"],
         ["ann/1.jpg", "train/ann/1.jpg"],
         ["a/b/ann/1.jpg", "a/b/bob/1.jpg", "carl/1.jpg"],
-        ["Ann/1.jpg", "ann/1.jpg"],
-        ["jos\u00e9/1.jpg", "jose\u0301/1.jpg"],
+        ["images/1.jpg", "images/2.jpg"],
+        ["Train/1.jpg", "ann/1.jpg"],
     ],
 )
 def test_ambiguous_folders_are_refused(tmp_path, names):
@@ -104,6 +104,45 @@ def test_ambiguous_folders_are_refused(tmp_path, names):
     assert identities(tmp_path, identity_from="last") == last
     with pytest.raises(InputError, match="identity_from is 'middle'"):
         ImageDataset(tmp_path, identity_from="middle")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Ann/1.jpg", "ann/1.jpg"], ["jos\u00e9/1.jpg", "jose\u0301/1.jpg"]],
+)
+def test_names_that_differ_in_spelling_alone_are_refused(tmp_path, names):
+    make(tmp_path, *names)
+    with pytest.raises(InputError, match="differ in spelling alone; rename one"):
+        ImageDataset(tmp_path)
+    assert len(ImageDataset(tmp_path, identity_from="path").identities) == 2
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.parquet"])
+def test_metadata_that_can_t_be_read_are_not_passed_over(tmp_path, name):
+    make(tmp_path, "1.jpg", "2.jpg", name)
+    with pytest.raises(InputError, match=rf"{name} says who .* as metadata\.jsonl"):
+        ImageDataset(tmp_path)
+    assert not ImageDataset(tmp_path, identity_from="top").labelled
+
+
+def test_metadata_behind_a_dangling_link_are_missed(tmp_path):
+    make(tmp_path, "1.jpg")
+    (tmp_path / "metadata.jsonl").symlink_to("gone")
+    with pytest.raises(InputError, match="missing"):
+        ImageDataset(tmp_path)
+
+
+def test_folders_that_are_nested_too_deeply_are_not_lost(tmp_path):
+    make(tmp_path, "ann/" + "x/" * 110 + "1.jpg", "bob/1.jpg")
+    with pytest.raises(InputError, match="nested too deeply"):
+        ImageDataset(tmp_path).check()
+
+
+def test_names_can_t_steer_a_terminal(tmp_path, capsys):
+    make(tmp_path, "ann/1.jpg", "ann/\x1b[31mred\nline.txt")
+    open_images(tmp_path)
+    said = capsys.readouterr().err
+    assert "\\x1b[31mred\\nline.txt" in said and "\x1b" not in said
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "dataset.json"])

@@ -141,6 +141,13 @@ class TestReader:
             ('{"file_name": "a.jpg", "identity": [1]}', r"identity = \[1\]"),
             ('{"file_name": "b.jpg", "identity": true}', "identity = True"),
             ('{"file_name": "a.jpg", "identity": 1}', "lines 1 and 2 both name a.jpg"),
+            (
+                '{"file_name": "./a.jpg", "identity": 1}',
+                "lines 1 and 2 both name a.jpg",
+            ),
+            ('{"file_name": "b.jpg", "identity": "1"}', "numbers for all, or names"),
+            ('{"file_name": "b.jpg", "identity": ""}', "identity = ''"),
+            ('{"file_name": "", "identity": 1}', "file_name = ''"),
             ("[" * 100_000, "line 2 is not JSON"),
             ("5", "line 2 has no"),
         ],

@@ -1,6 +1,9 @@
 """Image files: every format, upright, opaque, and refused by name."""
 
+import io
+import os
 import pickle
+import stat
 import struct
 import zlib
 
@@ -147,23 +150,161 @@ def test_large_photographs_are_read_small_and_without_a_word(tmp_path, recwarn):
     assert not len(recwarn)
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    """Of a PNG."""
+    check = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + check
+
+
+def png(size: tuple[int, int], bits: int, colour: int, *rest: bytes) -> bytes:
+    """A PNG of a width, a height, a colour type, and the chunks after the header."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0))
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *rest, chunk(b"IEND", b"")])
+
+
 def bomb() -> bytes:
     """A PNG that says it has 40,000 x 40,000 pixels."""
+    return png((40_000, 40_000), 8, 2, chunk(b"IDAT", zlib.compress(b"")))
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + check
 
-    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(b""))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+@pytest.mark.parametrize(
+    ("bits", "colour", "key", "row", "expected"),
+    [
+        (2, 0, (1,), bytes([0b00011011]), [0, 255, 170, 255]),
+        (4, 0, (1,), b"\x01\x28", [0, 255, 34, 136]),
+        (8, 0, (1,), b"\x00\x01\x02\x03", [0, 255, 2, 3]),
+        (16, 0, (257,), struct.pack(">4H", 0, 257, 256, 65535), [0, 255, 1, 255]),
+        (16, 2, (257,) * 3, struct.pack(">6H", *[0] * 3, *[257] * 3), [0, 255]),
+    ],
+)
+def test_one_transparent_shade_is_put_on_white(
+    tmp_path, bits, colour, key, row, expected
+):
+    transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + row))
+    content = png((len(expected), 1), bits, colour, transparent, pixels)
+    (tmp_path / "a.png").write_bytes(content)
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, 0), (16, 0), (16, 1), (12, 1)])
+def test_grey_tiff_is_no_negative_and_not_dark(tmp_path, bits, white):
+    shades = [0, 64, 255, 128]
+    stored = [255 - shade if white == 0 else shade for shade in shades]
+    if bits == 12:
+        packed = "".join(f"{shade * 4095 // 255:012b}" for shade in stored)
+        pixels = int(packed, 2).to_bytes(6, "big")
+    else:
+        scaled = np.array(stored) * (2**bits - 1) // 255
+        pixels = scaled.astype(f"<u{bits // 8}").tobytes()
+    tags = {256: 4, 257: 1, 258: bits, 259: 1, 262: white, 273: 8, 277: 1, 278: 1,
+            279: len(pixels)}  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", k, 4, 1, v) for k, v in tags.items())
+    start = 8 + len(pixels) + len(pixels) % 2
+    content = struct.pack("<2sHI", b"II", 42, start) + pixels.ljust(start - 8, b"\0")
+    content += struct.pack("<H", len(tags)) + entries + bytes(4)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == shades
+
+
+def metadata_that_decoders_refuse() -> dict[str, bytes]:
+    """Chunks of a PNG."""
+    large = zlib.compress(bytes(2**21))
+    wrong = chunk(b"tIME", bytes(7))[:-4] + bytes(4)
+    return {
+        "XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + large),
+        "text": chunk(b"zTXt", b"Comment\0\0" + large),
+        "profile": chunk(b"iCCP", b"icc\0\0" + large),
+        "short profile": chunk(b"iCCP", b"icc"),
+        "resolution": chunk(b"pHYs", b"\0"),
+        "gamma": chunk(b"gAMA", b"\0"),
+        "primaries": chunk(b"cHRM", b"\0"),
+        "intent": chunk(b"sRGB", b""),
+        "animation": chunk(b"acTL", b"\0"),
+        "time": wrong,
+    }
+
+
+@pytest.mark.parametrize("kind", metadata_that_decoders_refuse())
+def test_a_png_is_read_whatever_its_metadata(tmp_path, kind):
+    buffer = io.BytesIO()
+    image = Image.fromarray(picture(0)).convert("P", palette=Image.Palette.ADAPTIVE)
+    image.save(buffer, "PNG", transparency=0, exif=b"Exif\0\0" + exif_of(6))
+    content, path = buffer.getvalue(), tmp_path / "a.png"
+    path.write_bytes(content)
+    plain = read_image(path)
+    path.write_bytes(
+        content[:33] + metadata_that_decoders_refuse()[kind] + content[33:]
+    )
+    np.testing.assert_array_equal(read_image(path), plain)
+    assert not unreadable_images([path])
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [b"\xff\xe0\0\7JFIF\0", b"\xff\xee\0\7Adobe", b"\xff\xe2\0\x0eICC_PROFILE\0"],
+)
+def test_a_jpeg_is_read_whatever_its_metadata(tmp_path, segment):
+    path, whole = tmp_path / "a.jpg", jpeg_with(exif_of(6))
+    path.write_bytes(whole)
+    plain = read_image(path)
+    path.write_bytes(whole[:2] + segment + whole[2:])
+    np.testing.assert_array_equal(read_image(path), plain)
+    # An image in RGB, and in CMYK, by what Adobe says of its channels.
+    for mode, options in (("RGB", {"keep_rgb": True}), ("CMYK", {})):
+        Image.fromarray(picture(0)).convert(mode).save(path, "JPEG", **options)
+        content = path.read_bytes()
+        plain = read_image(path)
+        path.write_bytes(content[:2] + segment + content[2:])
+        np.testing.assert_array_equal(read_image(path), plain)
+
+
+def test_a_palette_that_is_lost_is_not_made_up(tmp_path):
+    image = Image.fromarray(picture(0)).convert("P", palette=Image.Palette.ADAPTIVE)
+    image.save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes().replace(b"PLTE", b"pLTE")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableImage, match="of no known format"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a program that is a script")
+def test_no_program_is_run(tmp_path, monkeypatch):
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/run\n")
+    ghostscript.chmod(ghostscript.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    Image.fromarray(picture(0)).save(tmp_path / "a.eps")
+    os.rename(tmp_path / "a.eps", tmp_path / "a.jpg")
+    with pytest.raises(UnreadableImage, match="PostScript; convert it"):
+        read_image(tmp_path / "a.jpg")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs devices and pipes")
+def test_devices_and_pipes_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("/dev/zero")
+    for name in ("a.jpg", "b.jpg"):
+        with pytest.raises(UnreadableImage, match=f"{name}: .*device or pipe"):
+            read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("a.jpg", b"", "the file is empty"),
-        ("a.jpg", b"<html>not found</html>", "of no known format"),
+        ("a.jpg", b"not an image", "of no known format"),
+        ("a.jpg", b"\n<!DOCTYPE html><p>not found", "an HTML page"),
+        ("a.jpg", b"<html>not found</html>", "an HTML page"),
+        ("a.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC image; convert it"),
+        ("a.jpg", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("a.jpg", b"%PDF-1.7", "a PDF document; convert it"),
+        ("a.jpg", b"%!PS-Adobe-3.0", "PostScript; convert it"),
+        ("a.jpg", b"PK\3\4" + bytes(30), "a ZIP archive"),
+        ("a.jpg", b'<?xml version="1.0"?><svg/>', "an SVG drawing; convert it"),
+        ("a.jpg", b"<svg/>", "an SVG drawing; convert it"),
+        ("a.jpg", b"\xff\x0a" + bytes(30), "a JPEG XL image; convert it"),
         ("a.jpg", encode_jpeg(picture(0, 64))[:500], "[Tt]runcated"),
         ("a.png", bomb(), "more than 178,956,970 pixels"),
     ],

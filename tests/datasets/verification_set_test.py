@@ -87,6 +87,16 @@ def test_pairs_that_are_not_text_are_refused(folder):
             "images/a.jpg,images/c.jpg,0,3\n",
             "every pair has fold = 3",
         ),
+        ("first,second,same,fold\nimages/a.jpg,./images/a.jpg,0,1\n", "line 2 says"),
+        (
+            "first,second,same,fold\nimages/a.jpg,images/b.jpg,1,0\n"
+            "images/b.jpg,images/a.jpg,0,1\n",
+            "lines 2 and 3 disagree",
+        ),
+        ("first,second,same,fold,same\na,b,1,0,0\n", "two columns"),
+        ("first;second;same;fold\na;b;1;0\n", "tabs or semicolons"),
+        ("first\tsecond\tsame\tfold\na\tb\t1\t0\n", "tabs or semicolons"),
+        ("first,second,same,fold\n,b,1,0\n", "line 2 names no image"),
         ("first,second,same,fold\nimages/a.jpg,images/b.jpg,1,0\n", "same = 1"),
     ],
 )

@@ -59,7 +59,7 @@ def test_pairs(tmp_path, grouped):
         name = f"images/{i}.png"
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.new("RGB", (4, 4), (9 * i, 0, 0)).save(tmp_path / name)
-        rows.append((name, f"images/{i // 2}.png", i % 2, i // 4))
+        rows.append((name, f"images/{(i + 1) % 8}.png", i % 2, i // 4))
     if grouped:
         rows = [(*row, "old, grey") for row in rows]
     write_pairs(tmp_path, rows)

@@ -179,7 +179,7 @@ def test_block_sizes(take):
         (lambda: measure_capacity(X, 0.5, "fast"), "config is 'fast', must be a Pack"),
         (lambda: pack_embeddings(X, X, on_progress=3), "on_progress is 3, must be a f"),
         (lambda: measure_capacity(X, 0.5, on_trial=3), "on_trial is 3, must be a func"),
-        (lambda: pack_embeddings(X, X, checkpoint_path=3), "path is 3, must name a file"),
+        (lambda: pack_embeddings(X, X, checkpoint_path=3), "path is 3, must name"),
         (
             lambda: pack_embeddings(X, X, checkpoint_seconds=math.nan),
             "checkpoint_seconds is nan",
@@ -189,7 +189,7 @@ def test_block_sizes(take):
         (lambda: packing_objective(X, X[:, :3]), "gallery: row|x and gallery have 4"),
         (lambda: packing_record({}, X, X), "result is {}, must be a PackingResult"),
         (lambda: save_embeddings("a.npz", X, kind=np.ones(2)), "a.npz: kind array"),
-        (lambda: save_embeddings(None, X, kind="gallery"), "path is None, must be a"),
+        (lambda: save_embeddings(None, X, kind="gallery"), "path is None, must name a"),
         (lambda: load_embeddings("a.npz", kind=3), "a.npz: kind 3 is not one of"),
         (lambda: load_embeddings("a.npz", model="f"), "model 'f' is not a JSON object"),
         (lambda: check_model({"name": "f"}, MODEL, "a"), "a: model .* has no sha256"),

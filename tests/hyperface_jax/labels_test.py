@@ -12,6 +12,7 @@ from hyperface_jax import (
     balance,
     measure_capacity,
     measure_spread,
+    save_embeddings,
     separation_statistics,
 )
 from hyperface_jax.initialization import from_gallery
@@ -75,6 +76,14 @@ def test_numbers_beyond_what_a_float_holds_stay_apart():
         ([*PEOPLE[:5], ""], "labels: row 5 is ''"),
         ([*PEOPLE[:5], b"cid"], "labels: row 5 is b'cid'"),
         ([*PEOPLE[:5], math.nan], "labels: row 5 is nan"),
+        ([*PEOPLE[:5], "cid\0"], r"labels: row 5 is 'cid\\x00', .* without the char"),
+        (np.array([*PEOPLE[:5], "c\0d"]), r"labels: row 5 is 'c\\x00d', .* without"),
+        (
+            np.array([*PEOPLE[:5], "cid\0"], np.dtypes.StringDType()),
+            r"labels: row 5 is 'cid\\x00', .* without the character",
+        ),
+        (np.ma.array(CODES, mask=[0, 0, 0, 1, 0, 1]), "labels: row 3 is masked"),
+        (np.ma.array(PEOPLE, mask=[0, 1, 0, 0, 0, 0]), "labels: row 1 is masked"),
         (np.array([0, 1, 2, np.nan, 4, 5]), "labels: row 3 is nan"),
         (np.array([0, 1, 2, 3, -np.inf, 5]), "labels: row 4 is -inf"),
         (np.array([0, 1e30, 2, 3, 4, 5]), r"labels: row 1 is 1e\+30"),
@@ -87,6 +96,25 @@ def test_numbers_beyond_what_a_float_holds_stay_apart():
 def test_anything_else_is_refused(values, message):
     with pytest.raises(InputError, match=f"^{message}"):
         coded(values, 6, "labels")
+
+
+def test_masked_arrays_without_gaps_are_as_any():
+    assert coded(np.ma.array(CODES), 6, "labels").codes.tolist() == CODES
+    assert coded(np.ma.array(CODES, mask=False), 6, "x").codes.tolist() == CODES
+
+
+def test_gaps_and_nuls_are_refused_beside_labels_too(tmp_path):
+    path = tmp_path / "rows.npz"
+    gaps = np.ma.array(ROWS, mask=False)
+    gaps[3, 1] = np.ma.masked
+    with pytest.raises(InputError, match="row 3 is masked"):
+        save_embeddings(path, gaps, kind="gallery")
+    names = [f"{row}.jpg" for row in range(len(ROWS))]
+    names[4] += "\0"
+    for given in ({"names": names}, {"groups": {"gender": names}}):
+        with pytest.raises(InputError, match=r"entry 4 is .* without the char"):
+            save_embeddings(path, ROWS, kind="gallery", **given)
+    assert not path.exists()
 
 
 CONSUMERS = {

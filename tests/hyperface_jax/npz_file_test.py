@@ -77,6 +77,23 @@ def test_folders_and_files_that_are_not_there(read, tmp_path):
     assert read_checkpoint(tmp_path / "none.npz") is None
 
 
+def test_pipes_are_told_without_opening_them(read, path):
+    os.mkfifo(path)  # nobody writes to it: whoever opens it waits for ever
+    with pytest.raises(InputError, match=f"^{path}: is a pipe, expected a file"):
+        read(path)
+    reading, writing = os.pipe()
+    name = f"/dev/fd/{reading}"
+    try:
+        if os.path.exists(name):
+            with pytest.raises(InputError, match=f"^{name}: is a pipe"):
+                read(name)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    with pytest.raises(InputError, match=f"^{os.devnull}: is a device"):
+        read(os.devnull)
+
+
 def test_a_file_that_may_not_be_read(read, path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -122,8 +123,11 @@ class TestOutput:
 
     def test_several_folders_are_different_people(self, people, tmp_path):
         config = dataclasses.replace(TINY, epochs=0.1)
-        record = train_recogniser([people, people], tmp_path / "c", config)
+        shutil.copytree(people, tmp_path / "others")
+        record = train_recogniser([people, tmp_path / "others"], tmp_path / "c", config)
         assert record["data"]["identities"] == 12 and record["data"]["images"] == 96
+        with pytest.raises(InputError, match="given twice"):
+            train_recogniser([people, people], tmp_path / "d", config)
 
 
 class TestRefusals:

@@ -117,6 +117,13 @@ def test_nothing_of_the_program_reaches_a_drawing(expected, tmp_path):
         assert matplotlib.rcParams["font.size"] == 40
 
 
+@pytest.mark.parametrize("date", ["abc", "", "0"])
+def test_no_date_reaches_a_drawing(date, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
+    assert drawings(tmp_path) == expected
+    assert os.environ["SOURCE_DATE_EPOCH"] == date
+
+
 def test_matplotlib_is_taken_from_one_place():
     for package in ("bridges", "benchmarks"):
         for path in (ROOT / package).rglob("*.py"):

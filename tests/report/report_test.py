@@ -372,3 +372,10 @@ def test_a_proven_objective_is_told(tmp_path):
         save_embeddings(path, rows, kind="references", model=MODEL, packing=packing)
         facts = dict(packing_figures.facts_of(load_embeddings(path)))
         assert facts["J above its proven least"] == told
+
+
+def test_a_foreign_file_is_not_written_over(run_folder, tmp_path):
+    (tmp_path / "precious.jpg").write_bytes(b"a photograph")
+    with pytest.raises(InputError, match=r"precious\.jpg: exists and is no report"):
+        write_report(run_folder, tmp_path / "precious.jpg")
+    assert (tmp_path / "precious.jpg").read_bytes() == b"a photograph"

@@ -1,6 +1,9 @@
-"""hyperface-pack and hyperface-search: files in, files out, refusals in one line."""
+"""hyperface-pack: files in, files out, refusals in one line."""
 
+import errno
 import os
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hyperface_jax import (
     pack_embeddings,
     save_embeddings,
 )
-from hyperface_jax.cli import pack, search
+from hyperface_jax.cli import pack
 
 MODEL = {"name": "tiny", "sha256": "0" * 64}
 
@@ -142,6 +145,41 @@ def test_an_output_is_packed_by_one_command_at_a_time(call, gallery, tmp_path):
     assert "another process is writing it" in error
 
 
+def test_more_than_memory_holds_is_refused_before_it_is_filled(
+    call, gallery, tmp_path, unit_rows
+):
+    # More than any machine has: 2^31 rows of 2^16 dimensions are 0.5 PB in float32.
+    wide = np.zeros((20, 2**16), np.float32)
+    wide[:, :8] = unit_rows
+    save_embeddings(gallery, wide, kind="gallery")
+    settings = {"gallery": gallery, "output": tmp_path / "references.npz"}
+    code, _, error = call(pack, **settings, num_identities=2**31 - 1)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "num_identities is 2147483647: that many references of 65536" in error
+    assert re.search(r"need 2251799\.8 GB of memory, .* has \d+\.\d GB; ask", error)
+
+
+def test_a_checkpoint_that_can_not_be_removed_is_no_failure(
+    call, gallery, tmp_path, monkeypatch
+):
+    output = tmp_path / "references.npz"
+    settings = {"gallery": gallery, "output": output, "num_iterations": 3}
+    unlink = pathlib.Path.unlink
+
+    def refuse(path, missing_ok=False):
+        if path.name == ".references.checkpoint.npz":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(path, missing_ok)
+
+    # As mounts do that can't remove: permissions would not keep root from it.
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    code, printed, error = call(pack, **settings)
+    assert code == 0
+    assert "10 references" in printed
+    assert ".references.checkpoint.npz: can't be removed" in error
+    assert len(load_embeddings(output).embeddings) == 10
+
+
 def test_initial_rows_from_a_file(call, gallery, tmp_path, unit_rows):
     start, output = tmp_path / "start.npz", tmp_path / "references.npz"
     save_embeddings(start, unit_rows[5:12], kind="references", model=MODEL)
@@ -267,7 +305,10 @@ def test_groups_get_their_shares_and_are_reported(call, tmp_path, unit_rows):
         ({"output": ""}, "--output is missing"),
         ({"gallery": "nowhere.npz"}, "nowhere.npz: no such file"),
         ({"num_identities": 1}, "num_identities is 1"),
+        ({"num_identities": 0}, "num_identities is 0, must be at least 1 and at most"),
+        ({"num_identities": 2**31}, "must be at least 1 and at most 2147483647\n"),
         ({"num_iterations": 0}, "num_iterations is 0"),
+        ({"num_devices": 0}, "num_devices is 0, must be at least 1\n"),
         ({"method": "magic"}, "should be one of <annealed|algorithm1|algorithm2>"),
         ({"regularization_weight": -1}, "regularization_weight is -1"),
         ({"block_size": 0}, "block_size is 0"),
@@ -330,42 +371,3 @@ def test_checkpoints_of_others_are_refused(call, gallery, tmp_path, unit_rows):
         assert f"{checkpoint}: not a readable checkpoint" in error
         assert "delete it to start afresh" in error
         assert "pickle" not in error
-
-
-def test_search_finds_the_nearest_rows(call, gallery, tmp_path, unit_rows):
-    queries, output = tmp_path / "queries.npz", tmp_path / "neighbours.npz"
-    save_embeddings(queries, unit_rows[3:6], kind="queries", model=MODEL)
-    settings = {"index": gallery, "queries": queries, "output": output}
-    code, printed, _ = call(search, **settings, k=4)
-    assert code == 0
-    assert "3 queries in 20 rows" in printed
-    with np.load(output, allow_pickle=False) as found:
-        assert found["rows"][:, 0].tolist() == [3, 4, 5]
-        assert found["names"][:, 0].tolist() == [f"image_{i}.jpg" for i in (3, 4, 5)]
-        dense = unit_rows[3:6] @ unit_rows.T
-        expected = -np.sort(-dense, axis=1)[:, :4]
-        np.testing.assert_allclose(found["cosines"], expected, atol=1e-6)
-
-
-def test_search_does_not_write_over_what_it_reads(call, gallery):
-    before = gallery.read_bytes()
-    code, _, error = call(search, index=gallery, queries=gallery, output=gallery)
-    assert code == 2
-    assert "--output is --index" in error
-    assert gallery.read_bytes() == before
-    output = gallery / "found.npz"
-    code, _, error = call(search, index=gallery, queries=gallery, output=output)
-    assert code == 2
-    assert f"{gallery}: is a file, expected a folder" in error
-
-
-def test_search_refuses_embeddings_of_another_model(call, gallery, tmp_path, unit_rows):
-    queries = tmp_path / "queries.npz"
-    save_embeddings(
-        queries, unit_rows, kind="queries", model={"name": "other", "sha256": "1" * 64}
-    )
-    code, _, error = call(
-        search, index=gallery, queries=queries, output=tmp_path / "out.npz"
-    )
-    assert code == 2
-    assert "embeddings of model other" in error
