@@ -53,7 +53,7 @@ def check_output(path: PathLike) -> None:
         return
     try:
         # Only trying tells of all that may be in the way.
-        _create_beside(folder / without_links(path).name).unlink()
+        discard(_create_beside(folder / without_links(path).name))
     except OSError as error:
         raise type(error)(
             f"{folder}: can't be written to ({error.strerror or error}); name another "

@@ -237,6 +237,12 @@ def test_what_can_t_be_removed_is_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "unlink", refuse(errno.EPERM))
     with pytest.warns(UserWarning, match=r"a\.txt: can't be removed"):
         files.discard(tmp_path / "a.txt")
+    # Nor is it a reason not to write there.
+    with pytest.warns(UserWarning, match="can't be removed"):
+        files.check_output(tmp_path / "b.txt")
+    with files.writing(tmp_path / "b.txt"):
+        files.write_text(tmp_path / "b.txt", "text")
+    assert (tmp_path / "b.txt").read_text() == "text"
 
 
 def test_a_socket_is_refused(tmp_path, monkeypatch):
