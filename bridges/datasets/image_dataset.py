@@ -92,6 +92,15 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return os.fspath(self.folder)
+
+    def read(self, index: int) -> bytes:
+        """The bytes of an image's file."""
+        return self.paths[index].read_bytes()
+
     def load(
         self,
         size: int | None = None,

@@ -1,0 +1,30 @@
+"""The flags of commands that compute with torch; loads no torch."""
+
+from typing import Any
+
+from absl import flags
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines ``--device`` and ``--precision``."""
+    flags.DEFINE_string(
+        "device",
+        "auto",
+        "what to compute on: cpu, cuda, cuda:N or mps; auto takes the first GPU there "
+        "is, or the CPU",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        list(PRECISIONS),
+        "of matrix products and convolutions; the smaller ones are faster on a GPU",
+        flag_values=values,
+    )
+
+
+def given(values: flags.FlagValues) -> dict[str, Any]:
+    """The two flags as keyword arguments ``device`` and ``precision``."""
+    return {"device": values.device, "precision": values.precision}

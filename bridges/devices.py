@@ -1,0 +1,107 @@
+"""The device that torch computes on, and the precision it computes with."""
+
+import contextlib
+import dataclasses
+import functools
+
+import torch
+
+from bridges.device_flags import PRECISIONS
+from hyperface_jax import InputError, checks
+from hyperface_jax.commands import announce
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """Where torch computes, and how precisely.
+
+    Attributes:
+      name: ``"cpu"``, ``"cuda:0"``, ``"mps"``: what ``torch.device`` takes.
+      precision: a key of :data:`bridges.device_flags.PRECISIONS`. Weights stay float32;
+        with a smaller one, matrix products and convolutions are autocast to it.
+    """
+
+    name: str = "cpu"
+    precision: str = "float32"
+
+    @property
+    def torch(self) -> torch.device:
+        """The same for torch."""
+        return torch.device(self.name)
+
+    @property
+    def is_accelerator(self) -> bool:
+        """Whether one process with large batches is the way to use it."""
+        return self.torch.type != "cpu"
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """A context in which networks compute in :attr:`precision`."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch.type, getattr(torch, self.precision))
+
+    def describe(self) -> str:
+        """The device's kind in words, for records: ``"NVIDIA H100, float32"``."""
+        kind = "cpu"
+        if self.torch.type == "cuda":
+            kind = torch.cuda.get_device_name(self.torch)
+        elif self.is_accelerator:
+            kind = self.torch.type
+        return f"{kind}, {self.precision}"
+
+
+def find_device(name: str = "auto", precision: str = "float32") -> Device:
+    """The device to compute on.
+
+    On CUDA, float32 then means float32: TF32 is switched off for products and
+    convolutions, and algorithms are chosen that give the same bits each time.
+
+    Args:
+      name: ``"auto"`` for CUDA, else MPS, else the CPU, which is then said on standard
+        error; ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+      precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+
+    Raises:
+      InputError: a device that is not there, or an unknown name or precision.
+    """
+    checks.one_of(precision, "precision", PRECISIONS)
+    chosen = _best() if name == "auto" else name
+    device = Device(_checked(chosen), precision)
+    if name == "auto":
+        _say_once(f"computing on {device.describe()} (--device=auto)")
+    if device.torch.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+    return device
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _checked(name: str) -> str:
+    """The name with its number, if the device is there."""
+    kind, _, number = str(name).partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdecimal()):
+        raise InputError(f"device is {name!r}, expected auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise InputError(
+                f"device {name}: {count} CUDA devices are visible to torch "
+                f"{torch.__version__}; give --device=cpu, or install a CUDA build of "
+                "torch and its driver"
+            )
+        return f"cuda:{int(number or 0)}"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name}: torch sees no Apple GPU; give --device=cpu")
+    return kind
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    announce(line)
