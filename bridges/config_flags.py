@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from hyperface_jax import InputError
+
 Config = TypeVar("Config")
 
 
@@ -78,6 +80,63 @@ def define_config_flags(
             )
         else:
             _DEFINE[field.type](field.name, default, text, flag_values=flag_values)
+
+
+def define_options_flags(
+    options: Mapping[str, Any], flag_values: flags.FlagValues
+) -> None:
+    """Defines a flag for every field of the options of several implementations.
+
+    A field that several have is one flag. ``--help`` says whose it is, unless all have
+    it, and what it defaults to where they differ; its text is ``metadata["help"]`` of
+    the field.
+
+    Args:
+      options: an instance of each implementation's options dataclass, by its name.
+      flag_values: where the flags go.
+    """
+    owners: dict[str, dict[str, Any]] = {}
+    fields = {}
+    for kind, default in options.items():
+        for field in dataclasses.fields(default):
+            fields.setdefault(field.name, field)
+            owners.setdefault(field.name, {})[kind] = getattr(default, field.name)
+    for name, defaults in owners.items():
+        values = [*defaults.values()]
+        same = all(value == values[0] for value in values)
+        text = fields[name].metadata["help"]
+        if not same:
+            each = ", ".join(f"{value} for {kind}" for kind, value in defaults.items())
+            text = f"{text}; by default {each}"
+        elif len(defaults) < len(options):
+            text = f"{text} (of {', '.join(defaults)})"
+        define = _DEFINE[fields[name].type]
+        define(name, values[0] if same else None, text, flag_values=flag_values)
+
+
+def options_from_flags(
+    kind: str, config: Config, flag_values: flags.FlagValues, others: Mapping[str, Any]
+) -> Config:
+    """Returns the options of one implementation, with the flags given in place.
+
+    Args:
+      kind: the implementation's name.
+      config: its options.
+      flag_values: the parsed flags.
+      others: the options of all implementations, as for :func:`define_options_flags`.
+
+    Raises:
+      InputError: a flag was given that is another implementation's alone.
+    """
+    own = {field.name for field in dataclasses.fields(config)}
+    for other, options in others.items():
+        for field in dataclasses.fields(options):
+            if field.name not in own and flag_values[field.name].present:
+                raise InputError(
+                    f"--{field.name} is a setting of {other}, which {kind} does not "
+                    "have; leave it out"
+                )
+    return config_from_flags(config, flag_values)
 
 
 def config_from_flags(config: Config, flag_values: flags.FlagValues) -> Config:
