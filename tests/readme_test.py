@@ -1,6 +1,6 @@
-"""What README.md and WORKSPACE.md say can be done as written."""
+"""What README.md, WORKSPACE.md and the pages in docs/ say can be done as written."""
 
-import importlib
+import importlib.util
 import json
 import pathlib
 import re
@@ -14,7 +14,11 @@ from hyperface_jax.files import sha256_of
 from tests.console_scripts import SCRIPTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "WORKSPACE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (
+    *("README.md", "WORKSPACE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    "benchmarks/README.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+)
 PRETRAINED = ROOT / "bridges" / "pretrained"
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -45,7 +49,16 @@ def test_commands_and_their_flags_exist(document):
 
 def test_the_walk_uses_every_command_of_the_chain():
     used = {name for name, _ in commands("README.md")}
-    assert used >= set(SCRIPTS) - {"hyperface-demo", "hyperface-search"}
+    beside = {"hyperface-demo", "hyperface-search", "hyperface-capacity"}
+    assert used >= set(SCRIPTS) - beside
+
+
+def test_modules_that_documents_run_exist():
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text()
+        for name in re.findall(r"python -m ([\w.]+\w)", text):
+            if not name.endswith("NAME"):
+                assert importlib.util.find_spec(name), f"{document}: {name}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -53,7 +66,7 @@ def test_links_lead_somewhere(document):
     text = (ROOT / document).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert (ROOT / document).parent.joinpath(target).exists(), target
 
 
 def test_the_example_runs_as_written(tmp_path):
