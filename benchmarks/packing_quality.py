@@ -28,12 +28,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import plots, timing
-from hyperface_jax import (
-    PackingConfig,
-    PackingResult,
-    objective_bound,
-    pack_embeddings,
-)
+from hyperface_jax import PackingConfig, PackingResult, objective_bound, pack_embeddings
 from hyperface_jax.commands import progress, run_command, settings_of
 
 FLAGS = flags.FlagValues()

@@ -16,10 +16,12 @@ import numpy as np
 from absl import flags
 
 from benchmarks import plots, timing
-from hyperface_jax import PackingConfig, annealed, similarity
+from hyperface_jax import PackingConfig
 from hyperface_jax.commands import run_command, settings_of
-from hyperface_jax.descent import Moment
-from hyperface_jax.problem import Problem
+from hyperface_jax.neighbours import similarity
+from hyperface_jax.packing import annealed
+from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.problem import Problem
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_integer(

@@ -23,10 +23,12 @@ import jax.numpy as jnp
 from absl import flags
 
 from benchmarks import dense_algorithm1, plots, timing
-from hyperface_jax import PackingConfig, algorithm1, similarity, tracking
+from hyperface_jax import PackingConfig
 from hyperface_jax.commands import run_command, settings_of
-from hyperface_jax.descent import Moment
-from hyperface_jax.problem import Problem
+from hyperface_jax.neighbours import gallery_cache, similarity
+from hyperface_jax.packing import algorithm1
+from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.problem import Problem
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_integer(
@@ -95,7 +97,7 @@ def _our_step(n: int, d: int, *, search_all: bool) -> timing.Call:
     def step() -> tuple:
         nonlocal state
         if search_all:
-            state = state._replace(known=tracking.unknown(state.embeddings))
+            state = state._replace(known=gallery_cache.unknown(state.embeddings))
         state, terms = algorithm1.step(state, problem, Moment(0, 0.0), config=config)
         return terms.objective, state.embeddings[:1]
 

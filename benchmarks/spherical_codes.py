@@ -19,8 +19,9 @@ from absl import flags
 
 from benchmarks import plots, symmetric_starts, timing
 from benchmarks.symmetric_starts import Symmetry
-from hyperface_jax import InputError, PackingConfig, hypersphere, pack_embeddings
+from hyperface_jax import InputError, PackingConfig, pack_embeddings
 from hyperface_jax.commands import run_command, settings_of
+from hyperface_jax.neighbours import hypersphere
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("starts", 100, "random starts a code, at most", flag_values=FLAGS)

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperface_jax import files, similarity
+from hyperface_jax import files
 from hyperface_jax.commands import provenance
+from hyperface_jax.neighbours import tiles
 
 Call = Callable[[], Any]
 
@@ -117,7 +118,7 @@ def matrix_product_rate(size: int = 2048, repeats: int = 20) -> float:
 
 def _product(size: int) -> Call:
     a = np.random.default_rng(0).standard_normal((size, size), np.float32)
-    a, multiply = jnp.asarray(a), jax.jit(similarity.cosines)
+    a, multiply = jnp.asarray(a), jax.jit(tiles.cosines)
     return lambda: multiply(a, a)
 
 

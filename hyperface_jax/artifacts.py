@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from hyperface_jax import files
-from hyperface_jax.commands import InputError
+from hyperface_jax.errors import InputError
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]

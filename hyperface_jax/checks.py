@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from hyperface_jax import labels as labels_of
-from hyperface_jax.commands import InputError
-from hyperface_jax.embedding_file import ROWS_AT_ONCE, check_embeddings
-from hyperface_jax.given import as_array, shown
+from hyperface_jax.embeddings import labels as labels_of
+from hyperface_jax.embeddings.conversion import as_array
+from hyperface_jax.embeddings.rows import ROWS_AT_ONCE, check_embeddings
+from hyperface_jax.errors import InputError, shown
 
 # What fits into 32 bits, which compiled code counts in.
 MOST = 2**31 - 1

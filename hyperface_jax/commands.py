@@ -19,6 +19,7 @@ from absl import flags
 
 from hyperface_jax import interruptions, streams
 from hyperface_jax._version import __version__
+from hyperface_jax.errors import InputError, lacks_memory
 
 _RECORDED_PACKAGES = (
     "diffusers",
@@ -29,17 +30,12 @@ _RECORDED_PACKAGES = (
     "torch",
     "transformers",
 )
-_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory|can't allocate", re.I)
 # What a shell says of a program whose reader has gone.
 _READER_GONE = 128 + 13
 _INTERRUPTED = (
     "interrupted; what is finished is kept; the same command continues, or starts "
     "again where nothing was"
 )
-
-
-class InputError(ValueError):
-    """Input a command refuses: the message names the thing, the place, the remedy."""
 
 
 def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
@@ -75,14 +71,6 @@ def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None
     with interruptions.answered(f"{program}: {_INTERRUPTED}"):
         _parse_and_call(program, main, flag_values)
     sys.exit(0)
-
-
-def lacks_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    # JAX and torch have no MemoryError; only their words say what it was.
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
-    )
 
 
 def let_idle_threads_sleep() -> None:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from hyperface_jax.commands import InputError
+from hyperface_jax.errors import InputError
 from hyperface_jax.paths import is_same as is_same
 from hyperface_jax.paths import is_stream as is_stream
 from hyperface_jax.paths import path_of as path_of

@@ -6,8 +6,7 @@ import re
 import stat
 from typing import Any
 
-from hyperface_jax.commands import InputError
-from hyperface_jax.given import shown
+from hyperface_jax.errors import InputError, shown
 
 PathLike = str | os.PathLike[str]
 # Names for what a process has open: a file behind one of them has to be written to,

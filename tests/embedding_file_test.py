@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hyperface_jax import InputError, load_embeddings, save_embeddings
-from hyperface_jax.embedding_file import FORMAT_VERSION, KINDS, NORM_TOLERANCE
+from hyperface_jax.embeddings.embedding_file import FORMAT_VERSION, KINDS
+from hyperface_jax.embeddings.rows import NORM_TOLERANCE
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
 OTHER_MODEL = {"name": "arcface", "sha256": "b" * 64}

@@ -1,19 +1,16 @@
-"""Who may load whom: each import runs in a process of its own."""
+"""Who may load whom: contracts on imports, and what processes have in memory."""
 
 import ast
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
+import hyperface_jax
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLUMBING = {
-    "hyperface_jax.checks",
-    "hyperface_jax.commands",
-    "hyperface_jax.files",
-    "hyperface_jax.interruptions",
-}
 
 
 def modules_under(package: str) -> list[str]:
@@ -85,39 +82,29 @@ def test_every_public_name_exists():
     )
 
 
-def imported_names(path: pathlib.Path) -> set[str]:
-    """Modules a file imports anywhere; ``from a import b`` gives ``a`` and ``a.b``."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-@pytest.mark.parametrize("package", ["hyperface_jax", "bridges"])
-def test_a_library_module_never_imports_a_command(package):
-    for path in (ROOT / package).rglob("*.py"):
-        if "cli" not in path.parts:
-            offending = {n for n in imported_names(path) if ".cli" in n}
-            assert not offending, f"{path} imports {offending}"
-
-
-def test_bridges_use_only_public_names_of_the_core():
-    public = set(
-        subprocess.run(
-            [sys.executable, "-c", "import hyperface_jax as h; print(*h.__all__)"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=True,
-        ).stdout.split()
+def test_imports_keep_the_contracts():
+    """The layers and boundaries that pyproject.toml states for import-linter."""
+    program = "from importlinter.cli import lint_imports_command as c; c()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "--no-cache", "--no-logo", "pyproject.toml"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
     )
-    allowed = {"hyperface_jax", *PLUMBING, *(f"hyperface_jax.{n}" for n in public)}
-    for path in (ROOT / "bridges").rglob("*.py"):
-        for name in imported_names(path):
-            if name.split(".")[0] == "hyperface_jax":
-                inside = any(name.startswith(f"{module}.") for module in PLUMBING)
-                assert name in allowed or inside, f"{path} imports {name}"
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_stub_lists_names_that_type_checkers_reexport():
+    """``import x as x`` is a public name of a stub, ``import x`` a private one."""
+    stub = ast.parse((ROOT / "hyperface_jax" / "__init__.pyi").read_text())
+    imported = [alias for node in stub.body for alias in node.names]
+    assert all(alias.name == alias.asname for alias in imported)
+    assert sorted(alias.name for alias in imported) == sorted(hyperface_jax.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        hyperface_jax.no_such_name  # noqa: B018
+    assert dir(hyperface_jax) == sorted(hyperface_jax.__all__)

@@ -15,9 +15,10 @@ beyond the limit passes in all three. An interrupted command keeps the rows it f
 from absl import flags
 
 from hyperface_jax import checks, files
-from hyperface_jax.cli import device_flags
-from hyperface_jax.commands import InputError, require_flags, run_command
-from hyperface_jax.packing_config import PackingConfig
+from hyperface_jax.commands import require_flags, run_command
+from hyperface_jax.devices import startup
+from hyperface_jax.errors import InputError
+from hyperface_jax.packing.config import PackingConfig
 
 FLAGS = flags.FlagValues()
 _CASES = ("worst", "typical")
@@ -111,8 +112,8 @@ def main() -> None:
             "give one of --spread (an angle in degrees) and --spread_from (an "
             "embedding file to measure it on)"
         )
-    device_flags.start_jax()
-    device_flags.check_platform()
+    startup.load_jax()
+    startup.check_platform()
     from hyperface_jax.cli.capacity_run import run_capacity
 
     cases = _CASES if FLAGS.case == "both" else (FLAGS.case,)

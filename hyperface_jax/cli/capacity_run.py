@@ -10,12 +10,17 @@ import numpy as np
 from absl import flags
 
 from hyperface_jax import files
-from hyperface_jax.capacity import LARGEST_LIMIT, Capacity, measure_capacity
+from hyperface_jax.analysis.capacity import LARGEST_LIMIT, Capacity, measure_capacity
+from hyperface_jax.analysis.intra_class import (
+    measure_spread,
+    typical_cosine,
+    worst_case_cosine,
+)
 from hyperface_jax.cli.fingerprint import fingerprint_of
-from hyperface_jax.commands import InputError, progress, provenance, settings_of
-from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
-from hyperface_jax.packing_config import PackingConfig
-from hyperface_jax.spread import measure_spread, typical_cosine, worst_case_cosine
+from hyperface_jax.commands import progress, provenance, settings_of
+from hyperface_jax.embeddings.embedding_file import EmbeddingFile, load_embeddings
+from hyperface_jax.errors import InputError
+from hyperface_jax.packing.config import PackingConfig
 
 _PRINTED = {
     "threshold",

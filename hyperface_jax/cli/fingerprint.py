@@ -5,9 +5,10 @@ from typing import Any
 
 from absl import flags
 
-from hyperface_jax import files, npz_file
+from hyperface_jax import files
 from hyperface_jax.commands import settings_of
-from hyperface_jax.packing_config import SOLVER_VERSION
+from hyperface_jax.embeddings import npz_file
+from hyperface_jax.packing.config import SOLVER_VERSION
 
 
 def fingerprint_of(

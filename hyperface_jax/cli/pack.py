@@ -13,8 +13,9 @@ from absl import flags
 
 from hyperface_jax import checks, files
 from hyperface_jax.cli import device_flags, packing_flags
-from hyperface_jax.commands import InputError, require_flags, run_command
-from hyperface_jax.packing_config import PackingConfig
+from hyperface_jax.commands import require_flags, run_command
+from hyperface_jax.errors import InputError
+from hyperface_jax.packing.config import PackingConfig
 
 FLAGS = flags.FlagValues()
 

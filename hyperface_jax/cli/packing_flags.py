@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from hyperface_jax.packing_config import (
+from hyperface_jax.packing.config import (
     BATCH_DISTANCES,
     METHODS,
     REDUCTIONS,

@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from hyperface_jax import balance
-from hyperface_jax.certificate import enrolled_certificate
+from hyperface_jax.analysis.record import packing_record, separation_of
+from hyperface_jax.bounds.certificate import enrolled_certificate
+from hyperface_jax.bounds.optimality import objective_bound
 from hyperface_jax.cli import packing_start
 from hyperface_jax.commands import settings_of
-from hyperface_jax.embedding_file import EmbeddingFile, save_embeddings
-from hyperface_jax.optimality import objective_bound
-from hyperface_jax.packing import PackingResult
-from hyperface_jax.record import packing_record, separation_of
-from hyperface_jax.similarity import nearest
+from hyperface_jax.embeddings.embedding_file import EmbeddingFile, save_embeddings
+from hyperface_jax.neighbours.similarity import nearest
+from hyperface_jax.packing import balance
+from hyperface_jax.packing.packing import PackingResult
 
 
 class Packed(NamedTuple):

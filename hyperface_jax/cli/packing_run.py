@@ -9,14 +9,16 @@ from typing import Any
 
 from absl import flags
 
-from hyperface_jax import files, processes
+from hyperface_jax import files
 from hyperface_jax.cli import device_flags, packing_output, packing_start
 from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.cli.packing_flags import INPUTS, SURROUNDINGS
-from hyperface_jax.commands import InputError, progress
-from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
-from hyperface_jax.packing import PackingResult, pack_embeddings
-from hyperface_jax.packing_config import PackingConfig
+from hyperface_jax.commands import progress
+from hyperface_jax.devices import processes
+from hyperface_jax.embeddings.embedding_file import EmbeddingFile, load_embeddings
+from hyperface_jax.errors import InputError
+from hyperface_jax.packing.config import PackingConfig
+from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
 _WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 

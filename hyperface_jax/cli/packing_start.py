@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-from hyperface_jax import balance, checks, initialization
-from hyperface_jax.commands import InputError
-from hyperface_jax.embedding_file import EmbeddingFile, load_embeddings
-from hyperface_jax.similarity import nearest
+from hyperface_jax import checks
+from hyperface_jax.embeddings.embedding_file import EmbeddingFile, load_embeddings
+from hyperface_jax.errors import InputError
+from hyperface_jax.neighbours.similarity import nearest
+from hyperface_jax.packing import balance, initialization
 
 # Of the references, in float32, that are in memory at once at the least.
 _COPIES = 4

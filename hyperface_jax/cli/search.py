@@ -15,16 +15,12 @@ import os
 import numpy as np
 from absl import flags
 
-from hyperface_jax import checks, files, npz_file
+from hyperface_jax import checks, files
 from hyperface_jax.cli import device_flags
-from hyperface_jax.commands import (
-    InputError,
-    provenance,
-    require_flags,
-    run_command,
-    settings_of,
-)
-from hyperface_jax.embedding_file import load_embeddings
+from hyperface_jax.commands import provenance, require_flags, run_command, settings_of
+from hyperface_jax.embeddings import npz_file
+from hyperface_jax.embeddings.embedding_file import load_embeddings
+from hyperface_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
 _OF_RESULT = {"cosines", "metadata", "rows"}
@@ -71,8 +67,8 @@ def _is_result(path: str) -> bool:
 
 
 def _search() -> None:
-    from hyperface_jax import processes
-    from hyperface_jax.search import EmbeddingIndex
+    from hyperface_jax.devices import processes
+    from hyperface_jax.neighbours.search import EmbeddingIndex
 
     with processes.together():
         index = EmbeddingIndex.load(FLAGS.index, block_size=FLAGS.block_size)

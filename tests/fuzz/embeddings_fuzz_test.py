@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hyperface_jax import EmbeddingIndex, checkpoint, load_embeddings, save_embeddings
+from hyperface_jax import EmbeddingIndex, load_embeddings, save_embeddings
+from hyperface_jax.packing import checkpoint
 from tests.fuzz.readers import survive
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import generation_quality
 from bridges.datasets.image_dataset import ImageDatasetWriter
-from hyperface_jax.commands import InputError
+from hyperface_jax.errors import InputError
 
 
 def run(*arguments: str) -> None:

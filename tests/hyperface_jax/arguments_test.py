@@ -7,7 +7,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import packing_oracles
 import pytest
 
 import hyperface_jax
@@ -31,7 +30,8 @@ from hyperface_jax import (
     typical_cosine,
     worst_case_cosine,
 )
-from hyperface_jax.initialization import from_gallery
+from hyperface_jax.packing.initialization import from_gallery
+from tests.hyperface_jax import packing_oracles
 
 X = packing_oracles.random_rows(6, 4)
 LABELS = [0, 0, 1, 1, 2, 2]

@@ -4,17 +4,17 @@ import json
 import math
 
 import numpy as np
-import packing_oracles
 import pytest
 
 from hyperface_jax import (
     InputError,
     PackingConfig,
     checks,
-    embedding_file,
     pack_embeddings,
     packing_record,
 )
+from hyperface_jax.embeddings import rows as row_checks
+from tests.hyperface_jax import packing_oracles
 
 X = packing_oracles.random_rows(6, 4)
 
@@ -106,7 +106,7 @@ def test_whole_numbers():
 
 
 def test_rows_are_checked_in_pieces(monkeypatch):
-    for module in (checks, embedding_file):
+    for module in (checks, row_checks):
         monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
     stretched = X.astype(np.float64) * 1.0005
     exact = stretched / np.linalg.norm(stretched, axis=1, keepdims=True)

@@ -7,27 +7,24 @@ import re
 import jax
 import jax.export
 import jax.numpy as jnp
-import packing_oracles
 import pytest
 from jax.sharding import AxisType
 
-from hyperface_jax import (
-    PackingConfig,
+from hyperface_jax import PackingConfig
+from hyperface_jax.bounds import optimality
+from hyperface_jax.devices import sharded
+from hyperface_jax.neighbours import gallery_cache, repulsion, search, similarity
+from hyperface_jax.packing import (
     algorithm1,
     algorithm2,
     annealed,
-    enrolment,
+    enrolled_limit,
     objective,
-    optimality,
     packing,
-    repulsion,
-    search,
-    sharded,
-    similarity,
-    tracking,
 )
-from hyperface_jax.descent import Moment
-from hyperface_jax.problem import Problem
+from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.problem import Problem
+from tests.hyperface_jax import packing_oracles
 
 N, D, BLOCK = 400, 8, 32
 X = jnp.asarray(packing_oracles.random_rows(N, D))
@@ -57,8 +54,8 @@ ENTRY_POINTS = {
         X,
     ),
     "refresh": lambda: (
-        functools.partial(tracking.refresh, block_size=BLOCK),
-        tracking.unknown(X),
+        functools.partial(gallery_cache.refresh, block_size=BLOCK),
+        gallery_cache.unknown(X),
         X,
         X,
     ),
@@ -105,7 +102,9 @@ ENTRY_POINTS = {
         PROBLEM,
     ),
     "enrolment": lambda: (
-        functools.partial(enrolment._sweep, config=PackingConfig(block_size=BLOCK)),
+        functools.partial(
+            enrolled_limit._sweep, config=PackingConfig(block_size=BLOCK)
+        ),
         X,
         PROBLEM,
         jnp.float32(0.3),

@@ -21,7 +21,8 @@ SERVER = textwrap.dedent(
     """
     import os, sys, warnings
     from hyperface_jax.cli import pack
-    from hyperface_jax import packing, record
+    from hyperface_jax.packing import packing
+    from hyperface_jax.analysis import record
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

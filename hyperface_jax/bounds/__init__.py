@@ -1,0 +1,1 @@
+"""What is proven: bounds on cosines and on the objective, certificates."""

@@ -1,0 +1,1 @@
+"""Devices: rows spread over several, processes that find each other, JAX itself."""

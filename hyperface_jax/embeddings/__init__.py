@@ -1,0 +1,1 @@
+"""Embedding files: reading, writing and checking rows, labels and metadata."""

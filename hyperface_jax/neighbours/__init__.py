@@ -1,0 +1,1 @@
+"""Nearest neighbours and repulsion between all pairs of unit rows, in tiles."""

@@ -1,0 +1,1 @@
+"""Packing: the objective, its solvers and the descent around them."""

@@ -1,0 +1,77 @@
+"""The end of a packing beside enrolled people: no reference stays too near one.
+
+Each step of a descent turns a reference away from the nearest enrolled person alone,
+and may bring it near another. At the end references are turned until all keep the
+limit; where that can't be, until the smallest limit is found that they can keep.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hyperface_jax.devices import sharded
+from hyperface_jax.neighbours import similarity
+from hyperface_jax.packing.problem import ENROLLED_MARGIN, Problem, keep_away
+
+_MAX_SWEEPS = 200
+# Without a gain in as many sweeps there will be none.
+_PATIENCE = 25
+# Of the smallest limit that can be kept, when the one asked for can't.
+_RESOLUTION = 1e-3
+
+
+def settle(x: Any, problem: Problem, config: Any) -> Any:
+    """Turns references until each keeps away from all enrolled embeddings.
+
+    Args:
+      x: ``[n, d]``, unit rows, as the solver left them, on whatever devices.
+      problem: what surrounds them.
+      config: a :class:`hyperface_jax.PackingConfig`.
+
+    Returns:
+      The references; where they come nearer to an enrolled embedding than
+      ``config.max_enrolled_cosine``, those with the smallest such cosine found.
+    """
+    if not jax.tree.leaves(problem.enrolled)[0].size:
+        return x
+    limit = config.max_enrolled_cosine
+    sweep = sharded.jit(functools.partial(_sweep, config=config))
+    best, least = _sweep_until(x, limit, sweep, problem)
+    # The limit can't be kept, as far as one sees: halve in on one that can.
+    low = limit
+    while least > limit and least - low > _RESOLUTION:
+        middle = (low + least) / 2
+        found, cosine = _sweep_until(best, middle, sweep, problem)
+        if cosine < least:
+            best, least = found, cosine
+        if cosine > middle:
+            low = middle
+    return best
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _sweep(
+    x: jax.Array, problem: Problem, limit: jax.Array, *, config: Any
+) -> tuple[jax.Array, jax.Array]:
+    """One sweep, and the largest cosine before it."""
+    found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
+    return keep_away(x, problem, config, limit=limit), jnp.max(found.cosine)
+
+
+def _sweep_until(
+    x: Any, limit: float, sweep: Any, problem: Problem
+) -> tuple[Any, float]:
+    """Sweeps until ``limit`` is kept or nothing is gained; the best rows seen."""
+    best, least, since = x, math.inf, 0
+    for _ in range(_MAX_SWEEPS):
+        turned, largest = sweep(x, problem, jnp.float32(limit))
+        since = 0 if float(largest) < least - 1e-6 else since + 1
+        if float(largest) < least:
+            best, least = x, float(largest)
+        if least <= limit - ENROLLED_MARGIN or since > _PATIENCE:
+            break
+        x = turned
+    return best, least
