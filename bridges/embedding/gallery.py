@@ -10,7 +10,8 @@ import numpy as np
 from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_dataset import ImageDataset, open_images
+from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.unreadable import check_source
 from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.provenance import check_same_settings
 from hyperface_jax import (
@@ -49,7 +50,7 @@ def embed_folder(
       flip: embed each image together with its mirror image.
       kind: ``"gallery"`` or ``"queries"``.
       identity_from: what says who is on an image where there is no metadata, see
-        :class:`bridges.datasets.image_dataset.ImageDataset`.
+        :class:`bridges.datasets.image_source.ImageDataset`.
       skip_unreadable: leave out images that can't be read; ``skipped`` in the file's
         ``metadata.created_with.settings`` lists them.
 
@@ -63,11 +64,11 @@ def embed_folder(
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}, expected {' or '.join(KINDS)}")
     files.check_output(output)
-    dataset = open_images(images, identity_from=identity_from)
+    source = open_images(images, identity_from=identity_from)
     recogniser = load_recogniser(model)
     settings = {
-        "images": dataset.fingerprint(),
-        "groups": _digest(groups_of(dataset.records)),
+        "images": source.fingerprint(),
+        "groups": _digest(groups_of(source.records)),
         "model": recogniser.model["sha256"],
         "flip": flip,
         "kind": kind,
@@ -77,11 +78,11 @@ def embed_folder(
         found = _read_same(pathlib.Path(output), settings)
         if found is not None:
             return found
-        return _embed(dataset, recogniser, output, settings, skip_unreadable)
+        return _embed(source, recogniser, output, settings, skip_unreadable)
 
 
 def _embed(
-    dataset: ImageDataset,
+    source: ImageSource,
     recogniser: Recogniser,
     output: PathLike,
     settings: dict[str, Any],
@@ -89,14 +90,14 @@ def _embed(
 ) -> EmbeddingFile:
     """Embeds and writes; what :func:`embed_folder` returns."""
     kind, flip = settings["kind"], settings["flip"]
-    skipped = dataset.check(skip_unreadable=skip_unreadable)
-    embeddings = recogniser.embed_files(dataset.paths, flip=flip)
+    source, skipped = check_source(source, skip_unreadable=skip_unreadable)
+    embeddings = recogniser.embed_source(source, flip=flip)
     made = EmbeddingFile(
         embeddings,
-        dataset.labels if dataset.labelled else None,
-        np.array([record["file_name"] for record in dataset.records]),
+        source.labels if source.labelled else None,
+        np.array([record["file_name"] for record in source.records]),
         {"kind": kind, "model": recogniser.model},
-        groups_of(dataset.records),
+        groups_of(source.records),
     )
     save_embeddings(
         output,

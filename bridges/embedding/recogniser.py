@@ -1,14 +1,14 @@
 """A trained recogniser: images in, unit embeddings out."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from bridges import pretrained
-from bridges.datasets.images import read_images
+from bridges.datasets.image_source import ImageSource
+from bridges.datasets.images import load_images
 from bridges.pixels import to_unit_range
 from bridges.recognition import checkpoint
 from bridges.recognition.iresnet import IResNet
@@ -82,37 +82,34 @@ class Recogniser:
             embeddings[start : start + batch_size] = self._embed_batch(batch, flip)
         return embeddings
 
-    def embed_files(
+    def embed_source(
         self,
-        paths: Sequence[str | os.PathLike[str]],
+        source: ImageSource,
         *,
         flip: bool = True,
         description: str = "embedding",
     ) -> np.ndarray:
-        """Embeds image files, a few in memory at a time, with a progress bar.
+        """Embeds all images of a source, a few in memory at a time.
 
         Args:
-          paths: the files; resampled when of another size.
+          source: the images; resampled when of another size.
           flip: as for :meth:`embed`.
-          description: of the bar.
+          description: of the progress bar.
 
         Returns:
           ``[n, d]`` float32, unit rows.
 
         Raises:
-          InputError: an unreadable image; names the file.
+          InputError: an unreadable image; names it.
         """
-        if isinstance(paths, str | os.PathLike) or not hasattr(paths, "__len__"):
-            raise InputError(f"paths are {paths!r}, expected a sequence of files")
-        embeddings = np.empty((len(paths), self.embedding_size), np.float32)
-        bar = progress(description=description, total=len(paths), unit="image")
+        embeddings = np.empty((len(source), self.embedding_size), np.float32)
+        bar = progress(description=description, total=len(source), unit="image")
         with bar:
-            for start in range(0, len(paths), _BATCH_SIZE):
-                chosen = paths[start : start + _BATCH_SIZE]
-                images = read_images(chosen, self.image_size)
-                rows = slice(start, start + len(chosen))
-                embeddings[rows] = self.embed(images, flip=flip)
-                bar.update(len(chosen))
+            for start in range(0, len(source), _BATCH_SIZE):
+                rows = range(start, min(start + _BATCH_SIZE, len(source)))
+                images = load_images(source, self.image_size, rows)
+                embeddings[rows.start : rows.stop] = self.embed(images, flip=flip)
+                bar.update(len(rows))
         return embeddings
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:

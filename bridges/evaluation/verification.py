@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bridges.datasets.dataset_format import DESCRIPTION
+from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
@@ -148,8 +149,8 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
 ) -> dict[str, Any]:
-    embeddings = recogniser.embed_files(
-        benchmark.paths, flip=flip, description=f"verifying on {benchmark.name}"
+    embeddings = recogniser.embed_source(
+        benchmark.images, flip=flip, description=f"verifying on {benchmark.name}"
     )
     first, second = benchmark.pairs.T
     return evaluate_verification(
@@ -164,10 +165,10 @@ def _evaluate(
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
     """Changes with the pairs and with the images."""
     digest = hashlib.sha256((folder / PAIRS).read_bytes())
-    for path in benchmark.paths:
+    for i in range(len(benchmark.images)):
         try:
-            content = files.sha256_of(path)
-        except OSError:
+            content = hashlib.sha256(benchmark.images.read(i)).hexdigest()
+        except UnreadableImage:
             content = "unreadable"
         digest.update(content.encode())
     return digest.hexdigest()

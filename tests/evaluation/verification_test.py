@@ -93,7 +93,7 @@ def test_figures_equal_pair_by_pair_embedding(model, sets, tmp_path, flip):
     first, second = (
         np.concatenate(
             [
-                recogniser.embed(read_image(pairs.paths[i])[None], flip=flip)
+                recogniser.embed(read_image(pairs.images.paths[i])[None], flip=flip)
                 for i in side
             ]
         )

@@ -304,8 +304,7 @@ def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_pa
     models = str(world / "autoencoder"), str(tmp_path / "larger")
     sources = load_sources(ImageDataset(faces), *models)
     cache = load_latent_cache(sources, str(tmp_path), num_processes=1)
-    files = ImageDataset(faces).paths
-    expected = load_recogniser(tmp_path / "larger").embed_files(files)
+    expected = load_recogniser(tmp_path / "larger").embed_source(ImageDataset(faces))
     both = torch.cat([cache.embeddings, cache.held_out_embeddings])
     np.testing.assert_allclose(both, expected, atol=1e-5)
     loss = feature_distance(str(tmp_path / "larger"))
