@@ -16,12 +16,13 @@ from bridges.datasets.verification_set import (
     check_images,
     load_verification_set,
 )
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.evaluation.verification_metrics import (
     evaluate_verification,
     pool_groups,
 )
 from bridges.provenance import check_same_settings, read_json
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -39,17 +40,22 @@ def verify_checkpoint(
     *,
     flip: bool = True,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Measures a recogniser on verification sets and writes the figures.
 
     All images are decoded before the first is embedded.
 
     Args:
-      checkpoint: a folder of ``train_recogniser``, or ``"recogniser_f"``.
+      checkpoint: a folder of ``train_recogniser``, or what else
+        :func:`bridges.recognisers.recogniser.load_recogniser` takes.
       benchmarks: verification sets, or a folder that holds some.
       output: the JSON file to write.
       flip: embed images together with their mirror image.
       skip_unreadable: leave out pairs of images that can't be read.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
@@ -62,7 +68,7 @@ def verify_checkpoint(
         unreadable images (all named), or an output that belongs to other settings.
     """
     files.check_output(output)
-    recogniser = load_recogniser(checkpoint)
+    recogniser = load_recogniser(checkpoint, device=device, precision=precision)
     folders = find_benchmarks(benchmarks)
     sets = [load_verification_set(folder) for folder in folders]
     by_name = {each.name: folder for folder, each in zip(folders, sets, strict=True)}
@@ -80,6 +86,7 @@ def verify_checkpoint(
             for folder, each in zip(folders, sets, strict=True)
         },
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({"precision": precision} if precision != "float32" else {}),
     }
     with files.writing(output):
         found = _read_same(pathlib.Path(output), settings)
@@ -110,7 +117,7 @@ def _measure(
         "groups": pool_groups(results.values()),
         **({"skipped": skipped} if skipped else {}),
         "settings": settings,
-        "created_with": provenance(),
+        "created_with": {**provenance(), **_device_of(recogniser)},
     }
     files.write_json(output, metrics)
     return metrics
@@ -149,8 +156,11 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
 ) -> dict[str, Any]:
-    embeddings = recogniser.embed_source(
-        benchmark.images, flip=flip, description=f"verifying on {benchmark.name}"
+    embeddings = embed_source(
+        recogniser,
+        benchmark.images,
+        flip=flip,
+        description=f"verifying on {benchmark.name}",
     )
     first, second = benchmark.pairs.T
     return evaluate_verification(
@@ -160,6 +170,12 @@ def _evaluate(
         benchmark.fold,
         benchmark.group,
     )
+
+
+def _device_of(recogniser: Recogniser) -> dict[str, str]:
+    """What it computed on, if it says."""
+    device = getattr(recogniser, "device", None)
+    return {} if device is None else {"device": device.describe()}
 
 
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, files

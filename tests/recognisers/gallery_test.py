@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from bridges.cli import embed as command
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, load_embeddings
