@@ -21,7 +21,7 @@ from absl import flags
 from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.evaluation.verification_metrics import equal_error_rate
+from bridges.evaluation.error_rates import equal_error_rate
 from bridges.generation.autoencoder import psnr
 from bridges.generation.generator import Generator, load_generator
 from bridges.generation.identity_variation import image_seed, vary_identity

@@ -16,10 +16,8 @@ from bridges.datasets.verification_set import (
     check_images,
     load_verification_set,
 )
-from bridges.evaluation.verification_metrics import (
-    evaluate_verification,
-    pool_groups,
-)
+from bridges.evaluation.group_rates import pool_groups
+from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.provenance import check_same_settings, read_json
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
