@@ -71,6 +71,15 @@ def test_same_call_returns_and_another_is_refused(people, model, tmp_path):
         embed_folder(people / "ann", tmp_path / "g.npz", model=model)
 
 
+def test_precision_is_a_setting_and_the_device_is_none(people, model, tmp_path):
+    made = embed_folder(people, tmp_path / "g.npz", model=model, device="cpu")
+    settings = made.metadata["created_with"]["settings"]
+    assert set(settings) == {"images", "groups", "model", "flip", "kind"}
+    embed_folder(people, tmp_path / "g.npz", model=model)
+    with pytest.raises(InputError, match=r"made with other settings \(precision\)"):
+        embed_folder(people, tmp_path / "g.npz", model=model, precision="bfloat16")
+
+
 def test_other_groups_are_refused(people, model, tmp_path):
     metadata = people / "metadata.jsonl"
     record = {"file_name": "ann/0.png", "identity": 0}
