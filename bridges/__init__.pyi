@@ -1,6 +1,6 @@
 from .datasets.image_dataset import ImageDataset as ImageDataset
-from .datasets.image_dataset import open_images as open_images
-from .embedding.recogniser import load_recogniser as load_recogniser
+from .datasets.image_source import open_images as open_images
+from .recognisers.recogniser import load_recogniser as load_recogniser
 from .evaluation.verification import verify_checkpoint as verify_checkpoint
 from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld

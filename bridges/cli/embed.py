@@ -12,7 +12,7 @@ hyperface-search take.
 
 from absl import flags
 
-from bridges import folder_flags
+from bridges import device_flags, folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -36,12 +36,13 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 folder_flags.define(FLAGS)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
     """Embeds the folder that the flags name."""
     require_flags(FLAGS, "images", "output")
-    from bridges.embedding.gallery import embed_folder
+    from bridges.recognisers.gallery import embed_folder
 
     result = embed_folder(
         FLAGS.images,
@@ -50,6 +51,7 @@ def main() -> None:
         flip=FLAGS.flip,
         kind=FLAGS.kind,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
     rows, columns = result.embeddings.shape
     print(

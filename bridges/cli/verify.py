@@ -13,7 +13,7 @@ sets stands for all of them.
 
 from absl import flags
 
-from bridges import folder_flags
+from bridges import device_flags, folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -32,6 +32,7 @@ flags.DEFINE_bool(
     "flip", True, "embed images together with their mirror image", flag_values=FLAGS
 )
 folder_flags.define(FLAGS, identities=False)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
         FLAGS.output,
         flip=FLAGS.flip,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
     for name, result in metrics["benchmarks"].items():
         print(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from bridges.datasets.images import decoded_formats
+from bridges.datasets.decoding import decoded_formats
 
 # Where systems and programs keep copies, thumbnails and what was thrown away.
 _SYSTEM_FOLDERS = frozenset(

@@ -63,11 +63,6 @@ def kind_of(start: bytes) -> str | None:
     return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
 
 
-def may_have_metadata(start: bytes) -> bool:
-    """Whether :func:`without_metadata` knows the format; ``start`` as above."""
-    return start.startswith((_PNG, _JPEG))
-
-
 def without_metadata(content: bytes) -> bytes | None:
     """The same photograph without what does not change how it looks.
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from bridges.datasets.dataset_format import DESCRIPTION
+from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
     check_images,
     load_verification_set,
 )
-from bridges.embedding.recogniser import Recogniser, load_recogniser
-from bridges.evaluation.verification_metrics import (
-    evaluate_verification,
-    pool_groups,
-)
+from bridges.evaluation.group_rates import pool_groups
+from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.provenance import check_same_settings, read_json
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -38,17 +38,22 @@ def verify_checkpoint(
     *,
     flip: bool = True,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Measures a recogniser on verification sets and writes the figures.
 
     All images are decoded before the first is embedded.
 
     Args:
-      checkpoint: a folder of ``train_recogniser``, or ``"recogniser_f"``.
+      checkpoint: a folder of ``train_recogniser``, or what else
+        :func:`bridges.recognisers.recogniser.load_recogniser` takes.
       benchmarks: verification sets, or a folder that holds some.
       output: the JSON file to write.
       flip: embed images together with their mirror image.
       skip_unreadable: leave out pairs of images that can't be read.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
@@ -61,7 +66,7 @@ def verify_checkpoint(
         unreadable images (all named), or an output that belongs to other settings.
     """
     files.check_output(output)
-    recogniser = load_recogniser(checkpoint)
+    recogniser = load_recogniser(checkpoint, device=device, precision=precision)
     folders = find_benchmarks(benchmarks)
     sets = [load_verification_set(folder) for folder in folders]
     by_name = {each.name: folder for folder, each in zip(folders, sets, strict=True)}
@@ -79,6 +84,7 @@ def verify_checkpoint(
             for folder, each in zip(folders, sets, strict=True)
         },
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({"precision": precision} if precision != "float32" else {}),
     }
     with files.writing(output):
         found = _read_same(pathlib.Path(output), settings)
@@ -109,7 +115,7 @@ def _measure(
         "groups": pool_groups(results.values()),
         **({"skipped": skipped} if skipped else {}),
         "settings": settings,
-        "created_with": provenance(),
+        "created_with": {**provenance(), **_device_of(recogniser)},
     }
     files.write_json(output, metrics)
     return metrics
@@ -148,8 +154,11 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
 ) -> dict[str, Any]:
-    embeddings = recogniser.embed_files(
-        benchmark.paths, flip=flip, description=f"verifying on {benchmark.name}"
+    embeddings = embed_source(
+        recogniser,
+        benchmark.images,
+        flip=flip,
+        description=f"verifying on {benchmark.name}",
     )
     first, second = benchmark.pairs.T
     return evaluate_verification(
@@ -161,13 +170,19 @@ def _evaluate(
     )
 
 
+def _device_of(recogniser: Recogniser) -> dict[str, str]:
+    """What it computed on, if it says."""
+    device = getattr(recogniser, "device", None)
+    return {} if device is None else {"device": device.describe()}
+
+
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
     """Changes with the pairs and with the images."""
     digest = hashlib.sha256((folder / PAIRS).read_bytes())
-    for path in benchmark.paths:
+    for i in range(len(benchmark.images)):
         try:
-            content = files.sha256_of(path)
-        except OSError:
+            content = hashlib.sha256(benchmark.images.read(i)).hexdigest()
+        except UnreadableImage:
             content = "unreadable"
         digest.update(content.encode())
     return digest.hexdigest()
