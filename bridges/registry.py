@@ -58,7 +58,11 @@ class Registry(Generic[T]):
             )
         found = self._entries[name]
         if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = getattr(importlib.import_module(module), attribute)
-            self._entries[name] = found
+            found = self._entries[name] = imported(found)
         return found
+
+
+def imported(place: str) -> Any:
+    """Imports what ``"module:attribute"`` names."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)

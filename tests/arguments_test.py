@@ -17,8 +17,8 @@ from bridges.generation.training_config import DiffusionTrainingConfig
 from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.config import TrainingConfig
+from bridges.recognition.heads import AdaFaceOptions, build_head
 from bridges.recognition.iresnet import build_backbone
-from bridges.recognition.margins import build_head
 from bridges.recognition.training import train_recogniser
 from bridges.report import write_report
 from hyperface_jax import InputError
@@ -39,7 +39,8 @@ def write(folder, **record) -> None:
         (config, {name: value})
         for config, names in (
             (GenerationConfig, ("images_per_identity", "beta", "steps", "seed")),
-            (TrainingConfig, ("epochs", "batch_size", "margin", "image_size", "seed")),
+            (TrainingConfig, ("epochs", "batch_size", "image_size", "seed")),
+            (AdaFaceOptions, ("margin", "scale", "concentration", "margin_warmup")),
             (DemoConfig, ("num_identities", "num_pairs", "regularization_weight")),
             (DiffusionTrainingConfig, ("minutes", "batch_size", "drop_rate", "seed")),
         )
