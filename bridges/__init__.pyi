@@ -1,6 +1,5 @@
 from .datasets.image_dataset import ImageDataset as ImageDataset
 from .datasets.image_source import open_images as open_images
-from .recognisers.recogniser import load_recogniser as load_recogniser
 from .evaluation.verification import verify_checkpoint as verify_checkpoint
 from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld
@@ -8,7 +7,8 @@ from .faces.world import Photograph as Photograph
 from .generation.generation_config import GenerationConfig as GenerationConfig
 from .generation.generator import load_generator as load_generator
 from .generation.image_generation import generate_dataset as generate_dataset
+from .recognisers.recogniser import load_recogniser as load_recogniser
 from .recognition.config import TrainingConfig as TrainingConfig
+from .recognition.heads import build_head as build_head
 from .recognition.iresnet import build_backbone as build_backbone
-from .recognition.margins import build_head as build_head
 from .recognition.training import train_recogniser as train_recogniser
