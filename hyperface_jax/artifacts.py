@@ -79,7 +79,8 @@ class Output(Generic[T]):
         """What a finished run left at :attr:`path`, or None.
 
         A kill between finishing and cleaning up leaves checkpoints behind; they are
-        removed, unless another process holds the output.
+        removed, unless they are newer, and so of a run that is to replace the output,
+        or another process holds it.
 
         Raises:
           InputError: an output of other settings.
@@ -87,8 +88,7 @@ class Output(Generic[T]):
         if files.is_stream(self.path):
             return None
         found = self._find()
-        stale = [path for path in self._leftovers if os.path.lexists(path)]
-        if found is not None and stale:
+        if found is not None and any(map(self._is_stale, self._leftovers)):
             with contextlib.suppress(InputError, OSError), self._locked():
                 self._remove_leftovers()
         return found
@@ -103,17 +103,28 @@ class Output(Generic[T]):
         Raises:
           InputError: another process is writing it.
         """
+        if files.is_stream(self.path):
+            yield None
+            return
         with self._locked():
-            yield None if files.is_stream(self.path) else self._find()
+            yield self._find()
             self._remove_leftovers()
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         lock = files.exclusive if self._is_folder else files.writing
         return lock(self.path)
 
+    def _is_stale(self, leftover: pathlib.Path) -> bool:
+        exists = os.path.lexists(leftover)
+        return exists and leftover.lstat().st_mtime <= self.path.stat().st_mtime
+
     def _remove_leftovers(self) -> None:
         for path in self._leftovers:
             files.discard(path)
+        # Of a folder the lock has cleared them already.
+        for path in (
+            self._leftovers if self._is_folder else [self.path, *self._leftovers]
+        ):
             files.remove_partial(path)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 
 import pytest
@@ -79,17 +80,27 @@ def test_leftovers_go_when_the_work_is_done_and_stay_when_it_is_not(tmp_path):
 
 def test_leftovers_of_a_kill_after_the_work_go_at_the_next_look(tmp_path):
     path, checkpoint = tmp_path / "out.json", tmp_path / "checkpoint"
-    _write(path)
     checkpoint.write_text("half")
+    _write(path)
     output = artifacts.Output(path, _find(path), leftovers=[checkpoint])
     assert output.finished() == artifacts.read_json(path)
     assert not checkpoint.exists()
 
 
-def test_leftovers_of_a_process_that_writes_are_not_touched(tmp_path):
+def test_checkpoint_of_a_run_that_is_to_replace_the_output_stays(tmp_path):
     path, checkpoint = tmp_path / "out.json", tmp_path / "checkpoint"
     _write(path)
     checkpoint.write_text("half")
+    later = path.stat().st_mtime + 5
+    os.utime(checkpoint, (later, later))
+    artifacts.Output(path, _find(path), leftovers=[checkpoint]).finished()
+    assert checkpoint.exists()
+
+
+def test_leftovers_of_a_process_that_writes_are_not_touched(tmp_path):
+    path, checkpoint = tmp_path / "out.json", tmp_path / "checkpoint"
+    checkpoint.write_text("half")
+    _write(path)
     output = artifacts.Output(path, _find(path), leftovers=[checkpoint])
     with files.writing(path):
         assert output.finished() is not None

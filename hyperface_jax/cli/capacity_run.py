@@ -1,15 +1,14 @@
 """What hyperface-capacity does: measures case after case, keeps and prints the rows."""
 
-import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
-from hyperface_jax import files
+from hyperface_jax import artifacts, files
 from hyperface_jax.analysis.capacity import LARGEST_LIMIT, Capacity, measure_capacity
 from hyperface_jax.analysis.intra_class import (
     measure_spread,
@@ -35,6 +34,22 @@ _PRINTED = {
 }
 
 
+class _Limit(NamedTuple):
+    """A row of the table: the largest cosine that two identities may have.
+
+    Attributes:
+      threshold: cosine above which the verifier accepts a pair.
+      case: ``"worst"`` or ``"typical"``.
+      spread: angle between an image and its identity, in degrees.
+      cosine: the limit; None where nothing tells identities apart.
+    """
+
+    threshold: float
+    case: str
+    spread: float
+    cosine: float | None
+
+
 def run_capacity(
     config: PackingConfig,
     thresholds: Sequence[float],
@@ -56,19 +71,38 @@ def run_capacity(
     spreads = _spreads(gallery, cases, values)
     # All limits first, so that a flag out of range is refused before any packing.
     limits = [
-        (threshold, case, _limit(threshold, case, spread, gallery, values))
+        _Limit(
+            threshold,
+            case,
+            spread,
+            _largest_cosine(threshold, case, spread, gallery, values),
+        )
         for threshold in thresholds
         for case, spread in spreads.items()
     ]
     inputs = fingerprint_of(
         values, inputs=("gallery", "spread_from"), leave_out=("output",)
     )
-    rows = _measured_before(inputs, values)
-    for threshold, case, limit in limits[len(rows) :]:
-        found = _measure(
-            gallery, limit, config, values, f"threshold {threshold:g}, {case}"
-        )
-        rows.append(_record(found, threshold, case, spreads[case], values))
+    output = artifacts.Output(
+        values.output, lambda: _measured_before(inputs, values, len(limits))
+    )
+    rows = output.make(lambda: _measure_all(gallery, limits, config, values, inputs))
+    _print_table(rows)
+    print(f"{values.output}: {len(rows)} capacities")
+
+
+def _measure_all(
+    gallery: EmbeddingFile,
+    limits: Sequence[_Limit],
+    config: PackingConfig,
+    values: flags.FlagValues,
+    inputs: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Measures what is still missing, and writes after each row; returns all rows."""
+    rows = _read_rows(inputs, values)
+    for limit in limits[len(rows) :]:
+        found = _measure(gallery, limit, config, values)
+        rows.append(_record(found, limit, values))
         record = {
             "capacity": rows,
             "complete": len(rows) == len(limits),
@@ -76,32 +110,33 @@ def run_capacity(
             "created_with": provenance(settings_of(values)),
         }
         files.write_json(values.output, record)
-    _print_table(rows)
-    print(f"{values.output}: {len(rows)} capacities")
+    return rows
 
 
 def _measured_before(
+    inputs: dict[str, Any], values: flags.FlagValues, count: int
+) -> list[dict[str, Any]] | None:
+    """All ``count`` rows that this very command has written, or None."""
+    rows = _read_rows(inputs, values)
+    return rows if len(rows) == count else None
+
+
+def _read_rows(
     inputs: dict[str, Any], values: flags.FlagValues
 ) -> list[dict[str, Any]]:
-    """The rows that an interrupted run of this very command has written."""
+    """The rows that this very command, perhaps interrupted, has written."""
     if not files.was_written(values.output):
         return []
     try:
-        with open(values.output, encoding="utf-8") as file:
-            record = json.load(file)
+        record = artifacts.read_json(values.output)
         found, rows = record["inputs"], record["capacity"]
         if not isinstance(found, dict) or any(_PRINTED - row.keys() for row in rows):
             raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InputError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{values.output} exists and isn't of this command; move it"
         ) from None
-    if found != inputs:
-        changed = [name for name in inputs if found.get(name) != inputs[name]]
-        raise InputError(
-            f"{values.output} exists and is of other settings ({', '.join(changed)}); "
-            "choose another --output, or remove it"
-        )
+    artifacts.check_same_settings(values.output, found, inputs)
     return rows
 
 
@@ -126,7 +161,7 @@ def _spreads(
     return {case: min(getattr(spread, case), 90.0) for case in cases}
 
 
-def _limit(
+def _largest_cosine(
     threshold: float,
     case: str,
     spread: float,
@@ -153,11 +188,11 @@ def _limit(
 
 def _measure(
     gallery: EmbeddingFile,
-    limit: float | None,
+    limit: _Limit,
     config: PackingConfig,
     values: flags.FlagValues,
-    name: str,
 ) -> Capacity:
+    name = f"threshold {limit.threshold:g}, {limit.case}"
     with progress(description=name, unit="packing") as bar:
 
         def on_trial(n: int, most: int) -> None:
@@ -172,7 +207,7 @@ def _measure(
 
         return measure_capacity(
             gallery.embeddings,
-            limit,
+            limit.cosine,
             config,
             labels=gallery.labels,
             min_gallery_cosine=values.min_gallery_cosine,
@@ -182,17 +217,11 @@ def _measure(
         )
 
 
-def _record(
-    found: Capacity,
-    threshold: float,
-    case: str,
-    spread: float,
-    values: flags.FlagValues,
-) -> dict[str, Any]:
+def _record(found: Capacity, limit: _Limit, values: flags.FlagValues) -> dict[str, Any]:
     return {
-        "threshold": threshold,
-        "case": case,
-        "spread_degrees": spread,
+        "threshold": limit.threshold,
+        "case": limit.case,
+        "spread_degrees": limit.spread,
         "max_reference_cosine": found.max_reference_cosine,
         "gallery_identities": found.gallery_identities,
         "identities": found.identities,

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from hyperface_jax import files
+from hyperface_jax import artifacts, files
 from hyperface_jax.cli import device_flags, packing_output, packing_start
 from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.cli.packing_flags import INPUTS, SURROUNDINGS
@@ -35,79 +35,83 @@ def run_packing(config: PackingConfig, values: flags.FlagValues) -> None:
     """
     with processes.together():
         inputs = fingerprint_of(values, inputs=INPUTS, leave_out=_WITHOUT_A_SAY)
-        record = _packed_before(inputs, values)
+        output = _output(inputs, values)
+        record = output.finished()
         gallery = load_embeddings(values.gallery)
-        surroundings = [
+        fixed, enrolled = (
             packing_start.load_beside(gallery, values, name) for name in SURROUNDINGS
-        ]
-    seen = json.dumps([inputs, record is not None], default=str)
-    processes.check_same("settings or files", seen.encode())
-    output = pathlib.Path(values.output)
-    if record is not None:
+        )
+    _agree(inputs, record)
+    packed = False
+    if record is None:
+        start = packing_start.choose(gallery, fixed, values)
+        with _writing(output) as record:
+            _agree(inputs, record)
+            if record is None:
+                record = _pack(config, start, gallery, fixed, enrolled, values, inputs)
+                packed = True
+    if not packed:
         print(f"{values.output}: already packed with these settings")
-        _clear_behind(output)
-        _check_enrolled(record, values)
-        return
-    fixed, enrolled = surroundings
-    start = packing_start.choose(gallery, fixed, values)
-    with _writing(output):
-        result = _run(config, start, gallery, fixed, enrolled, values)
-        packed = packing_output.Packed(result, start, gallery, fixed, enrolled)
-        references = packing_output.references_of(packed, values)
-        record = packing_output.measure(packed, references, values)
-        record["inputs"] = inputs
-        if processes.is_main_process():
-            packing_output.save(packed, references, record, values)
-            print("\n".join(packing_output.describe(packed, record, values.output)))
-        _clear(output)
     _check_enrolled(record, values)
 
 
+def _agree(inputs: dict[str, Any], record: dict[str, Any] | None) -> None:
+    """Refuses processes that were given different things, or found them."""
+    seen = json.dumps([inputs, record is not None], default=str)
+    processes.check_same("settings or files", seen.encode())
+
+
+def _output(
+    inputs: dict[str, Any], values: flags.FlagValues
+) -> artifacts.Output[dict[str, Any]]:
+    """The output, whose finished state is its packing record."""
+    checkpoint_path = _checkpoint(values.output)
+    return artifacts.Output(
+        values.output,
+        lambda: None if values.overwrite else _packed_before(inputs, values),
+        leftovers=[] if checkpoint_path is None else [checkpoint_path],
+    )
+
+
 @contextlib.contextmanager
-def _writing(output: pathlib.Path) -> Iterator[None]:
-    """Keeps every other command from writing the same output."""
+def _writing(
+    output: artifacts.Output[dict[str, Any]],
+) -> Iterator[dict[str, Any] | None]:
+    """Holds the output in the main process, which writes it."""
     with contextlib.ExitStack() as held:
         with processes.together():
-            if processes.is_main_process() and not files.is_stream(output):
-                held.enter_context(files.locked(_lock(output), what=output))
-        yield
+            if processes.is_main_process():
+                held.enter_context(output.writing())
+        yield output.finished()
 
 
-def _lock(output: pathlib.Path) -> pathlib.Path:
-    return output.with_name(f".{output.stem}.lock")
-
-
-def _checkpoint(output: pathlib.Path) -> pathlib.Path | None:
+def _checkpoint(output: str) -> pathlib.Path | None:
     """Where to keep checkpoints; None beside a device or a pipe, which keep nothing."""
     if files.is_stream(output):
         return None
-    return output.with_name(f".{output.stem}.checkpoint.npz")
+    path = pathlib.Path(output)
+    return path.with_name(f".{path.stem}.checkpoint.npz")
 
 
-def _clear(output: pathlib.Path) -> None:
-    """Removes what only an unfinished packing needs, kills have left included."""
-    checkpoint_path = _checkpoint(output)
-    if processes.is_main_process() and checkpoint_path is not None:
-        files.discard(checkpoint_path)
-        for path in (checkpoint_path, output):
-            files.remove_partial(path)
-
-
-def _clear_behind(output: pathlib.Path) -> None:
-    """The same, where a kill came between the output and the cleaning up.
-
-    A checkpoint that is newer belongs to a command that is to overwrite the output, and
-    what another process is writing right now is its own.
-    """
-    if not processes.is_main_process():
-        return
-    checkpoint_path = _checkpoint(output)
-    with contextlib.suppress(InputError), files.locked(_lock(output), what=output):
-        newer = checkpoint_path.exists() and (
-            checkpoint_path.stat().st_mtime > output.stat().st_mtime
-        )
-        if not newer:
-            _clear(output)
+def _pack(
+    config: PackingConfig,
+    start: packing_start.Start,
+    gallery: EmbeddingFile,
+    fixed: EmbeddingFile | None,
+    enrolled: EmbeddingFile | None,
+    values: flags.FlagValues,
+    inputs: dict[str, Any],
+) -> dict[str, Any]:
+    """Packs, and in the main process writes and describes; returns the record."""
+    result = _run(config, start, gallery, fixed, enrolled, values)
+    packed = packing_output.Packed(result, start, gallery, fixed, enrolled)
+    references = packing_output.references_of(packed, values)
+    record = packing_output.measure(packed, references, values)
+    record["inputs"] = inputs
+    if processes.is_main_process():
+        packing_output.save(packed, references, record, values)
+        print("\n".join(packing_output.describe(packed, record, values.output)))
+    return record
 
 
 def _run(
@@ -143,7 +147,7 @@ def _run(
             fixed=fixed and fixed.embeddings,
             enrolled=enrolled and enrolled.embeddings,
             on_progress=on_progress,
-            checkpoint_path=_checkpoint(pathlib.Path(values.output)),
+            checkpoint_path=_checkpoint(values.output),
             checkpoint_seconds=values.checkpoint_seconds,
         )
 
@@ -169,17 +173,15 @@ def _packed_before(
     inputs: dict[str, Any], values: flags.FlagValues
 ) -> dict[str, Any] | None:
     """The record of an output that this very command wrote; None without an output."""
-    if not files.was_written(values.output) or values.overwrite:
+    if not files.was_written(values.output):
         return None
     record = load_embeddings(values.output).metadata.get("packing") or {}
-    found = record.get("inputs")
-    if found is None:
+    if "inputs" not in record:
         raise InputError(f"{values.output} exists and isn't of this command; move it")
-    for name, value in inputs.items():
-        if found.get(name) != value:
-            raise InputError(
-                f"{values.output} exists and was packed with another {name} "
-                f"({found.get(name)}, now {value}); choose another --output, or pass "
-                "--overwrite"
-            )
+    artifacts.check_same_settings(
+        values.output,
+        record["inputs"],
+        inputs,
+        remedy="choose another --output, or pass --overwrite",
+    )
     return record

@@ -42,7 +42,7 @@ def test_octahedron_and_two_poles(call, directions, tmp_path):
     assert call(capacity, **settings, spread=0)[:2] == (0, printed)
     code, _, error = call(capacity, **settings, spread=45)
     assert code == 2
-    assert "of other settings (spread)" in error
+    assert "made with spread = 0.0, asked for 45.0" in error
     assert output.read_bytes() == content
 
 
@@ -65,7 +65,7 @@ def test_an_interrupted_run_goes_on(call, directions, tmp_path):
     output.write_text(json.dumps(found))
     code, _, error = call(capacity, **settings, threshold="-0.5,-0.6")
     assert code == 2
-    assert "of other settings (solver)" in error
+    assert "made with solver = 5, asked for 6" in error
 
 
 @pytest.mark.parametrize(

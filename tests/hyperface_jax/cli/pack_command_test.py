@@ -131,7 +131,7 @@ def test_same_command_again_does_nothing_and_others_are_refused(
     assert call(pack, **settings)[0] == 0 and not checkpoint.exists()
     code, _, error = call(pack, **settings, seed=1)
     assert code == 2
-    assert "packed with another seed (0, now 1)" in error
+    assert "made with seed = 0, asked for 1" in error
     assert output.read_bytes() == content
     assert call(pack, **settings, seed=1, overwrite="true")[0] == 0
     assert output.read_bytes() != content
