@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from bridges import pretrained
 from bridges.datasets.images import read_images
+from bridges.devices import Device, find_device
 from bridges.pixels import to_unit_range
 from bridges.recognition import checkpoint
 from bridges.recognition.iresnet import IResNet
@@ -28,6 +29,7 @@ class Recogniser:
       image_size: the side ``s`` of its input in pixels.
       embedding_size: ``d``.
       model: ``{"name", "sha256"}``: what embedding files remember.
+      device: what it computes on.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class Recogniser:
         image_size: int,
         embedding_size: int,
         model: dict[str, str],
+        device: Device | None = None,
     ) -> None:
+        self.device = device or Device()
         self.network = network.eval().requires_grad_(False)
-        self.network = self.network.to(memory_format=torch.channels_last)
+        self.network.to(self.device.torch, memory_format=torch.channels_last)
         self.image_size = image_size
         self.embedding_size = embedding_size
         self.model = model
@@ -130,24 +134,31 @@ class Recogniser:
             x = functional.interpolate(
                 x, size=(self.image_size,) * 2, mode="bicubic", antialias=True
             )
-        x = to_unit_range(x)
-        out = self.network(x)
-        if flip:
-            out = out + self.network(x.flip(3))
-        return functional.normalize(out, dim=1).numpy()
+        x = to_unit_range(self.device.take(x))
+        with self.device.autocast():
+            out = self.network(x).float()
+            if flip:
+                out = out + self.network(x.flip(3)).float()
+        return functional.normalize(out, dim=1).cpu().numpy()
 
 
 def load_recogniser(
     name_or_folder: str | os.PathLike[str] = "recogniser_f",
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> Recogniser:
     """Loads a recogniser that ships, or one trained by ``train_recogniser``.
 
     Args:
       name_or_folder: ``"recogniser_f"``, or the folder of a checkpoint; see
         :func:`bridges.pretrained.find`.
+      device: see :func:`bridges.devices.find_device`.
+      precision: likewise.
 
     Raises:
-      InputError: nothing there, an unfinished training, or damaged files.
+      InputError: nothing there, an unfinished training, damaged files, or no such
+        device.
     """
     folder = pretrained.find(name_or_folder)
     network = checkpoint.load_network(folder)
@@ -160,4 +171,5 @@ def load_recogniser(
             "name": folder.resolve().name,
             "sha256": files.sha256_of(folder / checkpoint.WEIGHTS),
         },
+        device=find_device(device, precision),
     )

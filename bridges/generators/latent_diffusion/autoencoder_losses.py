@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from bridges.devices import Device
 from bridges.embedding.recogniser import load_recogniser
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -36,17 +37,19 @@ def reconstruction_losses(
     return losses
 
 
-def feature_distance(recogniser: str) -> Distance:
+def feature_distance(recogniser: str, device: Device | None = None) -> Distance:
     """A distance between images: of a recogniser's normalised feature maps.
 
     Args:
       recogniser: its name or folder.
+      device: where the images will be, by default the CPU.
 
     Returns:
       A function of the images to improve and of those they should be, each
       ``[n, 3, s, s]`` in [-1, 1]; gradients flow to the first alone.
     """
-    judge = load_recogniser(recogniser)
+    device = device or Device()
+    judge = load_recogniser(recogniser, device=device.name, precision=device.precision)
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         if images.shape[-1] != judge.image_size:
@@ -59,10 +62,12 @@ def feature_distance(recogniser: str) -> Distance:
     def distance(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             targets = features(images)
-        terms = [
-            (functional.normalize(x) - functional.normalize(y)).square().sum(1).mean()
+        # In float32, of whatever precision the features are.
+        pairs = [
+            (functional.normalize(x.float()), functional.normalize(y.float()))
             for x, y in zip(features(decoded), targets, strict=True)
         ]
+        terms = [(x - y).square().sum(1).mean() for x, y in pairs]
         return sum(terms) / len(terms)
 
     return distance
