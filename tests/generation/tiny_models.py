@@ -72,10 +72,14 @@ def save_tiny_generator(
 
 
 def save_references(
-    path: pathlib.Path, model: dict[str, str], count: int = 3, kind: str = "references"
+    path: pathlib.Path,
+    model: dict[str, str],
+    count: int = 3,
+    kind: str = "references",
+    size: int = EMBEDDING_SIZE,
 ) -> np.ndarray:
     """Writes random references of ``model``; returns them."""
-    rows = unit_rows(count)
+    rows = unit_rows(count, size)
     save_embeddings(path, rows, kind=kind, model=model)
     return rows
 
