@@ -5,8 +5,8 @@ from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld
 from .faces.world import Photograph as Photograph
 from .generation.generation_config import GenerationConfig as GenerationConfig
-from .generation.generator import load_generator as load_generator
 from .generation.image_generation import generate_dataset as generate_dataset
+from .generators.generator import load_generator as load_generator
 from .recognisers.recogniser import load_recogniser as load_recogniser
 from .recognition.config import TrainingConfig as TrainingConfig
 from .recognition.heads import build_head as build_head

@@ -149,7 +149,7 @@ def build_head(
     elif settings:
         raise InputError(f"give options of {name} or {next(iter(settings))}, not both")
     check_options(name, options)
-    module = imported(entry.module) if isinstance(entry.module, str) else entry.module
+    module = imported(entry.module)
     return module(embedding_size, num_classes, options)
 
 
