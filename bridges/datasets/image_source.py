@@ -4,6 +4,10 @@ A folder is one; an archive is another. To read a format of your own, register w
 opens a file of its suffix before calling a function that reads images, or add an entry
 to :data:`IMAGE_SOURCES` below to give it to the commands too::
 
+    import numpy as np
+    from bridges.datasets.image_source import IMAGE_SOURCES
+    from hyperface_jax import files
+
     class Faces:
         \"""JPEG files in an .npz, one array of bytes each.\"""
 

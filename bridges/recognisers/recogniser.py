@@ -3,6 +3,9 @@
 A recogniser is a class with four members, and one registry entry. This one is complete;
 it embeds an image as its coarse colours::
 
+    import numpy as np
+    from bridges.recognisers.recogniser import RECOGNISERS
+
     class Colours:
         image_size = 8
         embedding_size = 192
