@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from absl import flags
 
-from bridges.embedding.recogniser import Recogniser
+from bridges.recognisers.iresnet import IResNetRecogniser
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import step_generator, train_step
@@ -68,7 +68,7 @@ def time_case(config: TrainingConfig, num_identities: int, steps: int) -> dict:
         generator = step_generator(0, step)
         train_step(state, images, targets, config, progress=0.5, generator=generator)
         training.append(1e3 * (time.perf_counter() - start) / batch)
-    recogniser = Recogniser(
+    recogniser = IResNetRecogniser(
         state.backbone,
         image_size=size,
         embedding_size=config.embedding_size,

@@ -7,8 +7,6 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter, enc
 from bridges.datasets.images import read_image
 from bridges.datasets.verification_set import load_verification_set, write_pairs
 from bridges.demo.config import DemoConfig
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import evaluate_verification, find_benchmarks
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import FaceWorld, Photograph, render_dataset
@@ -16,6 +14,8 @@ from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.generator import load_generator
 from bridges.generation.identity_variation import vary_identity
 from bridges.generation.training_config import DiffusionTrainingConfig
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.heads import AdaFaceOptions, build_head
 from bridges.recognition.iresnet import build_backbone

@@ -15,14 +15,14 @@ import numpy as np
 
 from bridges.demo.child_command import SECONDS_TO_SAVE
 from bridges.demo.config import DemoConfig
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import verify_checkpoint
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import render_dataset
 from bridges.generation.generator import check_recogniser, load_generator
 from bridges.generation.image_generation import generate_dataset
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.training import train_recogniser
 from bridges.worker_processes import starting
 from hyperface_jax import (
@@ -44,7 +44,7 @@ def check_models(config: DemoConfig) -> None:
     Raises:
       InputError: no such model, or a generator of another recogniser's embeddings.
     """
-    recogniser = load_recogniser(config.recogniser)
+    recogniser = load_recogniser(config.recogniser, device="cpu")
     generator = load_generator(config.generator)
     check_recogniser(recogniser.model, generator)
 

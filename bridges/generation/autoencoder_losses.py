@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser, perceptual
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -45,8 +45,11 @@ def feature_distance(recogniser: str) -> Distance:
     Returns:
       A function of the images to improve and of those they should be, each
       ``[n, 3, s, s]`` in [-1, 1]; gradients flow to the first alone.
+
+    Raises:
+      InputError: no such recogniser, or one without feature maps.
     """
-    judge = load_recogniser(recogniser)
+    judge = perceptual(load_recogniser(recogniser, device="cpu"))
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         if images.shape[-1] != judge.image_size:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from bridges.datasets.image_dataset import ImageDatasetWriter
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.generator import (
     Generator,
@@ -28,6 +27,7 @@ from bridges.generation.image_workers import (
     make_images,
 )
 from bridges.generation.latent_diffusion import SAMPLER_VERSION
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import (
     EmbeddingFile,
@@ -70,7 +70,7 @@ def generate_dataset(
     """
     config = config or GenerationConfig()
     generator = load_generator(config.generator)
-    recogniser = load_recogniser(config.recogniser)
+    recogniser = load_recogniser(config.recogniser, device="cpu")
     check_recogniser(recogniser.model, generator)
     content = _read_references(references, generator)
     settings = _settings(content, config, generator, recogniser)

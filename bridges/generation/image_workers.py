@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from bridges.datasets.image_dataset import encode_jpeg
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.generator import (
     BATCH_SIZE,
     Generator,
     load_generator,
     single_threaded,
 )
+from bridges.recognisers.embedding import embed_images
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.worker_processes import map_in_processes
 
 
@@ -49,7 +50,7 @@ class ImageMaker:
 
     def __init__(self, settings: ImageSettings) -> None:
         self.generator: Generator = load_generator(settings.generator)
-        self.recogniser: Recogniser = load_recogniser(settings.recogniser)
+        self.recogniser: Recogniser = load_recogniser(settings.recogniser, device="cpu")
         self._settings = settings
 
     def make(self, conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:
@@ -71,7 +72,7 @@ class ImageMaker:
         for row, content in enumerate(encoded):
             shown[row] = decode_jpeg(content)
         with single_threaded():
-            embeddings = self.recogniser.embed(shown, batch_size=BATCH_SIZE)
+            embeddings = embed_images(self.recogniser, shown, batch_size=BATCH_SIZE)
         return [
             (content, round(float(embedding @ condition.reference), 4))
             for content, embedding, condition in zip(

@@ -14,7 +14,6 @@ import torch
 from absl import logging
 
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
 from bridges.generation.data_parallel import Workers, run_workers
 from bridges.generation.model_folder import (
@@ -25,6 +24,7 @@ from bridges.generation.model_folder import (
 from bridges.generation.timed_training import evaluating
 from bridges.generation.training_images import load_training_images
 from bridges.pixels import to_unit_range
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import InputError, files
 
 _BATCH = 128
@@ -97,7 +97,8 @@ def load_sources(dataset: ImageDataset, autoencoder: str, recogniser: str) -> So
     Raises:
       InputError: a dataset or a model that can't be read.
     """
-    encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
+    encoder = load_autoencoder(autoencoder)
+    judge = load_recogniser(recogniser, device="cpu")
     models = {
         "dataset": dataset.fingerprint(),
         "autoencoder_latents": encoder.latents_digest(),
@@ -176,7 +177,8 @@ def _encode(
     recogniser: str,
 ) -> None:
     """Fills in every ``workers.count``-th batch of ``latents`` and ``embeddings``."""
-    encoder, judge = load_autoencoder(autoencoder), load_recogniser(recogniser)
+    encoder = load_autoencoder(autoencoder)
+    judge = load_recogniser(recogniser, device="cpu")
     starts = range(workers.rank * _BATCH, len(images), workers.count * _BATCH)
     with evaluating(encoder):
         for start in starts:

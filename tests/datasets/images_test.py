@@ -53,6 +53,17 @@ def test_orientation_is_applied_as_pillow_does(tmp_path, orientation):
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), expected)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_plain_tiff_is_applied(tmp_path, mode, orientation):
+    wide = np.concatenate([picture(0), picture(1)[:, :8]], axis=1)
+    stored = Image.fromarray(wide).convert(mode)
+    stored.save(tmp_path / "a.tif", tiffinfo={0x0112: orientation})
+    stored.getexif()[0x0112] = orientation
+    expected = ImageOps.exif_transpose(stored).convert("RGB")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.asarray(expected))
+
+
 def test_a_photo_with_broken_metadata_is_read(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg_with(exif_of(1)))

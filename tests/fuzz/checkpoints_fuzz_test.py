@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation.data_parallel import Workers
 from bridges.generation.generator import load_generator
 from bridges.generation.timed_training import CHECKPOINT, train_for
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import load_progress, save_progress
 from tests.fuzz.readers import survive
 from tests.generation.tiny_models import save_tiny_generator, save_tiny_recogniser

@@ -8,9 +8,9 @@ import tiny_models
 import torch
 
 from bridges import pretrained
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import generator as generator_module
 from bridges.generation import load_generator
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
 RECOGNISER = {"name": "r", "sha256": "0" * 64}

@@ -10,7 +10,6 @@ import tiny_models
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import autoencoder_training, load_generator, timed_training
 from bridges.generation.autoencoder_losses import feature_distance
 from bridges.generation.autoencoder_training import train_autoencoder
@@ -26,6 +25,8 @@ from bridges.generation.training_config import (
     AutoencoderTrainingConfig,
     DiffusionTrainingConfig,
 )
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError
 
 ONE_SECOND = 1 / 60
@@ -304,7 +305,7 @@ def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_pa
     models = str(world / "autoencoder"), str(tmp_path / "larger")
     sources = load_sources(ImageDataset(faces), *models)
     cache = load_latent_cache(sources, str(tmp_path), num_processes=1)
-    expected = load_recogniser(tmp_path / "larger").embed_source(ImageDataset(faces))
+    expected = embed_source(load_recogniser(tmp_path / "larger"), ImageDataset(faces))
     both = torch.cat([cache.embeddings, cache.held_out_embeddings])
     np.testing.assert_allclose(both, expected, atol=1e-5)
     loss = feature_distance(str(tmp_path / "larger"))

@@ -14,9 +14,9 @@ import pytest
 import tiny_models
 
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import GenerationConfig, generate_dataset, load_generator
 from bridges.generation.identity_variation import image_seed, vary_identity
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, load_embeddings
 
 SETTINGS = {"images_per_identity": 5, "steps": 2, "seed": 3}

@@ -5,11 +5,11 @@ import pathlib
 import numpy as np
 import torch
 
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation.autoencoder import AutoencoderConfig
 from bridges.generation.generator import KIND, GeneratorNetwork
 from bridges.generation.latent_diffusion import DiffusionConfig
 from bridges.generation.model_folder import save_model
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import save_embeddings

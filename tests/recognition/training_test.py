@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.heads import AdaFaceOptions
