@@ -2,7 +2,7 @@
 
 The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
 of images per identity, or is just a folder of images, in any format that Pillow reads.
-What was found in it, and what was left out, is said first. Example:
+What was found in it, and what was left out, is reported first. Example:
 
     hyperface-embed --images=gallery --output=gallery.npz
 
@@ -22,7 +22,8 @@ flags.DEFINE_string("output", None, "the .npz file to write", flag_values=FLAGS)
 flags.DEFINE_string(
     "model",
     "recogniser_f",
-    "the recogniser that ships, or the folder of one trained by hyperface-train",
+    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
+    "ships; or dlib, where it is installed",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(

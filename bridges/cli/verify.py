@@ -21,7 +21,8 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "folder of a trained recogniser, or recogniser_f for the one that ships",
+    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
+    "ships; or dlib, where it is installed",
     flag_values=FLAGS,
 )
 folder_flags.define_path_list(

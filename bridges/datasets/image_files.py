@@ -68,7 +68,7 @@ class ImageFiles:
     def fingerprint(self) -> str:
         """SHA-256 over names, labels and the files' bytes.
 
-        An unreadable file enters as such; :func:`check_source` reports it.
+        A file that can't be read enters as unreadable, without being refused.
         """
         digest = hashlib.sha256()
         for path, record, label in zip(

@@ -1,8 +1,12 @@
 """The image source: encoded images by position, whatever they are stored in.
 
 A folder is one; an archive is another. To read a format of your own, register what
-opens a file of its suffix, before calling any of the functions or commands that read
-images::
+opens a file of its suffix before calling a function that reads images, or add an entry
+to :data:`IMAGE_SOURCES` below to give it to the commands too::
+
+    import numpy as np
+    from bridges.datasets.image_source import IMAGE_SOURCES
+    from hyperface_jax import files
 
     class Faces:
         \"""JPEG files in an .npz, one array of bytes each.\"""

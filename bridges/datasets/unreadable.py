@@ -9,7 +9,7 @@ from bridges.datasets.subset import Subset
 from hyperface_jax import InputError
 from hyperface_jax.commands import announce
 
-# More than these are told in lines of their own before the refusal.
+# More than these are also reported in lines of their own before the refusal.
 _IN_ONE_LINE = 10
 
 

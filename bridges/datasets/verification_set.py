@@ -94,14 +94,14 @@ def write_pairs(
 def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     """Reads and checks the pairs of a verification set.
 
-    Looks at no image: :func:`check_images` does.
+    Reads no image; :func:`check_images` does.
 
     Args:
       folder: holds ``pairs.csv`` and the images it names.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
-        line), pairs of one class only, or all of one fold.
+        line), contradicting pairs, pairs of one kind only, or a single fold.
     """
     folder = pathlib.Path(files.path_of(folder))
     path = folder / PAIRS
@@ -147,7 +147,7 @@ def check_images(
       skip_unreadable: leave out pairs of images that can't be read.
 
     Returns:
-      The set, without these pairs.
+      The set, without such pairs.
 
     Raises:
       InputError: names all images that can't be read; or too few pairs are left.
@@ -172,7 +172,7 @@ def check_images(
 
 
 def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) -> None:
-    """Refuses pairs that no threshold can be chosen and tried on."""
+    """Refuses pairs on which no threshold can be both chosen and tested."""
     if same.all() or not same.any():
         kind = f"every pair has same = {int(same[0])}" if len(same) else "no pair"
         raise InputError(f"{path}: {kind}; verification needs both kinds")
@@ -184,7 +184,7 @@ def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) ->
 
 
 def _check_contradictions(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """Refuses a pair of one image that shows two people, and a pair that shows both."""
+    """Refuses an image said to show two people, and pairs listed as both kinds."""
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     for row in rows:
         pair = sorted(posixpath.normpath(row[key]) for key in ("first", "second"))

@@ -1,4 +1,4 @@
-"""A recogniser measured on verification sets, into ``metrics.json``."""
+"""Measurement of a recogniser on verification sets, written to ``metrics.json``."""
 
 import hashlib
 import os
@@ -103,7 +103,7 @@ def _measure(
     output: PathLike,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measures and writes; what :func:`verify_checkpoint` returns."""
+    """Measures and writes; returns what :func:`verify_checkpoint` does."""
     skipped = {each.name: each.skipped for each in sets if each.skipped}
     flip = settings["flip"]
     results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
@@ -125,7 +125,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
     """The verification sets among ``folders`` and directly inside them.
 
     Raises:
-      InputError: none given, or among them one that was not rendered to its end.
+      InputError: none given, no such folder, or one whose rendering is incomplete.
     """
     if isinstance(folders, str | os.PathLike):
         folders = [folders]
@@ -139,7 +139,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
             result.append(folder)
             continue
         for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
-            # Rendering writes the pairs last.
+            # The pairs are written last.
             if path.parent not in inside:
                 raise InputError(
                     f"{path.parent}: an image dataset without {PAIRS}; finish it with "
@@ -171,13 +171,13 @@ def _evaluate(
 
 
 def _device_of(recogniser: Recogniser) -> dict[str, str]:
-    """What it computed on, if it says."""
+    """What the recogniser computed on, for the record, if it says so."""
     device = getattr(recogniser, "device", None)
     return {} if device is None else {"device": device.describe()}
 
 
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
-    """Changes with the pairs and with the images."""
+    """SHA-256 that changes with the pairs and with the images' bytes."""
     digest = hashlib.sha256((folder / PAIRS).read_bytes())
     for i in range(len(benchmark.images)):
         try:
@@ -189,7 +189,7 @@ def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The metrics already there, if they answer the same question."""
+    """The metrics already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None
     found = read_json(output)

@@ -1,4 +1,4 @@
-"""Embedding of a folder of images into an embedding file."""
+"""Embedding of a folder of images, or another image source, into an embedding file."""
 
 import hashlib
 import os
@@ -55,7 +55,7 @@ def embed_folder(
       flip: embed each image together with its mirror image.
       kind: ``"gallery"`` or ``"queries"``.
       identity_from: what says who is on an image where there is no metadata, see
-        :class:`bridges.datasets.image_source.ImageDataset`.
+        :func:`bridges.datasets.image_source.open_images`.
       skip_unreadable: leave out images that can't be read; ``skipped`` in the file's
         ``metadata.created_with.settings`` lists them.
       device: what to compute on, see :func:`bridges.devices.find_device`.
@@ -96,7 +96,7 @@ def _embed(
     settings: dict[str, Any],
     skip_unreadable: bool,
 ) -> EmbeddingFile:
-    """Embeds and writes; what :func:`embed_folder` returns."""
+    """Embeds and writes; returns what :func:`embed_folder` does."""
     kind, flip = settings["kind"], settings["flip"]
     source, skipped = check_source(source, skip_unreadable=skip_unreadable)
     embeddings = embed_source(recogniser, source, flip=flip)
@@ -117,18 +117,18 @@ def _embed(
         model=recogniser.model,
         settings={**settings, "skipped": skipped} if skipped else settings,
     )
-    # What went through a pipe can't be read again.
+    # A pipe's content can't be read again.
     return made if files.is_stream(output) else load_embeddings(output)
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> EmbeddingFile | None:
-    """The embeddings already there, if they are the ones asked for."""
+    """The embeddings already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None
     found = load_embeddings(output)
     made_by = found.metadata.get("created_with")
     old = made_by.get("settings") if isinstance(made_by, dict) else None
-    # What could not be read is a finding, no setting.
+    # What could not be read is a result, not a setting.
     old = {k: v for k, v in (old or {}).items() if k != "skipped"}
     check_same_settings(output, old, settings)
     return found

@@ -3,6 +3,9 @@
 A recogniser is a class with four members, and one registry entry. This one is complete;
 it embeds an image as its coarse colours::
 
+    import numpy as np
+    from bridges.recognisers.recogniser import RECOGNISERS
+
     class Colours:
         image_size = 8
         embedding_size = 192
@@ -16,9 +19,9 @@ it embeds an image as its coarse colours::
 
     RECOGNISERS.register("colours", lambda place, device: Colours())
 
-From then on ``"colours"`` is what ``load_recogniser``, ``embed_folder`` and
-``verify_checkpoint`` take, and ``hyperface-embed --model=colours`` as well. To have it
-without registering it first, add an entry to :data:`RECOGNISERS` below: a string
+From then on ``load_recogniser``, ``embed_folder`` and ``verify_checkpoint`` take
+``"colours"`` in this process. To give it to the commands, ``hyperface-embed
+--model=colours``, add an entry to :data:`RECOGNISERS` below instead: a string
 ``"module:attribute"``, so that nothing is imported before it is asked for.
 
 ``sha256`` identifies the weights: embeddings are only compared with those of the same

@@ -5,7 +5,12 @@ from typing import Any
 
 from bridges.recognition.architectures import ARCHITECTURES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
-from bridges.recognition.heads import HEADS, AdaFaceOptions, check_options
+from bridges.recognition.heads import (
+    HEADS,
+    AdaFaceOptions,
+    HeadOptions,
+    check_options,
+)
 from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
 from hyperface_jax import InputError, checks
@@ -67,7 +72,7 @@ class TrainingConfig:
     image_size: int = 64
     embedding_size: int = 512
     head: str = "adaface"
-    head_options: Any = None
+    head_options: HeadOptions | None = None
     tasks: tuple[str, ...] = (IDENTITY,)
     epochs: float = 10.0
     batch_size: int = 128
@@ -98,7 +103,7 @@ class TrainingConfig:
         if self.head_options is not None:
             check_options(self.head, self.head_options)
 
-    def options_of_head(self) -> Any:
+    def options_of_head(self) -> HeadOptions:
         """The head's options, its defaults where none are given."""
         if self.head_options is None:
             return HEADS[self.head].options()

@@ -5,7 +5,7 @@ options dataclass, a module that follows :class:`Head`, and a line in :data:`HEA
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from bridges.registry import Registry, imported
 from bridges.settings_checks import check_settings
@@ -48,17 +48,25 @@ class Head(Protocol):
         """
 
 
+class HeadOptions(Protocol):
+    """A frozen dataclass that checks its own ranges.
+
+    Each field has a default and ``metadata["help"]``. It becomes a flag of its name and
+    a setting in ``training.json``, so it can't have the name of another setting.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
 class HeadEntry(NamedTuple):
     """What the registry holds for a head.
 
     Attributes:
-      options: its options, a frozen dataclass that checks its own ranges. Each field
-        has a default and ``metadata["help"]``, and becomes a flag of its name and a
-        setting in ``training.json``; no field may have the name of another setting.
-      module: the :class:`Head`, or ``"module:attribute"`` to import it.
+      options: the class of its options.
+      module: the :class:`Head`, or ``"module:attribute"`` to import it from.
     """
 
-    options: type
+    options: type[HeadOptions]
     module: "type[torch.nn.Module] | str"
 
 
@@ -120,7 +128,7 @@ def build_head(
     name: str,
     embedding_size: int,
     num_classes: int,
-    options: Any = None,
+    options: HeadOptions | None = None,
     **settings: Any,
 ) -> Head:
     """Builds a head of :data:`HEADS` with fresh weights.
@@ -153,7 +161,7 @@ def build_head(
     return module(embedding_size, num_classes, options)
 
 
-def check_options(name: str, options: Any) -> None:
+def check_options(name: str, options: HeadOptions) -> None:
     """Checks that options are those of a head.
 
     Raises:

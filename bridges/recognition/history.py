@@ -81,7 +81,7 @@ def scalars_of(out: StepOutput) -> dict[str, torch.Tensor]:
         if len(out.tasks) > 1:
             scalars[loss_name(name, len(out.tasks))] = task.loss.detach()
         prefix = "" if name == IDENTITY else f"{name}."
-        scalars |= {prefix + key: value for key, value in task.metrics.items()}
+        scalars |= {prefix + key: value.detach() for key, value in task.metrics.items()}
     return scalars
 
 

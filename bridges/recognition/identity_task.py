@@ -21,7 +21,7 @@ class IdentityTask(nn.Module):
         of different sources are different people.
     """
 
-    weight = 1.0
+    loss_weight = 1.0
 
     def __init__(self, config: TrainingConfig, sources: Sequence[ImageSource]) -> None:
         super().__init__()

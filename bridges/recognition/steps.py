@@ -62,7 +62,9 @@ def train_step(
         name: task.loss(features, x, targets[name], progress)
         for name, task in state.tasks.items()
     }
-    loss = sum(state.tasks[name].weight * out.loss for name, out in outputs.items())
+    loss = sum(
+        state.tasks[name].loss_weight * out.loss for name, out in outputs.items()
+    )
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     if config.gradient_clip:

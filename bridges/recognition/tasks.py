@@ -23,8 +23,8 @@ class TaskOutput(NamedTuple):
 
     Attributes:
       loss: scalar, the mean over the batch, before the task's weight.
-      metrics: floating scalars for the history, by name; means over the batch, without
-        gradient. Not ``"loss"``, which is added.
+      metrics: scalars for the history by name, means over the batch; not ``"loss"``,
+        which is there anyway.
     """
 
     loss: "torch.Tensor"
@@ -41,12 +41,12 @@ class TrainingTask(Protocol):
     backbone.
 
     Attributes:
-      weight: the factor of its loss in the sum over the tasks.
+      loss_weight: the factor of its loss in the sum over the tasks.
       targets: ``[n]`` or ``[n, k]``, a row for each image of the sources, in their
         order. They are kept in memory.
     """
 
-    weight: float
+    loss_weight: float
     targets: np.ndarray
 
     def loss(

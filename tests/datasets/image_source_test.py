@@ -15,7 +15,7 @@ from bridges.datasets.image_source import IMAGE_SOURCES, open_images
 from bridges.datasets.images import UnreadableImage, encode_jpeg
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source
-from hyperface_jax import InputError, files, load_embeddings
+from hyperface_jax import InputError, load_embeddings
 from tests.docstring_examples import example_of
 from tests.generation.tiny_models import save_tiny_recogniser
 
@@ -24,8 +24,7 @@ from tests.generation.tiny_models import save_tiny_recogniser
 def own_source(monkeypatch):
     """Registers the docstring's source for the length of a test."""
     monkeypatch.setattr(IMAGE_SOURCES, "_entries", dict(IMAGE_SOURCES._entries))
-    names = {"np": np, "files": files, "IMAGE_SOURCES": IMAGE_SOURCES}
-    exec(example_of(module), names)
+    exec(example_of(module), {})
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ NAMES = [f"{person}/{i}.png" for person in ("ann", "bob", "carl") for i in range
 def colours(monkeypatch):
     """Registers the docstring's recogniser for the length of a test."""
     monkeypatch.setattr(RECOGNISERS, "_entries", dict(RECOGNISERS._entries))
-    exec(example_of(module), {"np": np, "RECOGNISERS": RECOGNISERS})
+    exec(example_of(module), {})
 
 
 @pytest.fixture

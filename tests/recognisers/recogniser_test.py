@@ -90,6 +90,12 @@ class TestEmbed:
         assert recogniser.embed(images, batch_size=4).shape == (7, 16)
         assert fetched == ["meta", "meta"]
 
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_a_gpu_embeds_as_the_cpu_does(self, folder, images):
+        expected = load_recogniser(folder, device="cpu").embed(images)
+        found = load_recogniser(folder, device="cuda").embed(images)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
     def test_other_sizes_are_resampled_as_pillow_does(self, folder):
         rng = np.random.default_rng(1)
         coarse = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
