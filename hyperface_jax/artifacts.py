@@ -9,7 +9,7 @@ of the project:
    settings is refused before any work.
 2. Take the lock, or refuse: another process is writing.
 3. Look again, since until then another process may have been writing.
-4. Do the work, then remove what only an unfinished output needs.
+4. Do the work, finish, and remove what only an unfinished output needs.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from hyperface_jax import files
+from hyperface_jax import files, locks
 from hyperface_jax.errors import InputError
 
 T = TypeVar("T")
@@ -73,7 +73,10 @@ class Output(Generic[T]):
         if found is not None:
             return found
         with self.writing() as found:
-            return work() if found is None else found
+            if found is None:
+                found = work()
+                self.clean_up()
+            return found
 
     def finished(self) -> T | None:
         """What a finished run left at :attr:`path`, or None.
@@ -88,14 +91,15 @@ class Output(Generic[T]):
         if files.is_stream(self.path):
             return None
         found = self._find()
-        if found is not None and any(map(self._is_stale, self._leftovers)):
-            with contextlib.suppress(InputError, OSError), self._locked():
-                self._remove_leftovers()
+        lock = locks.lock_of(self.path, is_folder=self._is_folder)
+        if found is not None and any(map(self._is_stale, [*self._leftovers, lock])):
+            with contextlib.suppress(InputError, OSError), self._held():
+                self.clean_up()
         return found
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[T | None]:
-        """Holds the output; removes the leftovers when the body is done.
+        """Holds the output, and removes what a kill left half-written of it.
 
         Yields:
           What another process finished since :meth:`finished` was asked, or None.
@@ -106,26 +110,21 @@ class Output(Generic[T]):
         if files.is_stream(self.path):
             yield None
             return
-        with self._locked():
+        with self._held():
             yield self._find()
-            self._remove_leftovers()
 
-    def _locked(self) -> contextlib.AbstractContextManager[None]:
-        lock = files.exclusive if self._is_folder else files.writing
-        return lock(self.path)
+    def clean_up(self) -> None:
+        """Removes the leftovers; to be called once the output is finished, and held."""
+        for path in self._leftovers:
+            files.discard(path)
+            files.remove_partial(path)
+
+    def _held(self) -> contextlib.AbstractContextManager[None]:
+        return locks.held(self.path, is_folder=self._is_folder)
 
     def _is_stale(self, leftover: pathlib.Path) -> bool:
         exists = os.path.lexists(leftover)
         return exists and leftover.lstat().st_mtime <= self.path.stat().st_mtime
-
-    def _remove_leftovers(self) -> None:
-        for path in self._leftovers:
-            files.discard(path)
-        # Of a folder the lock has cleared them already.
-        for path in (
-            self._leftovers if self._is_folder else [self.path, *self._leftovers]
-        ):
-            files.remove_partial(path)
 
 
 def check_same_settings(

@@ -23,21 +23,8 @@ from hyperface_jax.paths import was_written as was_written
 from hyperface_jax.paths import without_links
 
 PathLike = str | os.PathLike[str]
-# In a folder that is being written.
-LOCK = ".lock"
 # What a file system takes, in bytes, less what the name of a temporary file adds.
 _LONGEST_NAME = 200
-# A lock that fails for one of these could not be had on any file system.
-_NO_LOCK_FILE = (
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EROFS,
-)
 
 
 def check_output(path: PathLike) -> None:
@@ -48,7 +35,7 @@ def check_output(path: PathLike) -> None:
         link that leads nowhere.
       OSError: it, its folder, or where that would be made, can't be written to.
     """
-    folder = _check_place(path)
+    folder = check_place(path)
     if is_stream(path):
         return
     try:
@@ -61,24 +48,6 @@ def check_output(path: PathLike) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def writing(path: PathLike) -> Iterator[None]:
-    """Writes a file while no other process does that asks for the same.
-
-    Args:
-      path: the file; nobody else writes to a device or a pipe.
-
-    Raises:
-      InputError: another process is writing it.
-    """
-    path = without_links(path)
-    if is_stream(path):
-        yield
-        return
-    with locked(path.with_name(f".{_short_stem(path)}.lock"), what=path):
-        yield
-
-
 def discard(path: PathLike) -> None:
     """Removes a file that is of no more use; where that is refused, it only warns."""
     try:
@@ -87,7 +56,7 @@ def discard(path: PathLike) -> None:
         _warn_once(f"{os.fspath(path)}: can't be removed ({error.strerror or error})")
 
 
-def _check_place(path: PathLike) -> pathlib.Path:
+def check_place(path: PathLike) -> pathlib.Path:
     """The folder that exists and is written to first; see :func:`check_output`."""
     name = path_of(path)
     path = without_links(name)
@@ -134,7 +103,7 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
       PermissionError: its folder may not be written.
       OSError: the finished result could not be put in place.
     """
-    _check_place(path)
+    check_place(path)
     path, through = without_links(path), is_stream(path)
     if through:
         handle, name = tempfile.mkstemp(suffix=path.suffix)
@@ -183,71 +152,6 @@ def remove_partials(folder: PathLike) -> None:
         _remove_matching(pathlib.Path(folder), r"\..*-", r"\.partial(\..*)?")
 
 
-@contextlib.contextmanager
-def exclusive(folder: PathLike) -> Iterator[None]:
-    """Writes to ``folder`` while no other process does that asks for the same.
-
-    Clears what killed ones left half-written.
-
-    Args:
-      folder: created when missing.
-
-    Raises:
-      InputError: another process holds it, or it is a file.
-    """
-    with locked(pathlib.Path(folder) / LOCK, what=folder):
-        remove_partials(folder)
-        yield
-
-
-@contextlib.contextmanager
-def locked(path: PathLike, *, what: PathLike) -> Iterator[None]:
-    """Holds the lock file ``path``, released when the process ends, however it ends.
-
-    On a file system that has no locks it warns, and goes on without.
-
-    Args:
-      path: created, in a folder that is created when missing, and removed at the end;
-        one that a kill has left is no hindrance.
-      what: for the message: what is being written.
-
-    Raises:
-      InputError: another process holds it, or its folder is a file.
-    """
-    # Here, because commands that only print their help import this module.
-    import filelock
-
-    _check_place(path)
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not a lock that a kill would leave behind, where the file system has no other.
-    lock = filelock.FileLock(path, timeout=0, fallback_to_soft=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise InputError(
-            f"{what}: another process is writing it; wait for it, or name another "
-            "output"
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        if getattr(error, "errno", None) in _NO_LOCK_FILE:
-            raise
-        reason = getattr(error, "strerror", None) or error
-        warnings.warn(
-            f"{path.parent}: its file system has no locks ({reason}); see to it that "
-            f"no second command writes {what} meanwhile",
-            stacklevel=3,
-        )
-    try:
-        yield
-    finally:
-        # Removed while it is held: whoever waits for it notices that it is gone. Not
-        # everywhere can an open file be removed; then it stays, which does no harm.
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        lock.release()
-
-
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Writes ``content`` to ``path``, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -279,10 +183,10 @@ def sha256_of(path: PathLike) -> str:
 
 def _affixes(path: pathlib.Path) -> tuple[str, str]:
     """What the names of temporary files beside ``path`` begin and end with."""
-    return f".{_short_stem(path)}-", f".partial{path.suffix}"
+    return f".{short_stem(path)}-", f".partial{path.suffix}"
 
 
-def _short_stem(path: pathlib.Path) -> str:
+def short_stem(path: pathlib.Path) -> str:
     """The stem, or its beginning where a longer name would be refused."""
     short = len(os.fsencode(path.name)) <= _LONGEST_NAME
     return path.stem if short else path.stem[: _LONGEST_NAME // 8]

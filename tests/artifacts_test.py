@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from hyperface_jax import InputError, artifacts, files
+from hyperface_jax import InputError, artifacts, files, locks
 
 _SETTINGS = {"seed": 1}
 
@@ -102,7 +102,7 @@ def test_leftovers_of_a_process_that_writes_are_not_touched(tmp_path):
     checkpoint.write_text("half")
     _write(path)
     output = artifacts.Output(path, _find(path), leftovers=[checkpoint])
-    with files.writing(path):
+    with locks.held(path):
         assert output.finished() is not None
     assert checkpoint.exists()
 

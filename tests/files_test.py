@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, files, locks
 
 
 def test_content_arrives(tmp_path):
@@ -82,12 +82,12 @@ def test_every_half_written_file_of_a_folder_is_removed(tmp_path):
 
 def test_a_folder_is_one_writer_s_at_a_time(tmp_path):
     folder = tmp_path / "output"
-    with files.exclusive(folder):
+    with locks.held(folder, is_folder=True):
         with pytest.raises(InputError, match="output: another process is writing it"):
-            with files.exclusive(folder):
+            with locks.held(folder, is_folder=True):
                 raise AssertionError("two writers")
         (folder / "result").touch()
-    with files.exclusive(folder):
+    with locks.held(folder, is_folder=True):
         pass
     assert [path.name for path in folder.iterdir()] == ["result"]
 
@@ -95,16 +95,16 @@ def test_a_folder_is_one_writer_s_at_a_time(tmp_path):
 def test_the_lock_of_a_killed_writer_is_no_hindrance(tmp_path):
     program = f"""
         import os, signal
-        from hyperface_jax import files
-        with files.exclusive({str(tmp_path)!r}):
+        from hyperface_jax import files, locks
+        with locks.held({str(tmp_path)!r}, is_folder=True):
             with files.atomic_path({str(tmp_path / "result")!r}):
                 os.kill(os.getpid(), signal.SIGKILL)
     """
     process = subprocess.run([sys.executable, "-c", textwrap.dedent(program)])
     assert process.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
-    with files.exclusive(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == [files.LOCK]
+    with locks.held(tmp_path, is_folder=True):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -218,16 +218,16 @@ def test_links_that_lead_nowhere_or_round_are_refused(tmp_path):
 
 def test_long_names_are_no_hindrance(tmp_path):
     name = "a" * 240 + ".npz"
-    with files.writing(tmp_path / name):
+    with locks.held(tmp_path / name):
         files.check_output(tmp_path / name)
         files.write_text(tmp_path / name, "text")
     assert os.listdir(tmp_path) == [name]
 
 
 def test_an_output_is_one_writer_s_at_a_time(tmp_path):
-    with files.writing(tmp_path / "a.txt"):
+    with locks.held(tmp_path / "a.txt"):
         with pytest.raises(InputError, match=r"a\.txt: another process is writing it"):
-            with files.writing(tmp_path / "a.txt"):
+            with locks.held(tmp_path / "a.txt"):
                 raise AssertionError("two writers")
     assert os.listdir(tmp_path) == []
 
@@ -240,7 +240,7 @@ def test_what_can_t_be_removed_is_warned_of(tmp_path, monkeypatch):
     # Nor is it a reason not to write there.
     with pytest.warns(UserWarning, match="can't be removed"):
         files.check_output(tmp_path / "b.txt")
-    with files.writing(tmp_path / "b.txt"):
+    with locks.held(tmp_path / "b.txt"):
         files.write_text(tmp_path / "b.txt", "text")
     assert (tmp_path / "b.txt").read_text() == "text"
 
@@ -267,7 +267,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number)
     fcntl = pytest.importorskip("fcntl")
     monkeypatch.setattr(fcntl, "flock", refuse(number))
     with pytest.warns(UserWarning, match=f"{tmp_path}: its file system has no locks"):
-        with files.exclusive(tmp_path):
+        with locks.held(tmp_path, is_folder=True):
             (tmp_path / "result").touch()
     assert (tmp_path / "result").exists()
 

@@ -20,8 +20,8 @@ from bridges.datasets.dataset_format import (
     to_json,
 )
 from bridges.datasets.images import encode_jpeg
-from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, checks, files
+from hyperface_jax.artifacts import check_same_settings, check_vacant, read_json
 from hyperface_jax.commands import provenance
 
 
@@ -133,7 +133,7 @@ class ImageDatasetWriter:
             "created_with": provenance(),
         }
         files.write_json(self.folder / DESCRIPTION, description)
-        files.discard(self.folder / JOURNAL)
+        self._output.clean_up()
         self.complete = True
         self.close()
 
@@ -155,45 +155,39 @@ class ImageDatasetWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
     def _open(self, held: contextlib.ExitStack) -> None:
-        if self._is_complete():
-            # Left behind by a kill right after the description was written.
-            for name in (JOURNAL, files.LOCK):
-                if (self.folder / name).exists():
-                    files.discard(self.folder / name)
-            return
         path = self.folder / DESCRIPTION
-        if not path.exists():
-            _check_vacant(self.folder)
-        held.enter_context(files.exclusive(self.folder))
-        # Again, under the lock: another process may just have finished.
-        if self._is_complete():
+        records = self._output.finished()
+        if records is None:
+            if not path.exists():
+                check_vacant(self.folder, DESCRIPTION, "dataset")
+            records = held.enter_context(self._output.writing())
+        self.complete = records is not None
+        if records is not None:
+            self._records = records
             return
         if not path.exists():
             files.write_json(path, self._description)
         self._open_journal(held)
 
-    def _is_complete(self) -> bool:
-        """Whether the dataset is finished; reads its records if so.
-
-        Raises:
-          InputError: it was made with other settings, or changed since.
-        """
+    def _read_complete(self) -> dict[tuple[int, int], dict[str, Any]] | None:
+        """Records of a finished dataset, or None; refuses one of other settings."""
         path = self.folder / DESCRIPTION
         if not path.exists():
-            return False
+            return None
         found = read_json(path)
         check_same_settings(path, _settings(found), _settings(self._description))
-        self.complete = bool(found.get("complete"))
-        if self.complete:
-            for record in read_metadata(self.folder / METADATA):
-                index = record.get("index")
-                if not isinstance(index, int):
-                    raise InputError(
-                        f"{self.folder / METADATA}: {record['file_name']} has index "
-                        f"{index!r}; the dataset was changed, make it again"
-                    )
-                self._records[record["identity"], index] = record
-        return self.complete
+        if not found.get("complete"):
+            return None
+        records = {}
+        for record in read_metadata(self.folder / METADATA):
+            index = record.get("index")
+            if not isinstance(index, int):
+                raise InputError(
+                    f"{self.folder / METADATA}: {record['file_name']} has index "
+                    f"{index!r}; the dataset was changed, make it again"
+                )
+            records[record["identity"], index] = record
+        return records
 
     def _open_journal(self, held: contextlib.ExitStack) -> None:
         path = self.folder / JOURNAL
@@ -236,19 +230,6 @@ def _checksum(path: pathlib.Path) -> int | None:
         return zlib.crc32(path.read_bytes())
     except (OSError, ValueError):  # a name with a null byte
         return None
-
-
-def _check_vacant(folder: pathlib.Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is a file, expected a folder to write to")
-    present = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if present:
-        raise InputError(
-            f"{folder}: holds {present[0]!r} but no {DESCRIPTION}, so it isn't a "
-            "dataset of ours; give a new or empty folder"
-        )
 
 
 def _settings(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bridges.demo.recorder import Stage, StageRecorder
 from bridges.faces.names import VERIFICATION_SETS
 from bridges.report import write_report
 from bridges.report.run_folder import read_run_folder
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError
 
 
 class DemoResult(NamedTuple):
@@ -75,8 +75,7 @@ def run_demo(
     where = stages.Where(device, precision)
     planned = _stages(folder, config, where)
     recorder = StageRecorder(folder, config.record(), planned, announce)
-    with files.exclusive(folder):
-        recorder.run()
+    recorder.run()
     report = folder / "report.html"
     run = read_run_folder(folder)
     packing = run.references.metadata["packing"]

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import Output, check_same_settings, read_json
 from hyperface_jax.commands import provenance
 
 _RECORD = "run.json"
@@ -61,7 +61,20 @@ class StageRecorder:
         self._records = self._read()
 
     def run(self) -> None:
-        """Does every stage that is not finished, and checks those that are."""
+        """Does every stage that is not finished, and checks those that are.
+
+        Raises:
+          InputError: another process is writing to the folder.
+        """
+        folder = Output(self._path.parent, self._look_again, is_folder=True)
+        with folder.writing():
+            self._run_stages()
+
+    def _look_again(self) -> None:
+        """Reads the record once more: another process may have changed it."""
+        self._records = self._read()
+
+    def _run_stages(self) -> None:
         for number, stage in enumerate(self._stages, start=1):
             record = self._records.setdefault(stage.name, {"seconds": 0.0})
             finished = record.get("complete", False)

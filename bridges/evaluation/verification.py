@@ -18,10 +18,10 @@ from bridges.datasets.verification_set import (
 )
 from bridges.evaluation.group_rates import pool_groups
 from bridges.evaluation.verification_metrics import evaluate_verification
-from bridges.provenance import check_same_settings, read_json
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import Output, check_same_settings, read_json
 from hyperface_jax.commands import provenance
 
 __all__ = ["evaluate_verification", "find_benchmarks", "verify_checkpoint"]
@@ -86,15 +86,15 @@ def verify_checkpoint(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **({"precision": precision} if precision != "float32" else {}),
     }
-    with files.writing(output):
-        found = _read_same(pathlib.Path(output), settings)
-        if found is not None:
-            return found
-        sets = [
+
+    def measure() -> dict[str, Any]:
+        readable = [
             check_images(folder, each, skip_unreadable=skip_unreadable)
             for folder, each in zip(folders, sets, strict=True)
         ]
-        return _measure(recogniser, sets, output, settings)
+        return _measure(recogniser, readable, output, settings)
+
+    return Output(output, lambda: _read_same(output, settings)).make(measure)
 
 
 def _measure(
@@ -188,7 +188,7 @@ def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
     return digest.hexdigest()
 
 
-def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+def _read_same(output: PathLike, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The metrics already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None

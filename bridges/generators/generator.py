@@ -14,13 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from bridges import pretrained
-from bridges.provenance import read_json
+from bridges.pretrained import CONFIG, WEIGHTS
 from bridges.registry import Registry, imported
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import read_json
 
 DEFAULT_GENERATOR = "latent_diffusion"
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 # How many images are computed at once. Rounding inside a matrix product depends on its
 # shape, so every batch has this many rows, padded if need be: an image then does not
 # depend on how many are made with it.

@@ -5,6 +5,9 @@ import pathlib
 
 from hyperface_jax import InputError, files
 
+# The two files of every model, here since this module loads no torch.
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 FOLDER = pathlib.Path(__file__).resolve().parent
 # Another name of a model, by which commands refer to it without knowing its folder.
 _ALIASES = {"embedded": "latent_diffusion"}
@@ -25,7 +28,7 @@ def find(name_or_folder: str | os.PathLike[str]) -> pathlib.Path:
     """
     name = files.path_of(name_or_folder)
     shipped, own = FOLDER / _ALIASES.get(name, name), pathlib.Path(name)
-    if os.sep in name or not (shipped / "config.json").is_file():
+    if os.sep in name or not (shipped / CONFIG).is_file():
         return own
     if own.is_dir() and not own.samefile(shipped):
         raise InputError(

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource, open_images
 from bridges.datasets.unreadable import check_source
-from bridges.provenance import check_same_settings
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import (
@@ -22,6 +20,7 @@ from hyperface_jax import (
     load_embeddings,
     save_embeddings,
 )
+from hyperface_jax.artifacts import Output, check_same_settings
 
 PathLike = str | os.PathLike[str]
 KINDS = ("gallery", "queries")
@@ -82,11 +81,10 @@ def embed_folder(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **({"precision": precision} if precision != "float32" else {}),
     }
-    with files.writing(output):
-        found = _read_same(pathlib.Path(output), settings)
-        if found is not None:
-            return found
-        return _embed(source, recogniser, output, settings, skip_unreadable)
+    result = Output(output, lambda: _read_same(output, settings))
+    return result.make(
+        lambda: _embed(source, recogniser, output, settings, skip_unreadable)
+    )
 
 
 def _embed(
@@ -121,7 +119,7 @@ def _embed(
     return made if files.is_stream(output) else load_embeddings(output)
 
 
-def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> EmbeddingFile | None:
+def _read_same(output: PathLike, settings: dict[str, Any]) -> EmbeddingFile | None:
     """The embeddings already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None

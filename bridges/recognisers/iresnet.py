@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from bridges.devices import Device
 from bridges.pixels import to_unit_range
+from bridges.pretrained import WEIGHTS
 from bridges.recognisers.embedding import BATCH_SIZE, embed_batches
 from bridges.recognition import checkpoint
 from bridges.recognition.iresnet import IResNet
@@ -113,7 +114,7 @@ def load_checkpoint(folder: pathlib.Path, device: Device) -> IResNetRecogniser:
         embedding_size=config["embedding_size"],
         model={
             "name": folder.resolve().name,
-            "sha256": files.sha256_of(folder / checkpoint.WEIGHTS),
+            "sha256": files.sha256_of(folder / WEIGHTS),
         },
         device=device,
     )

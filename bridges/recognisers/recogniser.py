@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bridges import pretrained
-from bridges.provenance import read_json
 from bridges.registry import Registry
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 # What a folder holds whose config.json does not say: a checkpoint of hyperface-train.
 _DEFAULT_KIND = "checkpoint"
-_CONFIG = "config.json"
 
 
 class Recogniser(Protocol):
@@ -162,7 +161,7 @@ def _resolve(name_or_path: str | os.PathLike[str]) -> tuple[Loader, pathlib.Path
 
 def _kind_of(folder: pathlib.Path) -> str:
     """The registry key that ``config.json`` gives."""
-    config = folder / _CONFIG
+    config = folder / pretrained.CONFIG
     kind = read_json(config).get("kind") if config.is_file() else None
     if kind is None:
         return _DEFAULT_KIND

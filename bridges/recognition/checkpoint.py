@@ -18,14 +18,14 @@ import safetensors
 import torch
 from safetensors.torch import save
 
-from bridges.provenance import read_json
+from bridges import model_folder
+from bridges.pretrained import CONFIG, WEIGHTS
 from bridges.recognition.iresnet import IResNet, build_backbone
-from bridges.weights_file import UNREADABLE, build_to_fit, read_weights
+from bridges.weights_file import UNREADABLE
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import read_json
 
 FORMAT_VERSION = 1
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 TRAINING = "training.json"
 PROGRESS = "progress.safetensors"
 
@@ -39,7 +39,7 @@ _CONFIG_ENTRIES = {
 PathLike = str | os.PathLike[str]
 
 
-def save_weights(
+def save_network(
     folder: PathLike, network: torch.nn.Module, config: dict[str, Any]
 ) -> None:
     """Writes a recogniser: its weights and what to build them into.
@@ -49,10 +49,8 @@ def save_weights(
       network: the backbone.
       config: ``backbone``, ``image_size``, ``embedding_size``.
     """
-    folder = pathlib.Path(folder)
-    content = save(_contiguous(network.state_dict()))
-    files.write_json(folder / CONFIG, {"format_version": FORMAT_VERSION, **config})
-    files.write_bytes(folder / WEIGHTS, content)
+    description = {"format_version": FORMAT_VERSION, **config}
+    model_folder.save_model(folder, network, description)
 
 
 def read_config(folder: PathLike) -> dict[str, Any]:
@@ -105,8 +103,8 @@ def load_network(folder: PathLike) -> IResNet:
         image_size=config["image_size"],
         embedding_size=config["embedding_size"],
     )
-    network = build_to_fit(folder / WEIGHTS, folder / CONFIG, build)
-    network.load_state_dict(read_weights(folder / WEIGHTS))
+    network = model_folder.build_to_fit(folder, build)
+    model_folder.load_weights(folder, network)
     return network
 
 

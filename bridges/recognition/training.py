@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from bridges.datasets.identity_folders import AUTO
-from bridges.devices import find_device
-from bridges.provenance import check_same_settings, read_json
+from bridges.datasets.image_source import ImageSource
+from bridges.devices import Device, find_device
 from bridges.recognition import checkpoint
 from bridges.recognition.config import CACHE_MB, TrainingConfig
 from bridges.recognition.history import TrainingCounts
@@ -34,6 +34,12 @@ from bridges.recognition.training_data import (
     open_sources,
 )
 from hyperface_jax import InputError, checks, files
+from hyperface_jax.artifacts import (
+    Output,
+    check_same_settings,
+    check_vacant,
+    read_json,
+)
 from hyperface_jax.commands import provenance
 
 PathLike = str | os.PathLike[str]
@@ -100,11 +106,16 @@ def train_recogniser(
     sources = open_sources(dataset, identity_from)
     place = find_device(device, precision)
     record = describe(sources, config, skip_unreadable)
-    found = _read_same(output, record)
-    if found is not None and found.get("complete"):
-        # Left by a kill right after the record.
-        files.discard(output / checkpoint.PROGRESS)
+    result = Output(
+        output,
+        lambda: _read_complete(output, record),
+        is_folder=True,
+        leftovers=[output / checkpoint.PROGRESS],
+    )
+    if (found := result.finished()) is not None:
         return found
+    if not (output / checkpoint.TRAINING).exists():
+        check_vacant(output, checkpoint.TRAINING, "training")
     sources, skipped = check_images(sources, config, skip_unreadable)
     if skipped:
         record["skipped"] = skipped
@@ -112,25 +123,37 @@ def train_recogniser(
         sources, config.image_size, cache_mb=cache_mb, num_processes=num_processes
     )
     # Not before the images were read: an unreadable one leaves nothing behind.
-    with files.exclusive(output):
-        # Once more: until now another process may have been writing.
-        found = _read_same(output, record)
-        if found is not None and found.get("complete"):
-            return found
-        if found is None:
-            files.write_json(output / checkpoint.TRAINING, record)
-        state = init_training(config, sources, place)
-        counts = _resume(output, state, record)
-        run_training(
-            state,
-            counts,
-            images,
-            config,
-            lambda: _save(output, state, counts, record),
-            output=output,
-            checkpoint_seconds=checkpoint_minutes * 60,
+    return result.make(
+        lambda: _train(
+            sources, images, output, config, place, record, checkpoint_minutes * 60
         )
-        return _finish(output, state, counts, config, record)
+    )
+
+
+def _train(
+    sources: Sequence[ImageSource],
+    images: ImageBatches,
+    output: pathlib.Path,
+    config: TrainingConfig,
+    place: Device,
+    record: dict[str, Any],
+    checkpoint_seconds: float,
+) -> dict[str, Any]:
+    """Trains from the start or the last checkpoint; returns the complete record."""
+    if not (output / checkpoint.TRAINING).exists():
+        files.write_json(output / checkpoint.TRAINING, record)
+    state = init_training(config, sources, place)
+    counts = _resume(output, state, record)
+    run_training(
+        state,
+        counts,
+        images,
+        config,
+        lambda: _save(output, state, counts, record),
+        output=output,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return _finish(output, state, counts, config, record)
 
 
 def _finish(
@@ -143,7 +166,7 @@ def _finish(
     """Writes the recogniser and the complete record; returns the latter."""
     names = ("backbone", "image_size", "embedding_size")
     shape = {name: getattr(config, name) for name in names}
-    checkpoint.save_weights(output, state.backbone, shape)
+    checkpoint.save_network(output, state.backbone, shape)
     complete = {
         **record,
         "complete": True,
@@ -154,27 +177,20 @@ def _finish(
         "created_with": provenance(),
     }
     files.write_json(output / checkpoint.TRAINING, complete)
-    files.discard(output / checkpoint.PROGRESS)
     return complete
 
 
-def _read_same(output: pathlib.Path, record: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of the same training in ``output``, complete or not; None if new."""
+def _read_complete(
+    output: pathlib.Path, record: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The record of the same training, if it is complete; refuses any other one."""
     path = output / checkpoint.TRAINING
-    if path.exists():
-        found = read_json(path)
-        for part in ("settings", "data"):
-            check_same_settings(path, found.get(part, {}), record[part])
-        return found
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file, expected a folder to write to")
-    present = [p.name for p in output.glob("*") if not p.name.startswith(".")]
-    if present:
-        raise InputError(
-            f"{output}: holds {sorted(present)[0]!r} but no {checkpoint.TRAINING}, so "
-            "it isn't a training of ours; give a new or empty folder"
-        )
-    return None
+    if not path.exists():
+        return None
+    found = read_json(path)
+    for part in ("settings", "data"):
+        check_same_settings(path, found.get(part, {}), record[part])
+    return found if found.get("complete") else None
 
 
 def _save(

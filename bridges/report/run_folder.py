@@ -18,7 +18,6 @@ import numpy as np
 
 from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.provenance import read_json
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -26,6 +25,7 @@ from hyperface_jax import (
     files,
     load_embeddings,
 )
+from hyperface_jax.artifacts import read_json
 
 # The recogniser trained on the run's own dataset, in tables and legends.
 OWN = "packed"

@@ -18,9 +18,9 @@ import torch
 from absl import logging
 
 from bridges.devices import Device
-from bridges.provenance import check_same_settings
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError, files, interruptions
+from hyperface_jax.artifacts import check_same_settings
 
 CHECKPOINT = "training.pt"
 SECONDS_PER_LOG = 30.0

@@ -50,6 +50,8 @@ def run_packing(config: PackingConfig, values: flags.FlagValues) -> None:
             if record is None:
                 record = _pack(config, start, gallery, fixed, enrolled, values, inputs)
                 packed = True
+                if processes.is_main_process():
+                    output.clean_up()
     if not packed:
         print(f"{values.output}: already packed with these settings")
     _check_enrolled(record, values)

@@ -17,7 +17,7 @@ from bridges.evaluation.verification import (
     verify_checkpoint,
 )
 from bridges.recognisers.recogniser import load_recogniser
-from bridges.recognition.checkpoint import save_weights
+from bridges.recognition.checkpoint import save_network
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError
 
@@ -26,7 +26,7 @@ from hyperface_jax import InputError
 def model(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     torch.manual_seed(0)
-    save_weights(
+    save_network(
         folder,
         build_backbone("iresnet_small", image_size=32, embedding_size=16),
         {"backbone": "iresnet_small", "image_size": 32, "embedding_size": 16},

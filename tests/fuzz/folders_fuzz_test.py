@@ -13,7 +13,7 @@ from bridges.datasets.verification_set import (
     load_verification_set,
     write_pairs,
 )
-from bridges.provenance import read_json
+from hyperface_jax.artifacts import read_json
 from tests.fuzz.readers import survive
 
 SETTINGS = {"seed": 1, "sizes": [16, 32]}

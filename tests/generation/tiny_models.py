@@ -8,9 +8,9 @@ import torch
 from bridges.generators.latent_diffusion.autoencoder import AutoencoderConfig
 from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
 from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
-from bridges.generators.latent_diffusion.model_folder import save_model
+from bridges.model_folder import save_model
 from bridges.recognisers.recogniser import load_recogniser
-from bridges.recognition.checkpoint import save_weights
+from bridges.recognition.checkpoint import save_network
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import save_embeddings
 
@@ -48,7 +48,7 @@ def save_tiny_recogniser(
     network = build_backbone(
         config["backbone"], image_size=image_size, embedding_size=EMBEDDING_SIZE
     )
-    save_weights(folder, network, config)
+    save_network(folder, network, config)
     return load_recogniser(folder).model
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from bridges.cli import embed as command
 from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
-from bridges.recognition.checkpoint import save_weights
+from bridges.recognition.checkpoint import save_network
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, load_embeddings
 
@@ -20,7 +20,7 @@ from hyperface_jax import InputError, load_embeddings
 def model(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     torch.manual_seed(0)
-    save_weights(
+    save_network(
         folder,
         build_backbone("iresnet_small", image_size=32, embedding_size=16),
         {"backbone": "iresnet_small", "image_size": 32, "embedding_size": 16},

@@ -11,7 +11,7 @@ from PIL import Image
 from bridges.devices import Device
 from bridges.recognisers.iresnet import load_checkpoint
 from bridges.recognisers.recogniser import load_recogniser
-from bridges.recognition.checkpoint import save_weights
+from bridges.recognition.checkpoint import save_network
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, files
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
     with torch.no_grad():
         for _ in range(20):
             network(torch.rand(32, 3, 32, 32) * 2 - 1)
-    save_weights(folder, network, CONFIG)
+    save_network(folder, network, CONFIG)
     return folder
 
 
@@ -155,7 +155,7 @@ class TestLoad:
         self, folder, images, tmp_path
     ):
         network = load_recogniser(folder).network.half()
-        save_weights(tmp_path / "half", network, CONFIG)
+        save_network(tmp_path / "half", network, CONFIG)
         one, two = load_recogniser(folder), load_recogniser(tmp_path / "half")
         size = (tmp_path / "half" / "model.safetensors").stat().st_size
         assert size < 0.55 * (folder / "model.safetensors").stat().st_size

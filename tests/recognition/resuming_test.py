@@ -141,7 +141,7 @@ class TestResume:
 
         monkeypatch.setattr(loop, "train_step", count)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(checkpoint, "save_weights", interrupt)
+            patch.setattr(checkpoint, "save_network", interrupt)
             train_recogniser(people, tmp_path / "c", TINY)
         done = len(steps)
         record = train_recogniser(people, tmp_path / "c", TINY)

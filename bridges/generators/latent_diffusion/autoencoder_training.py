@@ -1,14 +1,14 @@
 """The training of the face autoencoder, in two phases, by several processes."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import torch
 
 from bridges import pretrained
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_dataset import open_images
+from bridges.datasets.image_source import open_images
+from bridges.datasets.unreadable import check_source
 from bridges.devices import announce_device, find_device
 from bridges.generators.latent_diffusion.autoencoder import (
     AutoencoderConfig,
@@ -20,13 +20,6 @@ from bridges.generators.latent_diffusion.autoencoder_steps import (
     spread,
     standardise,
 )
-from bridges.generators.latent_diffusion.model_folder import (
-    digest_of,
-    is_trained,
-    load_weights,
-    read_shape,
-    save_model,
-)
 from bridges.generators.latent_diffusion.training_config import (
     AutoencoderTrainingConfig,
 )
@@ -35,10 +28,17 @@ from bridges.generators.latent_diffusion.training_images import (
     load_training_images,
 )
 from bridges.generators.latent_diffusion.widening import widen_autoencoder
+from bridges.model_folder import (
+    digest_of,
+    load_weights,
+    read_shape,
+    save_model,
+    trained_model,
+)
 from bridges.pixels import to_unit_range
 from bridges.training.data_parallel import Workers, num_workers, run_workers
 from bridges.training.timed_training import CHECKPOINT, train_for
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError
 from hyperface_jax.commands import provenance
 
 KIND = "autoencoder"
@@ -88,33 +88,26 @@ def train_autoencoder(
             if value is None:
                 raise InputError(f"the decoder phase needs --{name}")
     shape = _final_shape(shape, latent_channels, config.phase, autoencoder)
-    found = open_images(dataset, identity_from=identity_from)
+    source = open_images(dataset, identity_from=identity_from)
     settings = {
         **config.model_settings(),
         "shape": str(shape),
-        "dataset": found.fingerprint(),
+        "dataset": source.fingerprint(),
         "autoencoder": digest_of(autoencoder),
         "recogniser": digest_of(recogniser and pretrained.find(recogniser)),
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **({} if precision == "float32" else {"precision": precision}),
     }
-    path = pathlib.Path(output) / CHECKPOINT
-    if is_trained(output, KIND, settings):
-        # Left by a kill right after the model was written.
-        files.discard(path)
+    model = trained_model(output, KIND, settings, checkpoint=CHECKPOINT)
+    if model.finished():
         return
     announce_device(device, place)
-    skipped = found.check(skip_unreadable=skip_unreadable)
-    images = load_training_images(found, shape.image_size)
+    source, skipped = check_source(source, skip_unreadable=skip_unreadable)
+    images = load_training_images(source, shape.image_size)
     about = {"settings": settings, **({"skipped": skipped} if skipped else {})}
     arguments = (images, output, config, about, shape, autoencoder, recogniser)
-    with files.exclusive(output):
-        # Once more: until now another process may have been writing.
-        if is_trained(output, KIND, settings):
-            return
-        count = num_workers(config.num_processes, config.batch_size, place)
-        run_workers(_train, arguments, count, place)
-        files.discard(path)
+    count = num_workers(config.num_processes, config.batch_size, place)
+    model.make(lambda: run_workers(_train, arguments, count, place))
 
 
 def _train(

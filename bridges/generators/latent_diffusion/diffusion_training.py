@@ -1,14 +1,14 @@
 """The training of the identity-conditioned denoiser, by several processes."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import torch
 from absl import logging
 
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_dataset import open_images
+from bridges.datasets.image_source import open_images
+from bridges.datasets.unreadable import check_source
 from bridges.devices import announce_device, find_device
 from bridges.generators.latent_diffusion.denoiser import (
     DiffusionConfig,
@@ -21,20 +21,20 @@ from bridges.generators.latent_diffusion.latent_cache import (
     load_latent_cache,
     load_sources,
 )
-from bridges.generators.latent_diffusion.model_folder import (
+from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
+from bridges.generators.latent_diffusion.widening import copy_into_wider
+from bridges.model_folder import (
     build_config,
     digest_of,
-    is_trained,
     load_weights,
     read_description,
     read_shape,
     save_model,
+    trained_model,
 )
-from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
-from bridges.generators.latent_diffusion.widening import copy_into_wider
 from bridges.training.data_parallel import Workers, num_workers, run_workers
 from bridges.training.timed_training import CHECKPOINT, train_for
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError
 from hyperface_jax.commands import provenance
 
 KIND = "latent diffusion"
@@ -98,23 +98,22 @@ def train_latent_diffusion(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **({} if precision == "float32" else {"precision": precision}),
     }
-    path = pathlib.Path(output) / CHECKPOINT
-    if is_trained(output, KIND, settings):
-        # Left by a kill right after the model was written.
-        files.discard(path)
+    model = trained_model(output, KIND, settings, checkpoint=CHECKPOINT)
+    if model.finished():
         return
     announce_device(device, place)
-    skipped = images.check(skip_unreadable=skip_unreadable)
+    readable, skipped = check_source(images, skip_unreadable=skip_unreadable)
+    sources = sources._replace(dataset=readable)
     about = {"settings": settings, **({"skipped": skipped} if skipped else {})}
-    with files.exclusive(output):
-        # Once more: until now another process may have been writing.
-        if is_trained(output, KIND, settings):
-            return
-        count = num_workers(config.num_processes, config.batch_size, place)
+    count = num_workers(config.num_processes, config.batch_size, place)
+
+    def train() -> None:
         cache = load_latent_cache(sources, output, num_processes=count, device=place)
-        arguments = (cache, output, config, about, shape, initial)
-        run_workers(_train, arguments, count, place)
-        files.discard(path)
+        run_workers(
+            _train, (cache, output, config, about, shape, initial), count, place
+        )
+
+    model.make(train)
 
 
 def _train(

@@ -24,14 +24,14 @@ from bridges.generators.latent_diffusion.denoiser import (
     DiffusionConfig,
     IdentityDenoiser,
 )
-from bridges.generators.latent_diffusion.model_folder import (
+from bridges.generators.latent_diffusion.sampler import SAMPLER_VERSION, sample_latents
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
+from bridges.model_folder import (
     build_config,
     build_to_fit,
     load_weights,
     read_description,
 )
-from bridges.generators.latent_diffusion.sampler import SAMPLER_VERSION, sample_latents
-from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.pixels import to_pixels
 from hyperface_jax import InputError, check_embeddings, checks, files
 

@@ -10,7 +10,7 @@ from bridges.generators.generator import DEFAULT_GENERATOR
 from bridges.generators.latent_diffusion.autoencoder import AutoencoderConfig
 from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
 from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
-from bridges.generators.latent_diffusion.model_folder import (
+from bridges.model_folder import (
     WEIGHTS,
     build_config,
     load_weights,

@@ -13,18 +13,18 @@ import safetensors.torch
 import torch
 from absl import logging
 
-from bridges.datasets.image_dataset import ImageDataset
+from bridges.datasets.image_source import ImageSource
 from bridges.devices import Device
 from bridges.generators.latent_diffusion.autoencoder import (
     AutoencoderConfig,
     FaceAutoencoder,
 )
-from bridges.generators.latent_diffusion.model_folder import (
+from bridges.generators.latent_diffusion.training_images import load_training_images
+from bridges.model_folder import (
     build_to_fit,
     load_weights,
     read_shape,
 )
-from bridges.generators.latent_diffusion.training_images import load_training_images
 from bridges.pixels import to_unit_range
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.training.data_parallel import Workers, run_workers
@@ -46,7 +46,7 @@ class Sources(NamedTuple):
         ``recogniser``.
     """
 
-    dataset: ImageDataset
+    dataset: ImageSource
     encoder: FaceAutoencoder
     judge: Recogniser
     places: tuple[str, str]
@@ -90,7 +90,7 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> FaceAutoencoder:
     return autoencoder.eval()
 
 
-def load_sources(dataset: ImageDataset, autoencoder: str, recogniser: str) -> Sources:
+def load_sources(dataset: ImageSource, autoencoder: str, recogniser: str) -> Sources:
     """Loads the models that a cache is made with.
 
     Args:

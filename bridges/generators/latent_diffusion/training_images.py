@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bridges.datasets.image_dataset import ImageDataset
+from bridges.datasets.image_source import ImageSource
+from bridges.datasets.images import load_images
 from hyperface_jax import InputError
 
 HELD_OUT_SHARE = 0.02
@@ -28,34 +29,34 @@ class TrainingImages(NamedTuple):
 
 
 def load_training_images(
-    dataset: ImageDataset, size: int, *, max_held_out: int = 400
+    source: ImageSource, size: int, *, max_held_out: int = 400
 ) -> TrainingImages:
-    """Loads a dataset; its last 2 % identities (at least one) are held out.
+    """Loads a source; its last 2 % identities (at least one) are held out.
 
     Args:
-      dataset: images with identities.
+      source: images with identities.
       size: side in pixels to resample to.
       max_held_out: how many images of the held-out identities to keep.
 
     Raises:
       InputError: fewer than two identities, or images that can't be read.
     """
-    identities = len(dataset.identities)
-    if not dataset.labelled or identities < 2:
+    identities = len(source.identities)
+    if not source.labelled or identities < 2:
         raise InputError(
-            f"{dataset.folder}: {identities} labelled identities; training needs at "
+            f"{source.name}: {identities} labelled identities; training needs at "
             "least two, in a dataset folder or a folder per identity"
         )
     first_held_out = identities - max(1, round(HELD_OUT_SHARE * identities))
-    order = np.argsort(dataset.labels, kind="stable")
-    labels = dataset.labels[order]
+    order = np.argsort(source.labels, kind="stable")
+    labels = source.labels[order]
     train = order[labels < first_held_out]
     held_out = order[labels >= first_held_out][:max_held_out]
     return TrainingImages(
-        _shared(dataset.load(size, train, progress=True)),
-        torch.from_numpy(dataset.labels[train]).share_memory_(),
-        _shared(dataset.load(size, held_out)),
-        torch.from_numpy(dataset.labels[held_out]).share_memory_(),
+        _shared(load_images(source, size, train, progress=True)),
+        torch.from_numpy(source.labels[train]).share_memory_(),
+        _shared(load_images(source, size, held_out)),
+        torch.from_numpy(source.labels[held_out]).share_memory_(),
     )
 
 

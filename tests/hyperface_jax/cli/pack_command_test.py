@@ -10,8 +10,8 @@ import pytest
 
 from hyperface_jax import (
     PackingConfig,
-    files,
     load_embeddings,
+    locks,
     pack_embeddings,
     save_embeddings,
 )
@@ -126,7 +126,7 @@ def test_same_command_again_does_nothing_and_others_are_refused(
     assert "already packed" in printed and checkpoint.exists()
     # Older: a kill came between the output and the cleaning up.
     os.utime(checkpoint, (1e9 - 1, 1e9 - 1))
-    with files.locked(tmp_path / ".references.lock", what=output):
+    with locks.held(output):
         assert call(pack, **settings)[0] == 0 and checkpoint.exists()
     assert call(pack, **settings)[0] == 0 and not checkpoint.exists()
     code, _, error = call(pack, **settings, seed=1)
@@ -139,7 +139,7 @@ def test_same_command_again_does_nothing_and_others_are_refused(
 
 def test_an_output_is_packed_by_one_command_at_a_time(call, gallery, tmp_path):
     output = tmp_path / "references.npz"
-    with files.locked(tmp_path / ".references.lock", what=output):
+    with locks.held(output):
         code, _, error = call(pack, gallery=gallery, output=output, num_iterations=5)
     assert (code, output.exists()) == (2, False)
     assert "another process is writing it" in error

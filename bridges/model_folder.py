@@ -1,4 +1,7 @@
-"""A model on the disk: ``config.json`` beside ``model.safetensors``."""
+"""A model on the disk: ``config.json`` beside ``model.safetensors``.
+
+Recognisers, autoencoders, denoisers and generators are all stored like this.
+"""
 
 import os
 import pathlib
@@ -10,9 +13,9 @@ import torch
 from absl import logging
 
 from bridges import weights_file
-from bridges.generators.generator import CONFIG, WEIGHTS
-from bridges.provenance import check_same_settings, read_json
+from bridges.pretrained import CONFIG, WEIGHTS
 from hyperface_jax import InputError, files
+from hyperface_jax.artifacts import Output, check_same_settings, read_json
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -23,20 +26,21 @@ def save_model(
     module: torch.nn.Module,
     description: dict[str, Any],
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Writes a model; the weights come last, so a folder that has them is complete.
 
-    A model that was there before is gone first.
+    The weights of a model that was there before are removed first.
 
     Args:
       folder: created when missing.
       module: its state is written.
-      description: JSON-ready, at least ``kind``; becomes ``config.json``.
-      dtype: what all of it is stored as.
+      description: JSON-ready; becomes ``config.json``.
+      dtype: what all of it is stored as; None keeps the types it has.
     """
     folder = pathlib.Path(folder)
     weights = {
+        # safetensors stores plain row-major tensors; channels-last weights are copied.
         name: value.detach().to("cpu", dtype).contiguous()
         for name, value in module.state_dict().items()
     }
@@ -45,22 +49,34 @@ def save_model(
     files.write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
 
 
-def is_trained(
-    folder: str | os.PathLike[str], kind: str, settings: Mapping[str, Any]
-) -> bool:
-    """Whether a finished model of these settings is in ``folder``.
+def trained_model(
+    folder: str | os.PathLike[str],
+    kind: str,
+    settings: Mapping[str, Any],
+    *,
+    checkpoint: str,
+) -> Output[dict[str, Any]]:
+    """The output of a training, whose finished state is its ``config.json``.
 
-    Raises:
-      InputError: one of other settings, or of another kind.
+    Args:
+      folder: where the model goes.
+      kind: of the model.
+      settings: what it depends on, JSON-ready; a model of others is refused.
+      checkpoint: the name of the file that an unfinished training keeps in the folder.
     """
-    path = pathlib.Path(folder) / CONFIG
-    if not (path.parent / WEIGHTS).exists():
-        return False
-    # Models trained by an earlier version don't say.
-    found = read_description(folder, kind).get("settings", settings)
-    check_same_settings(path, found, settings)
-    logging.info("%s is trained already", folder)
-    return True
+    folder = pathlib.Path(folder)
+
+    def find() -> dict[str, Any] | None:
+        if not (folder / WEIGHTS).exists():
+            return None
+        description = read_description(folder, kind)
+        # Models trained by an earlier version don't say.
+        found = description.get("settings", settings)
+        check_same_settings(folder / CONFIG, found, settings)
+        logging.info("%s is trained already", folder)
+        return description
+
+    return Output(folder, find, is_folder=True, leftovers=[folder / checkpoint])
 
 
 def digest_of(folder: str | os.PathLike[str] | None) -> str | None:
@@ -147,7 +163,7 @@ def build_to_fit(
 
 
 def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> None:
-    """Loads the weights of ``folder`` into ``module``, as float32.
+    """Loads the weights of ``folder`` into ``module``, in the module's own types.
 
     Raises:
       InputError: a damaged file, or weights of another architecture.
@@ -155,7 +171,7 @@ def load_weights(folder: str | os.PathLike[str], module: torch.nn.Module) -> Non
     path = pathlib.Path(folder) / WEIGHTS
     weights = weights_file.read_weights(path)
     try:
-        module.load_state_dict({name: value.float() for name, value in weights.items()})
+        module.load_state_dict(weights)
     except RuntimeError as error:
         line = str(error).splitlines()[0]
         raise InputError(
