@@ -21,7 +21,12 @@ from bridges.datasets.dataset_format import (
 )
 from bridges.datasets.images import encode_jpeg
 from hyperface_jax import InputError, checks, files
-from hyperface_jax.artifacts import check_same_settings, check_vacant, read_json
+from hyperface_jax.artifacts import (
+    Output,
+    check_same_settings,
+    check_vacant,
+    read_json,
+)
 from hyperface_jax.commands import provenance
 
 
@@ -67,6 +72,12 @@ class ImageDatasetWriter:
         }
         self._records: dict[tuple[int, int], dict[str, Any]] = {}
         self._journal = -1
+        self._output = Output(
+            self.folder,
+            self._read_complete,
+            is_folder=True,
+            leftovers=[self.folder / JOURNAL],
+        )
         # Released together: the folder's lock and the journal.
         self._held = contextlib.ExitStack()
         self.complete = False
