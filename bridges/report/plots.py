@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bridges.plotting import Axes, Figure, drawing_style, ticker
+from bridges.report.wording import number
 
 # Stand-in colours, each replaced by the CSS variable of this name.
 _INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
@@ -202,12 +203,6 @@ def plot_accuracies(
         axes.set_xlabel("accuracy in %, ± one standard deviation over folds")
         _legend_above(axes)
     return _to_svg(figure, "Verification accuracy by set")
-
-
-def number(value: float, decimals: int) -> str:
-    """With a true minus sign, as on the axes, and no minus before a zero."""
-    text = f"{value:.{decimals}f}".replace("-", "−")
-    return text.removeprefix("−") if float(value) > -0.5 * 10**-decimals else text
 
 
 @contextlib.contextmanager

@@ -49,18 +49,18 @@ def test_cosines_rounded_beyond_1_are_counted(folder, monkeypatch):
         drawn.append(histogram)
 
     monkeypatch.setattr(plots, "plot_histogram", draw)
-    packing_figures.figures_of(read_run_folder(folder))
+    packing_figures.plots_of(read_run_folder(folder))
     assert drawn[-1].counts["packed"].sum() == 20
 
 
 def test_a_gallery_of_another_recogniser_is_not_compared_with(folder):
     run = read_run_folder(folder)
     assert nearest_gallery_image(run, 3) == folder / "gallery" / "3.jpg"
-    assert len(packing_figures.figures_of(run)) == 2
+    assert len(packing_figures.plots_of(run)) == 2
     write_gallery(folder, unit_rows(20, 8, 0), OTHER)
     run = read_run_folder(folder)
     assert nearest_gallery_image(run, 3) is None
-    assert len(packing_figures.figures_of(run)) == 1
+    assert len(packing_figures.plots_of(run)) == 1
 
 
 def test_a_fourth_recogniser_is_in_the_plot():
