@@ -10,7 +10,7 @@ from bridges.report import sections
 from bridges.report.run_folder import is_synthetic, read_run_folder
 from hyperface_jax import InputError, files
 
-# In every report, and in no other file: says that a page may be written over.
+# Marks a file as a report, which a later report may replace.
 _SIGN = "Made by hyperface_jax."
 
 _SECTIONS = (
@@ -48,19 +48,20 @@ def write_report(
     _check_ours(output)
     shown = [part for part in (run.gallery_images, run.dataset) if part is not None]
     style = importlib.resources.files("bridges.report").joinpath("style.css")
-    page = _templates().get_template("page.html.j2").render(
+    template = _templates().get_template("page.html.j2")
+    page = template.render(
         header=sections.header(run),
         sections=[section(run) for section in _SECTIONS],
         style=style.read_text(encoding="utf-8"),
         all_synthetic=bool(shown) and all(is_synthetic(part) for part in shown),
         sign=_SIGN,
-    )  # fmt: skip
+    )
     files.write_text(output, page)
     return output
 
 
 def _templates() -> jinja2.Environment:
-    """The templates of the page: every value is escaped, a missing one is an error."""
+    """The templates; they escape every value, and an undefined one is an error."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("bridges.report"),
         autoescape=True,
@@ -75,5 +76,6 @@ def _check_ours(output: pathlib.Path) -> None:
     """Refuses to write over anything but an earlier report."""
     if files.was_written(output) and _SIGN.encode() not in output.read_bytes():
         raise InputError(
-            f"{output}: exists and is no report of hyperface_jax; name another --output"
+            f"{output}: exists and is not a report by hyperface_jax; name another "
+            "--output"
         )

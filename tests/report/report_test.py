@@ -1,4 +1,4 @@
-"""The report: all of a run on one page, whatever of the run is there."""
+"""The report: one page for a run, whichever of its parts exist."""
 
 import html.parser
 import io
@@ -30,7 +30,7 @@ VOID = {"meta", "img", "path", "use", "rect", "br"}
 
 
 class Page(html.parser.HTMLParser):
-    """Collects text, pictures and references; notices tags that do not match."""
+    """Collects text, sections and references; fails on tags that do not match."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def test_the_page_is_whole_and_self_contained(report):
         "settings",
     ]
     outside = [s for s in page.sources if not s.startswith(("data:image/", "#"))]
-    assert outside == [], "nothing is fetched"
+    assert outside == [], "the page fetches nothing"
     assert not re.search(r"@import|url\((?!#)|<script|<link", report)
     assert report.count("<svg") == 5
 
@@ -238,7 +238,7 @@ def test_a_missing_part_is_named_and_the_rest_is_there(run_folder, part, section
     ],
     ids=["another checkpoint", "another dataset"],
 )
-def test_training_on_the_images_alone_is_told_of_no_other_run(
+def test_training_on_the_images_alone_is_claimed_of_no_other_run(
     run_folder, report, change
 ):
     assert "a recogniser trained on them alone" in Page(report).text
@@ -372,7 +372,7 @@ def test_wording():
     ]
 
 
-def test_the_command_writes_where_it_is_told(run_folder, tmp_path):
+def test_the_command_writes_to_the_output(run_folder, tmp_path):
     command = [sys.executable, "-m", "bridges.cli.report", f"--run={run_folder}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -391,18 +391,18 @@ def test_help_needs_no_template_engine():
     assert "--run" in result.stdout
 
 
-def test_a_proven_objective_is_told(tmp_path):
+def test_the_gap_of_a_proven_objective_is_listed(tmp_path):
     rows = np.eye(3, 4, dtype=np.float32)
-    for gap, told in ((4.1e-5, "4.1e-05"), (None, None)):
+    for gap, listed in ((4.1e-5, "4.1e-05"), (None, None)):
         packing = {"objective": -0.9, "objective_bound": {"gap": gap}}
         path = tmp_path / "references.npz"
         save_embeddings(path, rows, kind="references", model=MODEL, packing=packing)
         facts = dict(packing_figures.facts_of(load_embeddings(path)))
-        assert facts["J above its proven least"] == told
+        assert facts["J above its proven least"] == listed
 
 
-def test_a_foreign_file_is_not_written_over(run_folder, tmp_path):
+def test_a_foreign_file_is_not_overwritten(run_folder, tmp_path):
     (tmp_path / "precious.jpg").write_bytes(b"a photograph")
-    with pytest.raises(InputError, match=r"precious\.jpg: exists and is no report"):
+    with pytest.raises(InputError, match=r"precious\.jpg: exists and is not a report"):
         write_report(run_folder, tmp_path / "precious.jpg")
     assert (tmp_path / "precious.jpg").read_bytes() == b"a photograph"
