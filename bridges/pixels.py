@@ -10,6 +10,9 @@ def to_unit_range(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """Clips and rounds float ``[n, 3, h, w]`` in [-1, 1] to uint8 ``[n, h, w, 3]``."""
+    """Converts ``[n, 3, h, w]`` in [-1, 1], on any device, to uint8 ``[n, h, w, 3]``.
+
+    Values outside the range are clipped.
+    """
     pixels = images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()

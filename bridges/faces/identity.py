@@ -110,7 +110,7 @@ class Identity:
       hair: albedo of the hair before it greys, ``[3]`` linear RGB.
       hair_style: one of ``HAIR_STYLES``.
       traits: named scalars of the skin, brows, beard and hairline (see
-        :func:`sample_identity`).
+        :func:`_sample_traits`).
       moles: ``[k, 4]``: x, y, radius (decimetres) and strength.
       texture_seed: seed of the skin texture.
     """

@@ -69,7 +69,7 @@ def _is_private(folder: pathlib.Path) -> bool:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        # lstat, because a link may lead to a folder of somebody else.
+        # lstat, because a link may lead to another user's folder.
         found, around = folder.lstat(), folder.parent.stat()
     except OSError:
         return False

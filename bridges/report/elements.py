@@ -14,8 +14,8 @@ class Section(NamedTuple):
       name: its anchor; ``<name>.html.j2`` is the template of its content.
       title: the heading.
       lead: a sentence under the title, may be empty.
-      content: what the template shows, read there by this name.
-      note: where there is no content: what is missing, and why.
+      content: the values that the template shows, as its variable ``content``.
+      note: shown in place of the content: what is missing, and why.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Section(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A stage of the chain: its name, its number, what the number counts."""
+    """A stage of the chain: its name, its main figure, and what that measures."""
 
     name: str
     figure: str
@@ -59,7 +59,7 @@ class Plot(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; on a narrow screen it scrolls sideways or, for some kinds, is cards.
+    """A table; on a narrow screen it scrolls sideways or turns into cards.
 
     Attributes:
       kind: its class in the style sheet.
