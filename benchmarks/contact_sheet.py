@@ -12,8 +12,8 @@ from bridges.datasets.images import read_image
 from bridges.report.contact_sheet import (
     contact_sheet,
     encode_png,
+    evenly_spaced,
     rows_by_identity,
-    spread,
 )
 from bridges.report.run_folder import nearest_gallery_image, read_run_folder
 from hyperface_jax import InputError, files
@@ -36,7 +36,7 @@ def main() -> None:
     run = read_run_folder(FLAGS.run)
     if run.dataset is None:
         raise InputError(f"{FLAGS.run}: {run.notes['dataset']}")
-    chosen = spread(FLAGS.identities, len(run.dataset.identities))
+    chosen = evenly_spaced(FLAGS.identities, len(run.dataset.identities))
     rows = []
     for identity, indices in zip(
         chosen, rows_by_identity(run.dataset, chosen, FLAGS.images), strict=True

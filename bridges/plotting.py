@@ -1,8 +1,8 @@
-"""Matplotlib as it comes: nothing of the user's reaches it, and it opens no window.
+"""Matplotlib with its default settings, whatever the user has set, and no window.
 
-A notebook's ``MPLBACKEND``, a broken ``matplotlibrc``, TeX, a home directory that may
-not be written to: some of these change a drawing, others break the mere import. So
-whoever draws takes matplotlib from here, and draws inside :func:`drawing_style`.
+A notebook's ``MPLBACKEND``, a broken ``matplotlibrc``, TeX or a read-only home
+directory can change a drawing or make the import fail. So all drawing code imports
+matplotlib from here and draws inside :func:`drawing_style`.
 """
 
 import contextlib
@@ -14,20 +14,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _RC_FILE = "matplotlibrc"
-# Set while matplotlib is imported, the last by itself: to a temporary folder.
+# Set during the import; matplotlib sets the last to a temporary folder if need be.
 _VARIABLES = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
-# Read when a drawing is saved, and refused where it is no number.
+# Read when a drawing is saved; an error unless it is a number.
 _DATE = "SOURCE_DATE_EPOCH"
-# How matplotlib is run, not how it draws.
+# Settings of how matplotlib runs, not of how it draws.
 _NOT_OF_DRAWINGS = ("backend", "backend_fallback", "interactive", "toolbar")
 
 
 @contextlib.contextmanager
 def drawing_style(style: Mapping[str, Any]) -> Iterator[None]:
-    """Draws with matplotlib's defaults and ``style``, whatever else is set.
+    """Applies matplotlib's defaults and ``style``, whatever else is set.
 
     Args:
-      style: settings by their names in ``matplotlib.rcParams``.
+      style: settings by name in ``matplotlib.rcParams``.
     """
     defaults = {
         name: value
@@ -44,14 +44,14 @@ def drawing_style(style: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_settings_of_the_user() -> Iterator[None]:
-    """Hides them from matplotlib while it is imported."""
+def _without_user_settings() -> Iterator[None]:
+    """Hides the user's settings from matplotlib while it is imported."""
     before = {name: os.environ.get(name) for name in _VARIABLES}
     found = importlib.util.find_spec("matplotlib")
     data = pathlib.Path(found.origin).with_name("mpl-data")
     os.environ["MPLBACKEND"] = "agg"
     os.environ["MATPLOTLIBRC"] = os.fspath(data / _RC_FILE)
-    # A file in the working directory comes before the one that the variable names.
+    # A file in the working directory takes precedence over the variable.
     hidden = os.path.lexists(_RC_FILE)
     try:
         with contextlib.chdir(data) if hidden else contextlib.nullcontext(), _quiet():
@@ -65,7 +65,7 @@ def _without_settings_of_the_user() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps it from telling of caches that it can't write to."""
+    """Silences matplotlib's warnings about caches that it cannot write to."""
     logger = logging.getLogger("matplotlib")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -75,11 +75,11 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-with _without_settings_of_the_user():
+with _without_user_settings():
     import matplotlib as matplotlib
     from matplotlib import ticker as ticker
     from matplotlib.axes import Axes as Axes
     from matplotlib.axis import Axis as Axis
 
-    # This reads fonts, and with them the caches.
+    # Imports the fonts, which are cached.
     from matplotlib.figure import Figure as Figure

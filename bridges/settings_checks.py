@@ -1,4 +1,4 @@
-"""Checks of the fields of a settings dataclass, where it is made."""
+"""Checks of the fields of a settings dataclass, at construction."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ def check_settings(
     ranges: Mapping[str, tuple[float, float]],
     choices: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Checks fields of a frozen dataclass, in its ``__post_init__``.
+    """Checks the fields of a frozen dataclass; call it in ``__post_init__``.
 
-    Numbers of NumPy become Python's, which JSON can write.
+    NumPy scalars are replaced by Python numbers, which JSON can store.
 
     Args:
-      config: the dataclass; fields of type ``int`` have to be whole numbers.
-      ranges: the smallest and the largest value by field, both included. None is within
-        the range of a field that may be None.
-      choices: the words that a field may be.
+      config: the dataclass; fields of type ``int`` must be whole numbers.
+      ranges: smallest and largest value by field, both included. None is allowed in a
+        field of type ``int | None``.
+      choices: allowed words by field.
 
     Raises:
-      InputError: a field is of another type or out of range; names it.
+      InputError: a field of another type or out of range; the message names it.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

@@ -1,8 +1,7 @@
-"""A function mapped over items by worker processes, in order.
+"""Ordered parallel map over worker processes that only their parent can stop.
 
-Whoever starts processes here answers signals for all of them: a terminal, a scheduler
-or a container engine may send one to each, and the others should neither say something
-about it nor end before they are told to.
+A terminal, a scheduler or a container engine may send a signal to every process of a
+group. Only the parent answers it; workers ignore signals until the parent ends them.
 """
 
 import concurrent.futures
@@ -21,7 +20,7 @@ from typing import Any
 
 from hyperface_jax import InputError, interruptions
 
-# Taken per process beyond what is being worked on, so that none waits for its next.
+# Items queued per process, so that none has to wait for its next.
 _AHEAD = 2
 
 
@@ -33,25 +32,25 @@ def map_in_processes(
     initializer: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[Any]:
-    """Yields ``function(item)`` of each item, in order.
+    """Yields ``function(item)`` for each item, in order.
 
-    Interrupted, closed or failed, it ends its processes at once, in the middle of what
+    When it is interrupted, closed or fails, its processes are killed at once, whatever
     they are doing.
 
     Args:
       function: importable by name.
-      items: picklable; taken as needed, a few ahead.
-      num_processes: how many work at once.
+      items: picklable; read lazily, a few ahead.
+      num_processes: number of worker processes.
       initializer: called first in each process, with ``arguments``.
-      arguments: of ``initializer``.
+      arguments: arguments of ``initializer``.
 
     Raises:
-      MemoryError: a process was ended from outside.
-      Exception: what ``function`` or ``initializer`` raised.
+      MemoryError: a worker was killed from outside, most likely for lack of memory.
+      Exception: whatever ``function`` or ``initializer`` raised.
     """
     children: set[BaseProcess] = set()
     idle: queue.SimpleQueue[connection.Connection] = queue.SimpleQueue()
-    # A thread for each process, which waits for it; they end when the processes do.
+    # One thread per process waits for its answers and ends when the process does.
     with concurrent.futures.ThreadPoolExecutor(num_processes) as threads:
         ahead: deque[concurrent.futures.Future[Any]] = deque()
         try:
@@ -72,17 +71,17 @@ def map_in_processes(
 
 @contextlib.contextmanager
 def starting(children: set[BaseProcess]) -> Iterator[None]:
-    """Keeps signals from processes that start inside; this one gets them afterwards.
+    """Blocks signals while processes start; this one receives them afterwards.
 
     A process that is still importing would answer Ctrl-C with a traceback.
 
     Args:
-      children: the processes of ``multiprocessing`` that start inside are added.
+      children: the set that the started processes of ``multiprocessing`` are added to.
     """
     before = set(multiprocessing.active_children())
     with contextlib.ExitStack() as later:
         if hasattr(signal, "pthread_sigmask"):  # not on Windows
-            # It unblocks signals when it starts, so it has to run before.
+            # Starting it unblocks signals, so it must already run.
             resource_tracker.ensure_running()
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, interruptions.SIGNALS)
             later.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
@@ -93,7 +92,7 @@ def starting(children: set[BaseProcess]) -> Iterator[None]:
 
 
 def kill(children: Iterable[BaseProcess]) -> None:
-    """Ends processes at once; returns when they are gone."""
+    """Kills processes and waits until they have ended."""
     for child in children:
         child.kill()
     for child in children:
@@ -101,17 +100,17 @@ def kill(children: Iterable[BaseProcess]) -> None:
 
 
 def follow_parent() -> None:
-    """Ends this process when its parent is gone, however, and on no other signal."""
+    """Ignores signals; ends this process when its parent has ended for any reason."""
     for number in interruptions.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def default_num_processes() -> int:
-    """One process for every core this process may use."""
+    """One process per core that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on this system; it then limits no process to cores.
+    except AttributeError:  # Systems without it cannot restrict a process to cores.
         return os.cpu_count() or 1
 
 
@@ -120,8 +119,8 @@ def _start(
     initializer: Callable[..., None] | None,
     arguments: tuple[Any, ...],
 ) -> connection.Connection:
-    """Starts a process; returns what :func:`_ask` speaks to it by."""
-    # Spawned, not forked: a fork would carry over threads of JAX or torch.
+    """Starts a worker; returns the connection that :func:`_ask` uses."""
+    # Spawned, because forking a process with threads of JAX or torch is unsafe.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with theirs:
@@ -132,17 +131,16 @@ def _start(
 
 
 def _ask(idle: "queue.SimpleQueue[connection.Connection]", item: Any) -> Any:
-    """What the function makes of an item, in a process that has nothing else to do."""
+    """Sends an item to an idle worker and returns its result."""
     process = idle.get()
     try:
         process.send(item)
         result, error = process.recv()
     except (EOFError, ConnectionError):
         raise MemoryError(
-            "a worker process was ended from outside, most likely for lack of "
-            "memory; use a smaller --num_processes, what is finished is kept "
-            "(a script of your own has to start it under if __name__ == "
-            "'__main__')"
+            "a worker process was killed from outside, most likely for lack of "
+            "memory; use a smaller --num_processes, finished work is kept "
+            "(a script of your own must call this under if __name__ == '__main__')"
         ) from None
     finally:
         idle.put(process)
@@ -157,14 +155,14 @@ def _serve(
     initializer: Callable[..., None] | None,
     arguments: tuple[Any, ...],
 ) -> None:
-    """What a process does: answers, for as long as there is somebody to ask."""
+    """Main loop of a worker: answers items until the parent closes the connection."""
     follow_parent()
     failure = None
     try:
         if initializer is not None:
             initializer(*arguments)
     except Exception as error:
-        failure = error  # For the first item to tell.
+        failure = error  # Raised when the first item arrives.
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             item = parent.recv()
@@ -174,7 +172,7 @@ def _serve(
                 parent.send((function(item), None))
             except Exception as error:
                 if not isinstance(error, InputError):
-                    # Its traceback stays here; the parent raises it from another place.
+                    # Pickling drops the traceback, so it travels as a note.
                     error.add_note(traceback.format_exc())
                 parent.send((None, error))
 

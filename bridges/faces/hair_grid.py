@@ -1,16 +1,16 @@
-"""A surface draped over the head from the crown down: hair styles are cut from it."""
+"""A surface draped over the head from the crown down; hair styles are cut from it."""
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
 
-# Where the rays start: the middle of the skull, decimetres.
+# Origin of the rays: the centre of the skull, decimetres.
 CENTRE = np.array([0.0, 7.45, 0.25])
 _COLUMNS = 72
 _TOP_ROWS = 18
 _HANGING_ROWS = 14
-# The polar angle at which hair stops lying on the skull and hangs, radians.
+# Polar angle, radians, beyond which hair hangs instead of lying on the skull.
 _EQUATOR = np.deg2rad(96)
 _LOWEST = 4.6
 
@@ -19,9 +19,9 @@ class HairGrid(NamedTuple):
     """The draped surface.
 
     Attributes:
-      vertices: ``[h, 3]`` on the skull, and hanging straight down below it.
-      roots: ``[h]`` the skin vertex each one moves with.
-      triangles: ``[u, 3]``.
+      vertices: ``[h, 3]`` decimetres, on the skull and hanging straight down from it.
+      roots: ``[h]`` index of the skin vertex that each one moves with.
+      triangles: ``[u, 3]`` rows of ``vertices``.
     """
 
     vertices: np.ndarray
@@ -30,12 +30,12 @@ class HairGrid(NamedTuple):
 
 
 def drape(template: np.ndarray, triangles: np.ndarray, scalp: np.ndarray) -> HairGrid:
-    """Drapes the grid over the part of the template that ``scalp`` marks.
+    """Drapes the grid over the scalp of the template.
 
     Args:
-      template: ``[v, 3]`` vertices.
+      template: ``[v, 3]`` vertices, decimetres.
       triangles: ``[t, 3]``.
-      scalp: ``[v]`` bool, skin without the ears: hair passes over those.
+      scalp: ``[v]`` bool, skin without the ears, which hair passes over.
     """
     solid = triangles[scalp[triangles].all(1)]
     azimuth = np.linspace(0, 2 * np.pi, _COLUMNS, endpoint=False)
@@ -62,7 +62,15 @@ def drape(template: np.ndarray, triangles: np.ndarray, scalp: np.ndarray) -> Hai
 
 
 def _farthest_hit(directions: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """How far from ``CENTRE`` each ray leaves the mesh (Möller & Trumbore 1997)."""
+    """Distance from ``CENTRE`` to the last hit of each ray; NaN if it misses.
+
+    Ray–triangle intersection of Möller & Trumbore (1997), "Fast, minimum storage
+    ray/triangle intersection".
+
+    Args:
+      directions: ``[r, 3]`` unit vectors.
+      corners: ``[t, 3, 3]`` triangles.
+    """
     a, ab, ac = corners[:, 0], *(corners[:, k] - corners[:, 0] for k in (1, 2))
     away = CENTRE - a
     across = np.cross(away, ab)
@@ -81,7 +89,7 @@ def _farthest_hit(directions: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(radius: np.ndarray) -> np.ndarray:
-    """Fills the holes the ears leave, and takes the bumps out, ``[rows, columns]``."""
+    """Fills the holes that the ears leave and smooths the rest, ``[rows, columns]``."""
     known = np.isfinite(radius)
     nearest = scipy.ndimage.distance_transform_edt(
         ~known, return_distances=False, return_indices=True

@@ -1,4 +1,4 @@
-"""Cuts a hair style from the draped surface, and paints its roots on the skin."""
+"""Hair styles, cut from the draped surface, with roots painted on the skin."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ from bridges.faces.identity import Identity
 
 
 class Hair(NamedTuple):
-    """A hair style on the head model's vertices.
+    """A hair style, per vertex of the head model.
 
     Attributes:
-      offset: ``[v, 3]`` decimetres, how far the hair lifts off the skull.
-      cutout: ``[v]`` negative where there is no hair surface; 1 off the hair.
-      roots: ``[v]`` how much the skin is covered by roots, 0 to 1.
-      curl: 0 (straight strands) to 1 (no direction at all).
+      offset: ``[v, 3]`` displacement of the hair off the skull, decimetres.
+      cutout: ``[v]`` negative where the hair surface is cut away; 1 off the hair.
+      roots: ``[v]`` share of the skin covered by roots, 0 to 1.
+      curl: 0 (straight strands) to 1 (no common direction).
     """
 
     offset: np.ndarray
@@ -26,12 +26,12 @@ class Hair(NamedTuple):
 
 
 class _Style(NamedTuple):
-    """Decimetres, but for ``density`` (0 to 1) and ``curl``."""
+    """Measures of a style in decimetres; ``density`` and ``curl`` are in [0, 1]."""
 
     thickness: float  # at the sides
-    lift: float  # at the top, more than at the sides
-    length: float  # the height y where it ends, at the back
-    forward: float  # how far in front of the ears it hangs
+    lift: float  # additional thickness at the top
+    length: float  # height y at which it ends, at the back
+    forward: float  # how far it hangs in front of the ears
     density: float
     curl: float
 
@@ -60,7 +60,7 @@ def style_hair(model: HeadModel, identity: Identity, age: float) -> Hair:
     cover = _coverage(x, y, z, line - fringe, style, traits)
     hair = np.zeros(len(x), bool)
     hair[model.hair] = style.thickness > 0
-    # Hair lies flat where it begins and gains its volume within a finger's width.
+    # Hair is flat at the hairline and reaches its volume within a finger's width.
     # Short hair also thins out towards the nape; long hair hangs.
     taper = 0.16 if style.forward >= 0.1 else 0.40
     rise = _smoothstep(0.0, 0.16, cover) * _smoothstep(0.0, taper, y - style.length)
@@ -82,7 +82,7 @@ def style_hair(model: HeadModel, identity: Identity, age: float) -> Hair:
 
 
 def _front_line(side: np.ndarray, traits: dict[str, float], age: float) -> np.ndarray:
-    """The height of the hairline on the forehead, by distance from the middle."""
+    """Height y of the hairline on the forehead, by distance from the middle."""
     receded = traits["recession"] * np.clip((age - 22) / 45, 0, 1)
     line = 7.95 + traits["hairline"] + traits["hairline_width"] * side**2
     line -= traits["hairline_peak"] * np.exp(-((side / 0.14) ** 2))
@@ -98,14 +98,14 @@ def _coverage(
     style: _Style,
     traits: dict[str, float],
 ) -> np.ndarray:
-    """How far inside the hair each point is, decimetres; negative outside."""
+    """Signed distance of each point into the hair, decimetres; negative outside."""
     temple = 0.55 + 0.32 * _smoothstep(7.3, 7.75, y) + style.forward
     below_ear = 0.40 * _smoothstep(7.45, 7.1, y) * (style.forward < 0.1)
     behind = temple - below_ear - z
     length = style.length
     if style.forward >= 0.1:
         length = length + 0.45 * (traits["hair_length"] - 0.5)
-        # The ends are cut a little ragged, and shorter towards the face.
+        # The ends are slightly ragged, and shorter towards the face.
         length = length + 0.03 * np.sin(23 * x) + 0.03 * np.cos(31 * x + 9 * z)
     return np.maximum(np.minimum(y - line, z + 1.0), np.minimum(behind, y - length))
 

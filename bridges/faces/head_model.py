@@ -1,4 +1,4 @@
-"""The shipped parametric head: a mesh, and the targets that change its shape."""
+"""The shipped parametric head: a mesh and the linear targets that deform it."""
 
 import functools
 import pathlib
@@ -21,8 +21,8 @@ class HeadModel:
       triangles: ``[t, 3]`` int32.
       material: ``[v]`` int8, one of ``SKIN, EYE, TEETH, TONGUE, HAIR``.
       ambient_occlusion, lips, lid_rim, ears: ``[v]`` float32 in [0, 1].
-      hair: the vertices of the hair surface (see :mod:`bridges.faces.hair_grid`), a
-        slice; each moves with the skin vertex it grows from.
+      hair: slice of the vertices of the hair surface (see
+        :mod:`bridges.faces.hair_grid`); each moves with the skin vertex at its root.
       target_names: list of str such as ``shape/nose-hump-incr``.
     """
 
@@ -50,12 +50,13 @@ class HeadModel:
             )
             self.target_names = [str(name) for name in arrays["target_names"]]
             targets = _dense_targets(arrays, len(head))
-            # Expressions leave the hair where it is; shapes carry it along.
+            # Shape targets move the hair along with the skin; expressions do not.
             still = [name.startswith("expression/") for name in self.target_names]
             carried = targets[:, arrays["hair_roots"]]
             carried[np.array(still)] = 0
             dense = np.concatenate([targets, carried], axis=1)
-            # Most targets move a small part of the head: sparse is ten times faster.
+            # Most targets move a small part of the head: a sparse product is ten times
+            # faster.
             self._targets = scipy.sparse.csc_matrix(dense.reshape(len(dense), -1).T)
         self.paint_weights = (self.ambient_occlusion, self.lips, self.lid_rim)
         self._index = {name: i for i, name in enumerate(self.target_names)}
@@ -65,18 +66,18 @@ class HeadModel:
         self.right_eye = np.flatnonzero(eye & (self.template[:, 0] < 0))
 
     def shaped(self, coefficients: dict[str, float]) -> np.ndarray:
-        """The vertices ``[v, 3]`` under the given target coefficients.
+        """Vertices ``[v, 3]`` under the given target coefficients, decimetres.
 
         Args:
-          coefficients: weight by target name; names the model lacks are refused.
+          coefficients: weight by target name; missing names weigh 0.
 
         Raises:
-          KeyError: no such target.
+          KeyError: a name that is no target.
         """
         return self.template + self.displacement(coefficients)
 
     def displacement(self, coefficients: dict[str, float]) -> np.ndarray:
-        """The sum ``[v, 3]`` of the targets, weighted."""
+        """The weighted sum of targets ``[v, 3]``, decimetres."""
         weights = np.zeros(len(self.target_names), np.float32)
         for name, weight in coefficients.items():
             weights[self._index[name]] = weight
@@ -94,12 +95,12 @@ class HeadModel:
 
 @functools.cache
 def shipped_head_model() -> HeadModel:
-    """The head model that comes with the package, read once a process."""
+    """The head model that ships with the package, read once per process."""
     return HeadModel()
 
 
 def corner_sum(triangles: np.ndarray, vertices: int) -> scipy.sparse.csr_matrix:
-    """The ``[v, t]`` matrix that adds triangle values up at their corners."""
+    """The sparse ``[v, t]`` matrix that sums triangle values at their corners."""
     columns = np.repeat(np.arange(len(triangles)), 3)
     ones = np.ones(triangles.size, np.float32)
     shape = (vertices, len(triangles))
@@ -111,7 +112,13 @@ def vertex_normals(
     triangles: np.ndarray,
     sum_to_vertices: scipy.sparse.csr_matrix | None = None,
 ) -> np.ndarray:
-    """Unit vertex normals ``[v, 3]``, area-weighted."""
+    """Unit vertex normals ``[v, 3]``, area-weighted.
+
+    Args:
+      vertices: ``[v, 3]``.
+      triangles: ``[t, 3]`` rows of ``vertices``.
+      sum_to_vertices: :func:`corner_sum` of them, computed here if None.
+    """
     if sum_to_vertices is None:
         sum_to_vertices = corner_sum(triangles, len(vertices))
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
@@ -121,7 +128,7 @@ def vertex_normals(
 
 
 def _dense_targets(arrays, vertices: int) -> np.ndarray:
-    """The sparse int16 targets as a dense ``[k, v, 3]`` float32 array."""
+    """Expands the sparse int16 targets to a dense ``[k, v, 3]`` float32 array."""
     dense = np.zeros((len(arrays["target_counts"]), vertices, 3), np.float32)
     ends = np.cumsum(arrays["target_counts"])
     rows, steps = arrays["target_rows"], arrays["target_steps"]

@@ -1,4 +1,4 @@
-"""Who a face belongs to: everything that stays when the photograph changes."""
+"""Identities: everything about a face that all photographs of a person share."""
 
 import colorsys
 import dataclasses
@@ -25,7 +25,7 @@ _MONK_SRGB = (
     )
     / 255
 )
-# Albedos measured through a photograph are redder and darker than the swatches.
+# Albedos measured from photographs are redder and darker than the swatches.
 _SKIN_LINEAR = np.clip(_MONK_SRGB**2.2 * [0.78, 0.56, 0.50], 0.012, 1)
 _HAIR_LINEAR = np.array(
     [
@@ -54,8 +54,8 @@ _STYLE_SHARES = {
     "male": (0.10, 0.26, 0.36, 0.14, 0.09, 0.0, 0.0, 0.05),
     "female": (0.01, 0.02, 0.10, 0.08, 0.12, 0.22, 0.21, 0.24),
 }
-# How far sliders stray, in units of the slider. Past about 0.35 faces turn into
-# caricatures; below about 0.2 strangers look alike.
+# Standard deviation of shape sliders, in units of the slider. Above about 0.35 faces
+# turn into caricatures; below about 0.2 different people look alike.
 _SHAPE_SPREAD = 0.27
 _OPPOSITES = (
     ("-incr", "-decr"),
@@ -67,7 +67,8 @@ _OPPOSITES = (
     ("-round", "-square"),
     ("-triangle", "-pointed"),
 )
-# Sliders that move the head, not its shape, or that break the mesh when large.
+# Factors on sliders that move the head rather than shape it, or that break the mesh
+# when large.
 _GENTLE = {
     "head-trans": 0.0,
     "neck-trans": 0.0,
@@ -97,21 +98,21 @@ _HEAD_FORMS = (
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """One person of the face world.
+    """A person of the face world.
 
     Attributes:
-      gender: 0 (female) to 1 (male); most people are near an end.
+      gender: 0 (female) to 1 (male); nearly always close to one of these.
       ethnicity: weights of African, Asian and Caucasian features, summing to 1.
-      age: years, at the time of most of the person's photographs.
-      muscle, weight: 0 to 1.
-      shape: weight by shape target of the head model; the person's geometry.
-      skin, lip, iris: linear RGB albedo, ``[3]``.
-      hair: linear RGB albedo of the hair before it greys.
+      age: years; photographs are taken around this age.
+      muscle, weight: body build, 0 to 1.
+      shape: weights of the head model's shape targets by name.
+      skin, lip, iris: albedo, ``[3]`` linear RGB.
+      hair: albedo of the hair before it greys, ``[3]`` linear RGB.
       hair_style: one of ``HAIR_STYLES``.
       traits: named scalars of the skin, brows, beard and hairline (see
-        :func:`sample_identity`).
+        :func:`_sample_traits`).
       moles: ``[k, 4]``: x, y, radius (decimetres) and strength.
-      texture_seed: which skin texture the person has.
+      texture_seed: seed of the skin texture.
     """
 
     gender: float
@@ -131,12 +132,12 @@ class Identity:
 
     @property
     def male(self) -> bool:
-        """Whether brows, beard and hair are drawn from the male distributions."""
+        """Whether brows, beard and hair follow the male distributions."""
         return self.gender > 0.5
 
     @property
     def group(self) -> str:
-        """The demographic group: the ethnicity of most weight, and the gender."""
+        """The demographic group: the ethnicity of largest weight, and the gender."""
         ethnicity = ETHNICITIES[int(np.argmax(self.ethnicity))]
         return f"{ethnicity} {'male' if self.male else 'female'}"
 
@@ -145,8 +146,8 @@ def sample_identity(model: HeadModel, generator: np.random.Generator) -> Identit
     """Draws a person.
 
     Args:
-      model: the head model whose sliders are drawn.
-      generator: the only source of chance.
+      model: the head model that has the sliders.
+      generator: the only source of randomness.
     """
     ethnicity = generator.dirichlet([0.4, 0.4, 0.4])
     gender = float(
@@ -183,7 +184,7 @@ def sample_identity(model: HeadModel, generator: np.random.Generator) -> Identit
 def macro_coefficients(identity: Identity, age: float) -> dict[str, float]:
     """Weights of the macro targets for a person at ``age`` years.
 
-    The data's scale is linear from "young" at 25 to "old" at 90 years.
+    MakeHuman's age scale is linear from "young" at 25 to "old" at 90 years.
     """
     old = float(np.clip((age - 25) / 65, 0, 1))
     ages = {"young": 1 - old, "old": old}
@@ -198,7 +199,7 @@ def macro_coefficients(identity: Identity, age: float) -> dict[str, float]:
             for muscle, m in muscles.items():
                 for weight, w in weights.items():
                     if muscle == "averagemuscle" and weight == "averageweight":
-                        continue  # the middle of the scale is no target
+                        continue  # The middle of both scales has no target.
                     target = f"macro/universal-{gender}-{name}-{muscle}-{weight}"
                     coefficients[target] = g * a * m * w
     coefficients["shape/head-age-incr"] = float(np.clip((age - 40) / 45, 0, 0.8))
@@ -206,19 +207,19 @@ def macro_coefficients(identity: Identity, age: float) -> dict[str, float]:
 
 
 def greyness(identity: Identity, age: float) -> float:
-    """The share of grey hair at ``age`` years, 0 to 1."""
+    """Share of grey hair at ``age`` years, 0 to 1."""
     onset = identity.traits["grey_onset"]
     return float(np.clip((age - onset) / 22, 0, 1))
 
 
 def hair_colour(identity: Identity, age: float) -> np.ndarray:
-    """Linear RGB albedo of the hair at ``age`` years, ``[3]``."""
+    """Albedo of the hair at ``age`` years, ``[3]`` linear RGB."""
     grey = greyness(identity, age)
     return (identity.hair * (1 - grey) + _GREY_LINEAR * grey).astype(np.float32)
 
 
 def _sample_shape(model: HeadModel, generator: np.random.Generator) -> dict[str, float]:
-    """Slider weights: symmetric up to a little, each slider pair one normal draw."""
+    """Shape weights: a normal draw per slider, nearly equal on the left and right."""
     shape: dict[str, float] = {}
     symmetric: dict[str, float] = {}
     for up, down in _slider_pairs(model):
@@ -335,7 +336,7 @@ def _hair_colour(ethnicity: np.ndarray, generator: np.random.Generator) -> np.nd
 
 
 def _three_way(value: float, name: str) -> dict[str, float]:
-    """Weights of the data's three steps along a slider from 0 to 1."""
+    """Weights of MakeHuman's three steps along a slider from 0 to 1."""
     return {
         f"min{name}": max(0.0, 1 - 2 * value),
         f"average{name}": 1 - abs(2 * value - 1),

@@ -1,8 +1,8 @@
-"""Where compiled kernels are kept: the first place that can be written to.
+"""The folder that caches compiled kernels: the first candidate that is writable.
 
-Numba reads its cache with ``pickle``, which runs whatever the file says. So beside the
-place that the user names and the package itself, whose sources are run anyway, only a
-folder will do that nobody else can have written to.
+Numba loads its cache with ``pickle``, which can run any code in the file. So outside of
+the folder that the user names and of the package itself, whose sources are run anyway,
+a folder is used only if no other user can have written to it.
 """
 
 import contextlib
@@ -16,16 +16,15 @@ _PACKAGE = pathlib.Path(__file__).parent
 
 
 def find_folder(name: str, given: str | os.PathLike[str] | None) -> pathlib.Path | None:
-    """The folder to keep kernels in, created when missing.
+    """Finds the folder to cache kernels in, and creates it if missing.
 
     Args:
-      name: of the folder, wherever it is.
-      given: where the user wants it, or nothing.
+      name: name of the folder.
+      given: its parent if the user has set one, else None or empty.
 
     Returns:
-      The first that can be written to of: a folder in ``given``; in the
-      ``__pycache__`` of the package; in the user's cache; in the folder for temporary
-      files. None where none can.
+      The first writable folder of this name in: ``given``; the ``__pycache__`` of the
+      package; the user's cache; the folder for temporary files. None if none is.
     """
     for place in (given, _PACKAGE / "__pycache__"):
         if place and _is_writable(pathlib.Path(place) / name):
@@ -42,22 +41,22 @@ def _places_outside() -> Iterator[pathlib.Path]:
         yield pathlib.Path(named)
     try:
         home = pathlib.Path.home()
-    except RuntimeError:  # No variable says where, and the user has no entry.
+    except RuntimeError:  # HOME is not set and the user is not in the database.
         pass
     else:
-        # A home that is only a name is not made, not even by who could.
+        # A home that does not exist is not created, even with the permission to.
         if home.is_dir():
             yield home / ".cache"
     try:
         yield pathlib.Path(tempfile.gettempdir())
-    except OSError:  # There is none that can be written to.
+    except OSError:  # No folder for temporary files is writable.
         pass
 
 
 def _is_writable(folder: pathlib.Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Permissions do not tell: the file system may be read-only.
+        # Permissions alone are not enough: the file system may be read-only.
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
         return False
@@ -65,20 +64,20 @@ def _is_writable(folder: pathlib.Path) -> bool:
 
 
 def _is_private(folder: pathlib.Path) -> bool:
-    """Whether ``folder``, made if missing, is this user's alone and will stay so."""
+    """Whether ``folder``, created if missing, is private and cannot be replaced."""
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        # Not of what a link leads to.
+        # lstat, because a link may lead to another user's folder.
         found, around = folder.lstat(), folder.parent.stat()
     except OSError:
         return False
     if not hasattr(os, "geteuid"):
-        # Where modes say little, these places are the user's own.
+        # On Windows modes say little, but these places belong to the user.
         return stat.S_ISDIR(found.st_mode)
-    # Who may write to the folder around it could put another in its place, save where,
-    # as in /tmp, only its owner may move a thing.
+    # Whoever may write to the parent could replace the folder, unless the sticky bit
+    # (as on /tmp) lets only owners move their files.
     fixed = not around.st_mode & 0o022 or bool(around.st_mode & stat.S_ISVTX)
     return (
         stat.S_ISDIR(found.st_mode)

@@ -1,7 +1,9 @@
-"""What a face is made of: the albedo of skin, brows, beard, eyes, teeth and hair.
+"""Procedural albedo of skin, brows, beard, eyes, teeth and hair.
 
-Positions are those of the template head (decimetres), so paint stays put on any face
-in any expression. Each function writes linear RGB to ``albedo``, in place.
+Positions ``x, y, z`` are those of the template head (decimetres), so that paint sticks
+to the surface whatever the shape and expression. ``paint`` and ``light`` are records of
+:mod:`bridges.faces.shading`. Public functions that take ``albedo``, ``[3]``, write
+linear RGB to it.
 """
 
 import math
@@ -14,7 +16,15 @@ _EYE_X, _EYE_Y, _EYE_Z = 0.3077, 7.2842, 1.2454
 
 @compiled
 def skin(x, y, z, lips, rim, roots, occlusion, paint, light, albedo):
-    """Skin with its blemishes, lips, brows, beard, lash lines, roots and collar."""
+    """Albedo of the skin: tone, blemishes, lips, brows, beard, lashes, roots, collar.
+
+    Args:
+      x, y, z: position.
+      lips, rim, roots: cover by lips, lid rims and hair roots, 0 to 1.
+      occlusion: share of the sky that is seen, 0 to 1.
+      paint, light: records.
+      albedo: ``[3]``, written in place.
+    """
     side = abs(x)
     texture = paint.texture
     tone = 1.0 + 0.07 * paint.mottle * noise(2.7 * x, 2.7 * y, 2.7 * z, texture[0])
@@ -66,7 +76,7 @@ def skin(x, y, z, lips, rim, roots, occlusion, paint, light, albedo):
 
 @compiled
 def _brow(x, y, z, paint):
-    """How much of a brow hair lies at a point of the skin."""
+    """Cover of a skin point by brow hair, 0 to 1."""
     side = abs(x)
     along = (side - paint.brow_inner) / (paint.brow_outer - paint.brow_inner)
     if along < -0.25 or along > 1.25 or z < 0.6:
@@ -85,7 +95,7 @@ def _brow(x, y, z, paint):
 
 @compiled
 def _beard(x, y, z, lips, paint):
-    """How much of a beard hair lies at a point of the skin."""
+    """Cover of a skin point by beard hair, 0 to 1."""
     if paint.beard <= 0:
         return 0.0
     side = abs(x)
@@ -99,7 +109,7 @@ def _beard(x, y, z, lips, paint):
 
 @compiled
 def _wrinkles(x, y, z):
-    """Lines that come with age: forehead, crow's feet, nose to mouth."""
+    """Depth of wrinkles, 0 to 1: forehead, crow's feet, nasolabial folds."""
     side = abs(x)
     lines = 0.0
     for k in range(3):
@@ -122,14 +132,14 @@ def _wrinkles(x, y, z):
 
 @compiled
 def eye_opening(y):
-    """1 in the middle of the visible eye, falling towards the lids."""
+    """1 in the middle of the eye opening, falling to 0 under the lids."""
     up = y - (_EYE_Y + 0.012)
     return step(0.062, 0.012, up) * step(-0.085, -0.03, up)
 
 
 @compiled
 def eye(x, y, z, paint, light, albedo):
-    """Sclera, iris, limbal ring and pupil, turned by the gaze."""
+    """Albedo of sclera, iris, limbal ring and pupil, turned by the gaze."""
     centre = _EYE_X if x > 0 else -_EYE_X
     dx, dy, dz = x - centre, y - _EYE_Y, z - _EYE_Z
     length = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
@@ -151,7 +161,7 @@ def eye(x, y, z, paint, light, albedo):
 
 @compiled
 def teeth(x, y, albedo):
-    """A row of teeth that darkens towards the corners, and the gums."""
+    """Albedo of a row of teeth that darkens towards the corners, and of the gums."""
     gap = abs(math.sin(math.pi * x / 0.078 + math.pi / 2))
     value = 0.80 + 0.20 * step(0.0, 0.35, gap)
     value *= 0.55 + 0.45 * step(0.30, 0.16, abs(x))
@@ -164,7 +174,7 @@ def teeth(x, y, albedo):
 
 @compiled
 def _strands(x, y, z, paint):
-    """The brightness of hair: streaks along it, or curls without direction."""
+    """Brightness of hair, about 1: streaks along it, or undirected curls."""
     azimuth = math.atan2(x, z - 0.25)
     streak = 0.20 * noise(13.0 * azimuth, 0.9 * y, 2.0, paint.texture[1])
     streak += 0.22 * noise(34.0 * azimuth, 1.4 * y, 5.0, paint.texture[2])
@@ -174,7 +184,7 @@ def _strands(x, y, z, paint):
 
 @compiled
 def hair(x, y, z, paint, albedo):
-    """Strands of hair; returns how glossy they are."""
+    """Albedo of hair; returns the strength of its highlight."""
     strand = _strands(x, y, z, paint)
     for channel in range(3):
         albedo[channel] = paint.hair[channel] * strand

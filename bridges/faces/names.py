@@ -1,7 +1,8 @@
-"""Names of streams of people and of verification sets; loads no renderer."""
+"""Names of streams of identities and of verification sets; loads no renderer."""
 
-# Streams of people; appended to, never renumbered. The shipped models were trained on
-# "train" alone; galleries come from people those models never saw.
+# Disjoint streams of identities. The position is part of every seed, so append only.
+# The shipped models were trained on "train" alone; galleries come from "gallery", whose
+# identities those models never saw.
 STREAMS = (
     "train",
     "held_out",
@@ -12,7 +13,7 @@ STREAMS = (
     "age_gap_30",
     "gallery",
 )
-# Each is a stream, too: people of a verification set are in no other.
+# Each is a stream too, so that no two sets share an identity.
 VERIFICATION_SETS = (
     "mixed",
     "cross_age",

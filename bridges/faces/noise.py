@@ -1,4 +1,4 @@
-"""Compiled helpers that paint is made of: smooth steps, bumps and noise."""
+"""Compiled building blocks of paint: smooth steps, bumps, noise and blending."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from bridges.faces.compiled import compiled
 
-# The random lattice that noise is interpolated from; it repeats after 16 cells.
+# Random lattice that noise interpolates; periodic after 16 cells.
 _LATTICE = np.random.default_rng(16).uniform(-1, 1, (16, 16, 16)).astype(np.float32)
 
 
@@ -19,18 +19,25 @@ def blend(albedo, colour, scale, share):
 
 @compiled
 def bump(distance, width):
+    """Gaussian bump: 1 at distance 0, 1/e at ``width``."""
     return math.exp(-((distance / width) ** 2))
 
 
 @compiled
 def step(low, high, value):
+    """Cubic smoothstep: 0 at ``low``, 1 at ``high``, clamped outside."""
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
 @compiled
 def noise(x, y, z, seed):
-    """Smooth noise in [−1, 1]: a random lattice of unit cells, interpolated."""
+    """Smooth noise in [−1, 1]: value noise on a lattice of unit cells.
+
+    Args:
+      x, y, z: position.
+      seed: integer; shifts the lattice.
+    """
     floor_x, floor_y, floor_z = math.floor(x), math.floor(y), math.floor(z)
     fx = step(0.0, 1.0, x - floor_x)
     fy = step(0.0, 1.0, y - floor_y)

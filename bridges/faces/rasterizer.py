@@ -1,4 +1,4 @@
-"""A z-buffer: which triangle is seen at each sample, and what the light reaches."""
+"""Visibility: a z-buffer for the camera and a shadow map for the light."""
 
 import numpy as np
 
@@ -21,10 +21,10 @@ def rasterize(
 
     Args:
       screen: ``[v, 3]`` float32, x right and y down in samples, depth away from the
-        camera. Sample (row, column) sits at (column + 0.5, row + 0.5).
+        camera. Sample (row, column) is at (column + 0.5, row + 0.5).
       triangles: ``[t, 3]`` int32 rows of ``screen``; both windings are drawn.
-      cutout: ``[v]`` float32; a sample whose interpolated value is negative is a
-        hole. Holes with smooth edges cost no geometry this way.
+      cutout: ``[v]`` float32; samples of negative interpolated value are holes, which
+        so have smooth edges without extra triangles.
       height: rows.
       width: columns.
 
@@ -82,12 +82,15 @@ def light_reaching(
 ) -> np.ndarray:
     """The share of a light that reaches each sample, by a shadow map.
 
+    Soft edges come from percentage-closer filtering (Reeves, Salesin & Cook, 1987):
+    depth is compared at several taps and the results are averaged.
+
     Args:
-      seen: ``[h, w]`` and weights ``[h, w, 3]`` as :func:`rasterize` returns them for
-        the camera.
-      triangles: ``[t, 3]``.
-      from_light: ``[v, 3]`` the vertices as the light sees them, in map samples and
-        decimetres of depth.
+      seen: ``[h, w]`` triangles that :func:`rasterize` returns for the camera.
+      weights: ``[h, w, 3]`` barycentric weights of the same call.
+      triangles: ``[t, 3]`` int32.
+      from_light: ``[v, 3]`` vertices seen from the light: x and y in samples of the
+        map, depth in decimetres.
       depth: ``[s, s]`` depth that :func:`rasterize` returns for the light.
 
     Returns:
@@ -106,7 +109,7 @@ def light_reaching(
             y = from_light[a, 1] * wa + from_light[b, 1] * wb + from_light[c, 1] * wc
             z = from_light[a, 2] * wa + from_light[b, 2] * wb + from_light[c, 2] * wc
             total = np.float32(0)
-            # A light of some width: average a ring of taps round the sample.
+            # A light of finite width: average the sample and a ring of taps.
             for dx, dy in _TAPS:
                 i = min(max(int(y + dy), 0), size - 1)
                 j = min(max(int(x + dx), 0), size - 1)

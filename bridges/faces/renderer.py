@@ -1,4 +1,4 @@
-"""Photographs a person: geometry, camera, alignment, visibility, light, film."""
+"""Renderer of aligned face crops: geometry, camera, alignment, shading, sensor."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from bridges.faces.identity import Identity
 from bridges.faces.rasterizer import light_reaching, rasterize
 from bridges.faces.shading import LIGHT, PAINT, shade
 
-# The five points of the aligned 112 x 112 crop (x, y): eyes, nose tip, mouth corners,
-# in the order left to right of the image (insightface, arcface_dst).
+# Landmarks (x, y) of the aligned 112 x 112 crop: eyes, nose tip, mouth corners, each
+# from left to right in the image (insightface, ``arcface_dst``).
 ARCFACE_TEMPLATE = np.array(
     [
         [38.2946, 51.6963],
@@ -24,16 +24,16 @@ ARCFACE_TEMPLATE = np.array(
 )
 # Landmarks of the template head, decimetres.
 _NOSE_TIP, _MOUTH_CORNER = (0.0, 6.95, 1.69), (0.262, 6.625, 1.36)
-# Samples a pixel's side: 2 gives four samples a pixel.
+# Samples per side of a pixel: 2 gives four samples per pixel.
 _SUPERSAMPLING = 2
 _SHADOW_SIZE = 160
 
 
 class FaceRenderer:
-    """Renders aligned face crops on the CPU; holds no state but the head model.
+    """Renders aligned face crops on the CPU; the head model is its only state.
 
     Args:
-      image_size: pixels of the square image; 112 is the field's standard.
+      image_size: side of the square image, pixels; face recognition mostly uses 112.
       model: the head model; the shipped one by default.
     """
 
@@ -46,9 +46,16 @@ class FaceRenderer:
         self._right_mouth = self.model.nearest_skin_vertex((-x, y, z))
 
     def render(self, identity: Identity, capture: Capture) -> np.ndarray:
-        """One photograph, ``[s, s, 3]`` uint8 sRGB, aligned to the ArcFace template.
+        """Renders one photograph, aligned to the ArcFace template.
 
         The same arguments give the same bytes in any process and any order.
+
+        Args:
+          identity: the person.
+          capture: the conditions.
+
+        Returns:
+          ``[s, s, 3]`` uint8 sRGB.
         """
         model, hair = self.model, style_hair(self.model, identity, capture.age)
         vertices = self._vertices(identity, capture) + hair.offset
@@ -77,7 +84,7 @@ class FaceRenderer:
         return _develop(image, capture)
 
     def landmarks(self, identity: Identity, capture: Capture) -> np.ndarray:
-        """The five alignment points in the rendered image, ``[5, 2]`` pixels."""
+        """The five landmarks in the rendered image, ``[5, 2]`` (x, y) in pixels."""
         vertices = self._vertices(identity, capture)
         screen = self._aligned(vertices, _rotation(capture), capture.distance)
         return self._five_points(screen)[:, :2] * self.image_size / 112
@@ -96,7 +103,11 @@ class FaceRenderer:
     def _aligned(
         self, vertices: np.ndarray, rotation: np.ndarray, distance: float
     ) -> np.ndarray:
-        """Perspective, then the similarity that best fits the ArcFace template."""
+        """Projects the vertices and aligns them to the ArcFace template.
+
+        Returns:
+          ``[v, 3]`` float32: x, y in pixels of the 112-pixel crop, depth in decimetres.
+        """
         model = self.model
         eyes = 0.5 * (
             vertices[model.left_eye].mean(0) + vertices[model.right_eye].mean(0)
@@ -144,7 +155,7 @@ class FaceRenderer:
             screen, self.model.triangles, hair.cutout, _SHADOW_SIZE, _SHADOW_SIZE
         )
         reaching = light_reaching(seen, weights, self.model.triangles, screen, depth)
-        # Light also bounces: full shade keeps a quarter.
+        # Indirect light: full shadow keeps a quarter.
         return 0.25 + 0.75 * reaching
 
 
@@ -155,10 +166,11 @@ def similarity_transform(
 
     Args:
       source: ``[k, 2]`` points.
-      target: ``[k, 2]`` where they should go.
+      target: ``[k, 2]`` their targets.
 
     Returns:
-      ``scale [2, 2]`` and ``offset [2]`` with ``target ≈ source @ scale.T + offset``.
+      scale: ``[2, 2]``, a rotation times a scale factor.
+      offset: ``[2]``, so that ``target ≈ source @ scale.T + offset``.
     """
     centre, goal = source.mean(0), target.mean(0)
     a, b = source - centre, target - goal
@@ -211,7 +223,7 @@ def _light(capture: Capture) -> np.record:
 
 
 def _background(capture: Capture, size: int) -> np.ndarray:
-    """A gradient with soft lights in it, ``[size, size, 3]`` float32 linear RGB."""
+    """A vertical gradient with soft lights, ``[size, size, 3]`` float32 linear RGB."""
     side = size // _SUPERSAMPLING
     place = ((np.arange(side) + 0.5) / side).astype(np.float32)
     rows, columns = place[:, None, None], place[None, :, None]
@@ -225,8 +237,8 @@ def _background(capture: Capture, size: int) -> np.ndarray:
 
 
 def _develop(image: np.ndarray, capture: Capture) -> np.ndarray:
-    """Averages the samples, exposes, applies the sRGB curve and the sensor noise."""
-    # A soft shoulder, as film and cameras have, so that highlights do not clip.
+    """Exposes, averages the samples, applies gamma and sensor noise, quantises."""
+    # A soft shoulder, as in film and cameras, keeps highlights from clipping.
     exposed = image * capture.exposure
     exposed = np.clip(exposed / (1 + 0.18 * exposed) * 1.12, 0, 1)
     steps = [slice(k, None, _SUPERSAMPLING) for k in range(_SUPERSAMPLING)]

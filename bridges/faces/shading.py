@@ -1,6 +1,6 @@
-"""The colour of each sample: what lies there, lit by a key light and a sky.
+"""Shading of each sample: its albedo, lit by a key light and a sky.
 
-One compiled pass over the samples, written as a fragment shader is.
+One compiled pass over the samples, written like a fragment shader.
 """
 
 import math
@@ -12,8 +12,8 @@ from bridges.faces.compiled import compiled
 from bridges.faces.head_model import EYE, HAIR, SKIN, TEETH, TONGUE
 from bridges.faces.noise import step
 
-# A person's colours and marks (:class:`bridges.faces.identity.Identity`). Records, not
-# tuples: compiled functions pass them on by address.
+# Colours and marks of an identity (:class:`bridges.faces.identity.Identity`). A record,
+# because compiled functions pass it by reference, unlike a tuple.
 PAINT = np.dtype(
     [(name, np.float32, 3) for name in ("skin", "lip", "iris", "hair", "brow")]
     + [("moles", np.float32, (5, 4)), ("texture", np.int64, 4)]
@@ -42,7 +42,7 @@ PAINT = np.dtype(
         )
     ]
 )
-# The light and the surroundings (:class:`bridges.faces.capture.Capture`).
+# Light, clothing and gaze of a capture (:class:`bridges.faces.capture.Capture`).
 LIGHT = np.dtype(
     [
         ("direction", np.float32, 3),
@@ -53,25 +53,26 @@ LIGHT = np.dtype(
         ("fill", np.float64),
     ]
 )
-# Columns of the vertex attributes that are interpolated to every sample.
+# Columns of the vertex attributes, which are interpolated at each sample.
 ATTRIBUTES = ("x", "y", "z", "nx", "ny", "nz", "occlusion", "lips", "lid_rim", "roots")
 _LIPS, _LID_RIM = 7, 8
 
 
 @compiled
 def shade(seen, weights, shadow, triangles, material, attributes, paint, light, image):
-    """Paints the samples where a head is seen into ``image``, in place.
+    """Shades the samples where a head is seen, in place.
 
     Args:
       seen: ``[h, w]`` int32 triangle at each sample, −1 for the background.
-      weights: ``[h, w, 3]`` barycentric weights in it.
-      shadow: ``[h, w]`` share of the key light that arrives.
-      triangles: ``[t, 3]`` int32; material: ``[v]`` int8.
+      weights: ``[h, w, 3]`` barycentric weights in that triangle.
+      shadow: ``[h, w]`` share of the key light that arrives, 0 to 1.
+      triangles: ``[t, 3]`` int32.
+      material: ``[v]`` int8 codes of :mod:`bridges.faces.head_model`.
       attributes: ``[v, 10]`` float32, the columns ``ATTRIBUTES``: template position,
         normal in camera coordinates, and paint weights in [0, 1].
       paint: one record of ``PAINT``.
       light: one record of ``LIGHT``.
-      image: ``[h, w, 3]`` float32, linear RGB; the background is left as it is.
+      image: ``[h, w, 3]`` float32 linear RGB; background samples keep their value.
     """
     samples = _samples_to_shade(seen, triangles, material, attributes)
     albedo = np.empty(3, np.float32)
@@ -95,7 +96,7 @@ def shade(seen, weights, shadow, triangles, material, attributes, paint, light, 
         elif kind == EYE:
             materials.eye(x, y, z, paint, light, albedo)
             gloss, sharpness = 0.9, 180.0
-            # The lids shade the ball, whatever was baked for the template.
+            # The lids shade the eyeball; this replaces the baked occlusion.
             occlusion = 0.35 + 0.65 * materials.eye_opening(y)
         elif kind == TEETH:
             materials.teeth(x, y, albedo)
@@ -134,10 +135,10 @@ def shade(seen, weights, shadow, triangles, material, attributes, paint, light, 
 
 @compiled
 def _samples_to_shade(seen, triangles, material, attributes):
-    """The samples ``[p, 3]`` to shade: row, column, and whether it stands for four.
+    """The samples to shade, ``[p, 3]``: row, column, whether it stands for the pixel.
 
-    A pixel whose four samples see the same material is shaded once, unless it lies on
-    an eye, a mouth or a brow, where detail is finer than a pixel.
+    A pixel whose four samples see the same material is shaded once, except on eyes,
+    lips and brows, where detail is finer than a pixel.
     """
     height, width = seen.shape
     samples = np.empty((height * width, 3), np.int32)
@@ -158,7 +159,7 @@ def _samples_to_shade(seen, triangles, material, attributes):
 
 @compiled
 def _is_plain(seen, triangles, material, attributes, row, column):
-    """Whether one shaded sample can stand for the pixel's four."""
+    """Whether one shaded sample can stand for all four of its pixel."""
     if seen[row, column] < 0:
         return False
     first = triangles[seen[row, column], 0]
@@ -185,7 +186,18 @@ def _is_plain(seen, triangles, material, attributes, row, column):
 def _illuminate(
     albedo, nx, ny, nz, occlusion, shadow, gloss, sharpness, soft, light, pixel
 ):
-    """Lights one sample: a key light that wraps round skin, a sky, a highlight."""
+    """Lights one sample: wrapped diffuse key light, sky and Blinn–Phong highlight.
+
+    Args:
+      albedo: ``[3]`` linear RGB.
+      nx, ny, nz: unit normal in camera coordinates.
+      occlusion: share of the sky that is seen, 0 to 1.
+      shadow: share of the key light that arrives, 0 to 1.
+      gloss, sharpness: strength and exponent of the highlight (Blinn, 1977).
+      soft: whether light scatters under the surface, as in skin.
+      light: record of ``LIGHT``.
+      pixel: ``[3]`` linear RGB, written in place.
+    """
     lx, ly, lz = light.direction[0], light.direction[1], light.direction[2]
     facing = nx * lx + ny * ly + nz * lz
     hx, hy, hz = lx, ly, lz + 1
@@ -196,7 +208,7 @@ def _illuminate(
         highlight = 0.0
     sky = light.fill * (0.72 + 0.28 * ny) * occlusion
     for channel in range(3):
-        # Red light travels farthest under the skin, so shadows' edges turn warm.
+        # Red light scatters farthest under the skin, so shadow edges turn warm.
         wrap = (0.26, 0.12, 0.08)[channel]
         if not soft:
             wrap = 0.1

@@ -1,19 +1,19 @@
-"""Five rendered verification sets, each in the image of one the field uses.
+"""Five rendered verification sets, each modelled on a common benchmark.
 
 =================  ==============  =====================================================
-name               shaped like     each pair shows
+name               modelled on     each pair shows
 =================  ==============  =====================================================
-mixed              LFW             photographs as they come, turned up to 40 degrees
+mixed              LFW             photographs as they come, yaw up to 40 degrees
 cross_age          CA-LFW          a young and an old photograph
-cross_pose         CP-LFW          a face nearly frontal and one turned 35-60 degrees
+cross_pose         CP-LFW          a nearly frontal face and one of yaw 35-60 degrees
 frontal_profile    CFP-FP          a frontal face and a profile
 age_gap_30         AgeDB-30        photographs thirty years apart
 =================  ==============  =====================================================
 
-Ten folds share no one, and half the pairs of each are of one person. As in CA-LFW and
-CP-LFW, the two people of a negative pair are of one gender and one main ethnicity, as
-far as their fold has two of the kind (in ``mixed``, as in LFW, they are any two). Each
-pair is labelled with the demographic group of its people, or as one across groups.
+The ten folds are disjoint in identities, and half the pairs of each are genuine. As in
+CA-LFW and CP-LFW, impostor pairs share gender and main ethnicity, as far as their fold
+has two people of that kind; in ``mixed``, as in LFW, they are arbitrary. Each pair is
+labelled with the demographic group of its people, or as across groups.
 """
 
 import collections
@@ -29,9 +29,9 @@ from bridges.faces.world import FaceWorld, Photograph, render_photographs
 from hyperface_jax import InputError, checks, files
 
 NUM_FOLDS = 10
-# The group of a pair whose two people are of different groups.
+# The group label of pairs whose two people belong to different groups.
 ACROSS_GROUPS = "across groups"
-# LFW holds what a detector of frontal faces found, so strongly turned ones are missing.
+# LFW was collected with a detector of frontal faces, so it lacks large poses.
 _AS_THEY_COME = CaptureStyle(yaw=(0.0, 40.0))
 _STYLES = {
     "mixed": (_AS_THEY_COME, _AS_THEY_COME),
@@ -42,7 +42,7 @@ _STYLES = {
         CaptureStyle(yaw=(75.0, 90.0), pitch=6.0),
     ),
 }
-# The first of two photographs thirty years apart is taken between these ages.
+# Years between the two photographs, and the range of ages in the first.
 _GAP, _YOUNGEST, _OLDEST = 30.0, 20.0, 48.0
 
 
@@ -55,30 +55,30 @@ def render_verification_set(
     seed: int = 0,
     num_processes: int | None = None,
 ) -> pathlib.Path:
-    """Renders one verification set; goes on where it was stopped.
+    """Renders one verification set; resumed if incomplete.
 
     Args:
       name: one of ``NAMES``.
-      output: the folder; its last part is the name metrics are reported under.
-      num_pairs: a multiple of 20: ten folds, half the pairs positive.
-      image_size: pixels.
-      seed: the world. People of a verification set are in no training stream.
-      num_processes: how many render at once; default one a core.
+      output: the folder; metrics are reported under its last part.
+      num_pairs: a multiple of 20, at least 40: ten folds, half the pairs genuine.
+      image_size: side of the square images, pixels.
+      seed: seed of the world. The identities of a set are in no other stream.
+      num_processes: number of rendering processes; by default one per core.
 
     Returns:
       The folder, which :func:`bridges.datasets.verification_set.load_verification_set`
       reads.
 
     Raises:
-      InputError: an unknown name, a number of pairs that ten balanced folds can't
-        share, or a folder of other settings.
+      InputError: an unknown name, a number of pairs that ten balanced folds cannot
+        share, or a folder made with other settings.
     """
     checks.one_of(name, "verification set", NAMES)
     checks.whole_number(num_pairs, "num_pairs", 0)
     if num_pairs < 2 * NUM_FOLDS * 2 or num_pairs % (2 * NUM_FOLDS):
         raise InputError(
             f"num_pairs is {num_pairs}, expected a multiple of {2 * NUM_FOLDS}, at "
-            f"least {4 * NUM_FOLDS}: {NUM_FOLDS} folds, half of each positive"
+            f"least {4 * NUM_FOLDS}: {NUM_FOLDS} folds, half of each genuine"
         )
     world = FaceWorld(seed, name)
     people = num_pairs // 2
@@ -90,7 +90,7 @@ def render_verification_set(
     settings = {"verification_set": name, "num_pairs": num_pairs}
     render_photographs(output, world, photographs, image_size, settings, num_processes)
     folder = pathlib.Path(output)
-    # A set of an earlier version stays as it is: figures were measured on it.
+    # The pairs of an earlier version stay, because metrics were measured on them.
     if not (folder / PAIRS).exists():
         files.remove_partial(folder / PAIRS)
         write_pairs(folder, _pairs(world, name, people))
@@ -100,7 +100,7 @@ def render_verification_set(
 def _style(name: str, number: int, side: int) -> CaptureStyle:
     if name != "age_gap_30":
         return _STYLES[name][side]
-    # Spread the first ages evenly: 7 and 29 share no divisor.
+    # 7 and 29 are coprime, so the first ages cover the range evenly.
     age = _YOUNGEST + (_OLDEST - _YOUNGEST) * (7 * number % 29) / 28 + _GAP * side
     return CaptureStyle(ages=(age, age))
 
@@ -108,7 +108,7 @@ def _style(name: str, number: int, side: int) -> CaptureStyle:
 def _pairs(
     world: FaceWorld, name: str, people: int
 ) -> list[tuple[str, str, bool, int, str]]:
-    """Rows of ``pairs.csv``: a positive and a negative pair for each person."""
+    """Rows of ``pairs.csv``: a genuine and an impostor pair for each person."""
     rows = []
     folds = np.array_split(np.arange(people), NUM_FOLDS)
     for fold, members in enumerate(folds):
@@ -122,14 +122,14 @@ def _pairs(
 def _pair(
     world: FaceWorld, fold: int, first: int, second: int
 ) -> tuple[str, str, bool, int, str]:
-    """The row of ``first``'s one photograph and ``second``'s other one."""
+    """The row of photograph 0 of ``first`` and photograph 1 of ``second``."""
     groups = {world.identity(int(number)).group for number in (first, second)}
     group = groups.pop() if len(groups) == 1 else ACROSS_GROUPS
     return _file(first, 0), _file(second, 1), bool(first == second), fold, group
 
 
 def _partners(world: FaceWorld, members: np.ndarray, alike: bool) -> np.ndarray:
-    """For each member of a fold another one: anybody, or somebody alike."""
+    """The impostor of each member of a fold: arbitrary or of the same kind."""
     partner = {}
     for ring in _rings(world, members) if alike else [members]:
         partner |= dict(zip(ring, np.roll(ring, -1), strict=True))
@@ -137,7 +137,12 @@ def _partners(world: FaceWorld, members: np.ndarray, alike: bool) -> np.ndarray:
 
 
 def _rings(world: FaceWorld, members: np.ndarray) -> list[list[int]]:
-    """Parts ``members`` into rings of at least two, in which neighbours are alike."""
+    """Splits ``members`` into rings of at least two; neighbours are of similar looks.
+
+    A ring holds one gender and main ethnicity, sorted by the weight of that ethnicity.
+    Somebody who is the only one of a kind joins the largest ring, preferably of the
+    same gender.
+    """
     looks = {}
     for member in members:
         identity = world.identity(int(member))
@@ -147,7 +152,7 @@ def _rings(world: FaceWorld, members: np.ndarray) -> list[list[int]]:
     for member in sorted(members, key=looks.__getitem__):
         rings[looks[member][:2]].append(member)
     for alone in [key for key, ring in rings.items() if len(ring) == 1]:
-        # Two of these may have met already.
+        # Somebody else who was alone may have joined this ring.
         if len(rings[alone]) == 1:
             others = (key for key in rings if key != alone)
             male = alone[0]

@@ -1,8 +1,8 @@
-"""The face world: numbered people, numbered photographs, and folders of them.
+"""The face world: numbered identities and photographs, and folders of them.
 
-Image k of identity i is a function of (world seed, stream, i, k) alone: the same bytes
-in any process, in any order, whatever else is rendered. Streams keep people apart:
-whoever is in one is in no other.
+Image k of identity i depends on (world seed, stream, i, k) alone: its bytes are the
+same in any process, in any order, whatever else is rendered. Streams are disjoint: no
+identity is in two of them.
 """
 
 import contextlib
@@ -27,17 +27,23 @@ from hyperface_jax.commands import progress
 LICENCE = (
     "Rendered by hyperface_jax from CC0 MakeHuman data; no real person is shown. CC0."
 )
-# Raised when the same settings give other people, images, records or pairs.
+# Incremented whenever equal settings give other identities, images, records or pairs.
 WORLD_VERSION = 2
 
-# Photographs a worker process takes at a time.
+# Photographs per task of a worker process.
 _BATCH_SIZE = 8
-# Starting a process takes as long as this many photographs.
+# Rendering this many photographs takes about as long as starting a process.
 _WORTH_A_PROCESS = 100
 
 
 class Photograph(NamedTuple):
-    """Which image to render: person, number, style, and where it goes."""
+    """An image to render.
+
+    Attributes:
+      identity: number of the person.
+      index: number of the photograph of that person.
+      style: the ranges its capture is drawn from.
+    """
 
     identity: int
     index: int
@@ -45,10 +51,10 @@ class Photograph(NamedTuple):
 
 
 class FaceWorld:
-    """A seed's worth of people.
+    """The identities and photographs of one seed and stream.
 
     Args:
-      seed: the world; two seeds share no one.
+      seed: seed of the world, from 0; two seeds share no identity.
       stream: one of ``STREAMS``.
     """
 
@@ -60,12 +66,12 @@ class FaceWorld:
         self.stream = stream
 
     def identity(self, number: int) -> Identity:
-        """Person ``number``, any from 0."""
+        """Identity ``number``, from 0."""
         checks.whole_number(number, "number", 0)
         return _identity(self.seed, self.stream, number)
 
     def capture(self, number: int, index: int, style: CaptureStyle = ANY) -> Capture:
-        """How photograph ``index`` of person ``number`` is taken."""
+        """The capture of photograph ``index`` of identity ``number``."""
         checks.whole_number(number, "number", 0)
         checks.whole_number(index, "index", 0)
         generator = _generator(self.seed, self.stream, 1, number, index)
@@ -74,7 +80,11 @@ class FaceWorld:
     def photograph(
         self, photograph: Photograph, image_size: int
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Renders one image, and the record of its attributes.
+        """Renders one image and records its attributes.
+
+        Args:
+          photograph: which one.
+          image_size: side of the square image, pixels, 16 to 1024.
 
         Returns:
           ``[s, s, 3]`` uint8 sRGB, and a JSON-ready dict.
@@ -97,23 +107,23 @@ def render_dataset(
     first_identity: int = 0,
     num_processes: int | None = None,
 ) -> pathlib.Path:
-    """Renders people into an image dataset folder; goes on where it was stopped.
+    """Renders identities into an image dataset folder; resumed if incomplete.
 
     Args:
       output: the folder.
-      num_identities: how many people, from ``first_identity`` on.
-      images_per_identity: how many photographs of each.
-      image_size: pixels of the square, aligned images.
-      seed: the world.
-      stream: one of ``STREAMS``; ``"train"`` and ``"held_out"`` share no one.
-      first_identity: the number of the first person.
-      num_processes: how many render at once; default one a core.
+      num_identities: number of people, from ``first_identity`` on.
+      images_per_identity: photographs of each.
+      image_size: side of the square, aligned images, pixels.
+      seed: seed of the world.
+      stream: one of ``STREAMS``; two streams share no identity.
+      first_identity: number of the first person.
+      num_processes: number of rendering processes; by default one per core.
 
     Returns:
       The folder.
 
     Raises:
-      InputError: a count below 1, or the folder belongs to other settings.
+      InputError: a count below 1, or a folder made with other settings.
     """
     checks.whole_number(num_identities, "num_identities", 1)
     checks.whole_number(images_per_identity, "images_per_identity", 1)
@@ -141,7 +151,19 @@ def render_photographs(
     settings: dict[str, Any],
     num_processes: int | None = None,
 ) -> None:
-    """Renders the given photographs into an image dataset folder, in parallel."""
+    """Renders photographs into an image dataset folder in parallel; resumable.
+
+    Args:
+      output: the folder.
+      world: the identities.
+      photographs: the images, in the order of the folder.
+      image_size: side of the square images, pixels, 16 to 1024.
+      settings: recorded besides those of the world and the image size.
+      num_processes: number of rendering processes; by default one per core.
+
+    Raises:
+      InputError: a value out of range, or a folder made with other settings.
+    """
     if num_processes is not None:
         checks.whole_number(num_processes, "num_processes", 1)
     _check_image_size(image_size)
@@ -198,10 +220,10 @@ def _in_parallel(
     photographs: Sequence[Photograph],
     num_processes: int | None,
 ) -> Iterator[Any]:
-    """Maps batches in worker processes, in order; one process means this one."""
+    """Maps batches in worker processes, in order; in this process if one is enough."""
     count = num_processes or default_num_processes()
     count = min(count, max(1, len(photographs) // _WORTH_A_PROCESS))
-    # The first one compiles the kernels and caches them for the workers.
+    # Rendering the first here compiles the kernels and caches them for the workers.
     alone = photographs[:1] if count > 1 else photographs
     for photograph in alone:
         yield from function([photograph])

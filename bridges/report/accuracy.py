@@ -1,17 +1,18 @@
 """The report's section on accuracy: a plot, a table per recogniser, the details.
 
-Where pairs are labelled by demographic group, errors of each group too.
+Where pairs are labelled by demographic group, the errors of each group too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridges.report import elements, plots
+from bridges.report import plots, wording
+from bridges.report.elements import Section, Table
 from bridges.report.run_folder import OWN
 
-# The five verification sets, in the order of the ones the field uses.
+# The five rendered verification sets, in the order of the real ones they stand for.
 _SET_NAMES = {
     "mixed": "Mixed",
     "cross_age": "Cross-age",
@@ -29,9 +30,25 @@ _RATES = {"1e-2": "1 %", "1e-3": "0.1 %", "1e-4": "0.01 %"}
 Accuracies = Mapping[str, Sequence[tuple[float, float]]]
 
 
+class Accuracy(NamedTuple):
+    """The content of the section.
+
+    Attributes:
+      svg: accuracy of each recogniser on each set, drawn.
+      accuracies: the same in numbers.
+      details: further measures of the run's own recogniser per set.
+      groups: its errors by demographic group; None if pairs have no groups.
+    """
+
+    svg: str
+    accuracies: Table
+    details: Table
+    groups: Table | None
+
+
 def accuracy_section(
     metrics: Mapping[str, dict[str, Any]], *, trained_here: bool
-) -> str:
+) -> Section:
     """Accuracy of one or more recognisers on the verification sets.
 
     Args:
@@ -57,17 +74,22 @@ def accuracy_section(
         lead = "Trained from scratch on the generated images alone"
     if len(accuracies) > 1:
         lead += ", beside recognisers trained on other images"
-    figure = f"<figure>{plots.plot_accuracies(labels, accuracies)}</figure>"
-    body = (
-        f'<div class="split">{figure}{_accuracy_table(labels, accuracies)}</div>'
-        f"{_details_table(own, names, labels)}{_group_table(metrics[OWN])}"
-    )
-    return elements.section(
+    return Section(
         "accuracy",
         "What a recogniser learns from it",
         f"{lead}; accuracy over {_folds(own[name] for name in names)}.",
-        body,
+        Accuracy(
+            plots.plot_accuracies(labels, accuracies),
+            _accuracy_table(labels, accuracies),
+            _details_table(own, names, labels),
+            _group_table(metrics[OWN]),
+        ),
     )
+
+
+def model_name(metrics: Mapping[str, Any]) -> str:
+    """The name of the recogniser that was measured."""
+    return (metrics.get("model") or {}).get("name", "a recogniser")
 
 
 def _folds(figures: Iterable[Mapping[str, Any]]) -> str:
@@ -76,28 +98,23 @@ def _folds(figures: Iterable[Mapping[str, Any]]) -> str:
     return "the folds of each set" if counts or not count else f"{count} folds"
 
 
-def model_name(metrics: Mapping[str, Any]) -> str:
-    """The name of the recogniser that was measured."""
-    return (metrics.get("model") or {}).get("name", "a recogniser")
-
-
 def _std(metrics: Mapping[str, Any], name: str) -> float:
     return metrics["benchmarks"][name].get("accuracy_std", 0.0)
 
 
-def _accuracy_table(labels: Sequence[str], accuracies: Accuracies) -> str:
+def _accuracy_table(labels: Sequence[str], accuracies: Accuracies) -> Table:
     rows = [
         (label, *(f"{100 * mean:.1f} ± {100 * std:.1f}" for mean, std in per_set))
         for label, *per_set in zip(labels, *accuracies.values(), strict=True)
     ]
     means = (np.mean([mean for mean, _ in row]) for row in accuracies.values())
     rows.append(("Mean", *(f"{100 * mean:.1f}" for mean in means)))
-    return elements.table(("accuracy in %", *accuracies), rows, "accuracy")
+    return Table("accuracy", ("accuracy in %", *accuracies), rows)
 
 
 def _details_table(
     own: Mapping[str, Any], names: Sequence[str], labels: Sequence[str]
-) -> str:
+) -> Table:
     rows = []
     for name, label in zip(names, labels, strict=True):
         found = own[name]
@@ -106,27 +123,22 @@ def _details_table(
             (
                 label,
                 f"{found['num_pairs']:,}" if "num_pairs" in found else "–",
-                elements.percent(found.get("eer")),
+                wording.percent(found.get("eer")),
                 f"{found['auc']:.4f}" if "auc" in found else "–",
-                *(elements.percent(rates.get(rate)) for rate in _RATES),
+                *(wording.percent(rates.get(rate)) for rate in _RATES),
             )
         )
     head = ("set", "pairs", "EER", "AUC")
     head += tuple(f"TAR at FAR {rate}" for rate in _RATES.values())
-    return (
-        "<p class='lead'>The first of them, in detail: "
-        "equal error rate, area under the ROC curve, and the true accepts at those "
-        "rates of false accepts that the number of pairs can tell.</p>"
-        f"{elements.table(head, rows, 'details')}"
-    )
+    return Table("details", head, rows)
 
 
-def _group_table(own: Mapping[str, Any]) -> str:
-    """Errors by demographic group over all sets; nothing without labelled pairs."""
+def _group_table(own: Mapping[str, Any]) -> Table | None:
+    """Errors by demographic group over all sets; None without labelled pairs."""
     groups = own.get("groups") or {}
     if not groups:
-        return ""
-    # Pairs of two groups, which have no positive ones, go last.
+        return None
+    # Pairs across two groups, none of which is genuine, go last.
     names = sorted(
         groups, key=lambda name: (groups[name]["false_non_match_rate"] is None, name)
     )
@@ -134,16 +146,10 @@ def _group_table(own: Mapping[str, Any]) -> str:
         (
             name[:1].upper() + name[1:],
             f"{groups[name]['num_pairs']:,}",
-            elements.percent(groups[name]["accuracy"]),
-            elements.percent(groups[name]["false_match_rate"]),
-            elements.percent(groups[name]["false_non_match_rate"]),
+            wording.percent(groups[name]["accuracy"]),
+            wording.percent(groups[name]["false_match_rate"]),
+            wording.percent(groups[name]["false_non_match_rate"]),
         )
         for name in names
     ]
-    head = ("group", "pairs", "accuracy", "FMR", "FNMR")
-    return (
-        "<p class='lead'>The same by demographic group, over the pairs of all sets, at "
-        "the thresholds that serve everyone: false match rate, strangers taken for one "
-        "person, and false non-match rate, one person taken for two.</p>"
-        f"{elements.table(head, rows, 'groups')}"
-    )
+    return Table("groups", ("group", "pairs", "accuracy", "FMR", "FNMR"), rows)

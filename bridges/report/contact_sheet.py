@@ -1,20 +1,12 @@
-"""Contact sheets: faces side by side, as one picture or as parts of a page."""
+"""Contact sheets: faces side by side in one picture, and the choice of faces."""
 
-import base64
-import html
 import io
-import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.datasets.images import encode_jpeg, read_image
-
-# Shown at most this large, twice what the page gives a face: sharp on any screen.
-_FACE_PIXELS = 112
 
 
 def contact_sheet(
@@ -30,7 +22,7 @@ def contact_sheet(
       rows: images ``[h, w, 3]`` uint8 RGB; rows may differ in length.
       size: side of each image in the sheet, in pixels.
       gap: white pixels between images and around the sheet.
-      set_first_apart: leave more room after the first column.
+      set_first_apart: leave a wider gap after the first column.
 
     Returns:
       ``[height, width, 3]`` uint8.
@@ -48,8 +40,15 @@ def contact_sheet(
     return sheet
 
 
-def spread(count: int, total: int) -> list[int]:
-    """At most ``count`` indices, evenly over ``range(total)``."""
+def encode_png(sheet: np.ndarray) -> bytes:
+    """Encodes a contact sheet, ``[height, width, 3]`` uint8, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def evenly_spaced(count: int, total: int) -> list[int]:
+    """At most ``count`` indices, evenly spaced over ``range(total)``, ends included."""
     return sorted({round(x) for x in np.linspace(0, total - 1, min(count, total))})
 
 
@@ -70,37 +69,3 @@ def rows_by_identity(
         np.flatnonzero(dataset.labels == identity)[:images].tolist()
         for identity in identities
     ]
-
-
-def face_element(path: str | os.PathLike[str], alternative: str) -> str:
-    """An ``<img>`` that carries the picture within itself.
-
-    Args:
-      path: the image file; made smaller when it is larger than the page shows.
-      alternative: what a reader who does not see it is told.
-
-    Raises:
-      InputError: an unreadable image; names the file.
-    """
-    path = pathlib.Path(path)
-    try:
-        with Image.open(path) as file:
-            fits = max(file.size) <= _FACE_PIXELS and file.format == "JPEG"
-    except OSError:
-        fits = False  # Reading it below says what is wrong.
-    content = path.read_bytes() if fits else encode_jpeg(_smaller(path))
-    data = base64.b64encode(content).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(alternative)}">'
-
-
-def encode_png(sheet: np.ndarray) -> bytes:
-    """Encodes a contact sheet, ``[height, width, 3]`` uint8, as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _smaller(path: pathlib.Path) -> np.ndarray:
-    image = read_image(path)
-    side = min(_FACE_PIXELS, *image.shape[:2])
-    return read_image(path, side)

@@ -1,31 +1,33 @@
-"""Figures of a packing, from the record that references carry with them."""
+"""Numbers and plots of a packing, from the record that references carry."""
 
 from typing import Any
 
 import numpy as np
 
 from bridges.report import plots
+from bridges.report.elements import Facts, Plot
 from bridges.report.run_folder import RunFolder, matching_gallery
+from bridges.report.wording import number
 from hyperface_jax import EmbeddingFile
 
 _BINS = 40
-# Rows of the matrix of cosines held at a time.
+# Rows of the cosine matrix in memory at a time.
 _BLOCK = 1024
 
 
 def summary(references: EmbeddingFile) -> str:
-    """The packing in half a sentence: largest cosine and bound, as far as recorded."""
+    """The largest cosine and its bound in half a sentence, as far as recorded."""
     record = references.metadata.get("packing") or {}
     if "max_cosine" not in record:
         return "not packed"
-    text = f"largest cosine {plots.number(record['max_cosine'], 3)}"
+    text = f"largest cosine {number(record['max_cosine'], 3)}"
     if "bound" in record:
-        text += f", proven bound {plots.number(record['bound'], 3)}"
+        text += f", proven bound {number(record['bound'], 3)}"
     return text
 
 
-def figures_of(run: RunFolder) -> list[tuple[str, str]]:
-    """Convergence and histogram of the run's references, each ``(svg, caption)``.
+def plots_of(run: RunFolder) -> list[Plot]:
+    """Convergence and histograms of the run's references.
 
     Args:
       run: with references; their packing record may lack any entry.
@@ -34,7 +36,7 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
     if not record:
         return []
     bound = plots.Mark(record["bound"], "bound") if "bound" in record else None
-    figures = []
+    found = []
     history = record.get("history") or {}
     for key, caption in (
         ("objective", "Objective J over the iterations; smaller is better."),
@@ -42,7 +44,7 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
     ):
         values = history.get(key, [])
         if len(values) > 1 and {key, "iterations"} <= set(record):
-            # The history has what was before each iteration; the record, the end.
+            # The history has values before each iteration; the record, the last one.
             iterations = [*history["iteration"], record["iterations"]]
             mark = bound if key == "max_cosine" else None
             svg = plots.plot_convergence(
@@ -51,13 +53,13 @@ def figures_of(run: RunFolder) -> list[tuple[str, str]]:
                 label=caption,
                 mark=mark,
             )
-            figures.append((svg, caption))
-    figures.append(_histogram_figure(run, record, bound))
-    figures += _gallery_figure(run)
-    return figures
+            found.append(Plot(svg, caption))
+    found.append(_histogram_plot(run, record, bound))
+    found += _gallery_plots(run)
+    return found
 
 
-def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
+def facts_of(references: EmbeddingFile) -> Facts:
     """The packing in numbers, before and after; None for what is not recorded."""
     record = references.metadata.get("packing") or {}
     before = record.get("initial", {})
@@ -65,8 +67,8 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
     def change(key: str) -> str | None:
         if key not in record:
             return None
-        after = plots.number(record[key], 4)
-        return f"{plots.number(before[key], 4)} → {after}" if key in before else after
+        after = number(record[key], 4)
+        return f"{number(before[key], 4)} → {after}" if key in before else after
 
     angle, gap = record.get("min_angle_degrees"), record.get("gap")
     seconds = record.get("seconds")
@@ -87,11 +89,14 @@ def facts_of(references: EmbeddingFile) -> list[tuple[str, str | None]]:
 
 
 def nearest_cosines(rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
-    """``[n]``: the cosine of each of ``n`` unit rows to the nearest of ``others``.
+    """Cosine of each row to the nearest of ``others``.
 
     Args:
-      rows: ``[n, d]``; at least two without ``others``.
-      others: ``[m, d]`` unit rows; None for the other ones among ``rows``.
+      rows: ``[n, d]`` unit rows; at least two without ``others``.
+      others: ``[m, d]`` unit rows; None for the other rows.
+
+    Returns:
+      ``[n]`` float32.
     """
     nearest = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK):
@@ -102,13 +107,13 @@ def nearest_cosines(rows: np.ndarray, others: np.ndarray | None = None) -> np.nd
     return nearest
 
 
-def _gallery_figure(run: RunFolder) -> list[tuple[str, str]]:
-    """How near the references stay to faces; nothing without a matching gallery."""
+def _gallery_plots(run: RunFolder) -> list[Plot]:
+    """Cosines of references to gallery faces; none without a matching gallery."""
     gallery = matching_gallery(run)
     if gallery is None:
         return []
     nearest = nearest_cosines(run.references.embeddings, gallery.embeddings)
-    # Rounded, the cosine of equal rows may exceed 1.
+    # The cosine of equal rows may exceed 1 by rounding.
     edges = np.linspace(nearest.min() - 0.02, max(1, nearest.max()), _BINS + 1)
     caption = "Cosine of each packed reference to the nearest gallery face."
     svg = plots.plot_histogram(
@@ -116,12 +121,12 @@ def _gallery_figure(run: RunFolder) -> list[tuple[str, str]]:
         label=caption,
         xlabel="cosine to the nearest gallery face",
     )
-    return [(svg, caption)]
+    return [Plot(svg, caption)]
 
 
-def _histogram_figure(
+def _histogram_plot(
     run: RunFolder, record: dict[str, Any], bound: plots.Mark | None
-) -> tuple[str, str]:
+) -> Plot:
     recorded = record.get("nearest_cosine_histogram")
     if recorded:
         counts = {name: np.asarray(recorded[name]) for name in ("before", "after")}
@@ -138,13 +143,13 @@ def _histogram_figure(
         mark=bound,
         colours=plots.BEFORE_AND_AFTER[-len(counts) :],
     )
-    return svg, caption
+    return Plot(svg, caption)
 
 
 def _trimmed(
     edges: np.ndarray, counts: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Without the empty bins at either end, save one."""
+    """Drops the empty bins at either end, except one."""
     filled = np.flatnonzero(sum(counts.values()))
     low, high = max(0, filled[0] - 1), min(len(edges) - 1, filled[-1] + 2)
     trimmed = {name: values[low:high] for name, values in counts.items()}

@@ -1,36 +1,26 @@
 """The report: one HTML file with everything in it, to open, mail or archive."""
 
-import html
 import importlib.resources
 import os
 import pathlib
+
+import jinja2
 
 from bridges.report import sections
 from bridges.report.run_folder import is_synthetic, read_run_folder
 from hyperface_jax import InputError, files
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<footer>{footer}{sign}</footer>
-</body>
-</html>
-"""
-
-
-# In every page, and in nothing else that could be taken for one.
+# Marks a file as a report, which a later report may replace.
 _SIGN = "Made by hyperface_jax."
+
+_SECTIONS = (
+    sections.chain,
+    sections.packing,
+    sections.generated,
+    sections.gallery,
+    sections.accuracy,
+    sections.settings,
+)
 
 
 def write_report(
@@ -38,8 +28,8 @@ def write_report(
 ) -> pathlib.Path:
     """Writes the report of a run: one self-contained page.
 
-    Needs no network to read: styles, plots and pictures are inside. Sections whose
-    part of the run is missing say so.
+    Styles, plots and pictures are inside, so reading it needs no network. A section
+    whose part of the run is missing says so.
 
     Args:
       run_folder: what :mod:`bridges.report.run_folder` describes.
@@ -49,41 +39,43 @@ def write_report(
       The file written.
 
     Raises:
-      InputError: no such folder, nothing of a run in it, or an unreadable image.
+      InputError: no such folder, nothing of a run in it, an unreadable image, or an
+        output that exists and is not a report.
     """
     run = read_run_folder(run_folder)
     output = pathlib.Path(output or run.folder / "report.html")
     files.check_output(output)
     _check_ours(output)
-    body = "\n".join(
-        section(run)
-        for section in (
-            sections.header,
-            sections.chain,
-            sections.packing,
-            sections.generated,
-            sections.gallery,
-            sections.accuracy,
-            sections.settings,
-        )
-    )
     shown = [part for part in (run.gallery_images, run.dataset) if part is not None]
-    synthetic = shown and all(is_synthetic(part) for part in shown)
     style = importlib.resources.files("bridges.report").joinpath("style.css")
-    page = _PAGE.format(
-        title=html.escape(f"hyperface_jax · {run.folder.resolve().name}"),
+    template = _templates().get_template("page.html.j2")
+    page = template.render(
+        header=sections.header(run),
+        sections=[section(run) for section in _SECTIONS],
         style=style.read_text(encoding="utf-8"),
-        body=body,
+        all_synthetic=bool(shown) and all(is_synthetic(part) for part in shown),
         sign=_SIGN,
-        footer="Every face on this page is synthetic. " if synthetic else "",
     )
     files.write_text(output, page)
     return output
+
+
+def _templates() -> jinja2.Environment:
+    """The templates; they escape every value, and an undefined one is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("bridges.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def _check_ours(output: pathlib.Path) -> None:
     """Refuses to write over anything but an earlier report."""
     if files.was_written(output) and _SIGN.encode() not in output.read_bytes():
         raise InputError(
-            f"{output}: exists and is no report of ours; name another --output"
+            f"{output}: exists and is not a report by hyperface_jax; name another "
+            "--output"
         )

@@ -1,7 +1,8 @@
 """Plots of the report: SVG that takes its colours and font from the page.
 
-Matplotlib draws with stand-in colours, which are then replaced by CSS variables, so
-one drawing serves the light and the dark page. Text stays text, in the page's font.
+Matplotlib draws with placeholder colours, which are then replaced by CSS variables, so
+that one drawing serves the light and the dark page. Text stays text, in the font of the
+page.
 """
 
 import contextlib
@@ -15,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bridges.plotting import Axes, Figure, drawing_style, ticker
+from bridges.report.wording import number
 
-# Stand-in colours, each replaced by the CSS variable of this name.
+# Placeholder colours, each replaced by a CSS variable (``_VARIABLES``).
 _INK, _MUTED, _GRID = "#010101", "#020202", "#030303"
 SERIES = ("#0a0a01", "#0a0a02", "#0a0a03")
-# What was there before, behind what there is now.
+# For two histograms: the earlier one muted, behind the later one.
 BEFORE_AND_AFTER = ("#020202", "#0a0a01")
 _MARK = "#0b0b01"
 _VARIABLES = {
@@ -59,7 +61,7 @@ _STYLE = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
-# 346 points wide, about what a phone has, so that text keeps its size there.
+# Inches. 346 points wide, about as wide as a phone, so that text keeps its size there.
 _SIZE = (4.8, 3.0)
 
 
@@ -68,7 +70,7 @@ class Histogram(NamedTuple):
 
     Attributes:
       edges: ``[k + 1]``, ascending.
-      counts: name to ``[k]`` counts.
+      counts: ``[k]`` counts by name.
     """
 
     edges: np.ndarray
@@ -76,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A value worth a line across the plot, and what it is."""
+    """A value to mark with a line across the plot, and its label."""
 
     value: float
     label: str
@@ -85,13 +87,13 @@ class Mark(NamedTuple):
 def plot_convergence(
     iterations: np.ndarray, values: np.ndarray, *, label: str, mark: Mark | None = None
 ) -> str:
-    """A quantity against the iteration.
+    """Plots a quantity against the iteration.
 
     Args:
       iterations: ``[k]``, ascending.
       values: ``[k]``.
-      label: what the quantity is.
-      mark: a level to draw dashed: a bound.
+      label: what the quantity is, for readers who do not see the plot.
+      mark: a level to draw dashed, such as a bound.
 
     Returns:
       An ``<svg>`` element.
@@ -130,14 +132,14 @@ def plot_histogram(
     mark: Mark | None = None,
     colours: Sequence[str] = SERIES,
 ) -> str:
-    """Overlaid histograms over shared bins, with a bound marked.
+    """Plots overlaid histograms over shared bins.
 
     Args:
       histogram: at most three sets of counts.
-      label: what is shown, for readers who do not see it.
-      xlabel: what the bins are of.
-      mark: a value to draw a line at.
-      colours: of the sets of counts, as of this module.
+      label: what is shown, for readers who do not see the plot.
+      xlabel: the quantity that is binned.
+      mark: a value to mark, such as a bound.
+      colours: one per set of counts, from ``SERIES`` or ``BEFORE_AND_AFTER``.
 
     Returns:
       An ``<svg>`` element.
@@ -169,11 +171,11 @@ def plot_histogram(
 def plot_accuracies(
     sets: Sequence[str], accuracies: Mapping[str, Sequence[tuple[float, float]]]
 ) -> str:
-    """Accuracy on each set, a dot and a bar of one standard deviation per recogniser.
+    """Plots accuracy per set: a dot and a bar of one standard deviation a recogniser.
 
     Args:
       sets: names of the verification sets.
-      accuracies: recogniser to ``(mean, std)`` in [0, 1], one per set.
+      accuracies: ``(mean, std)`` in [0, 1] per set, by recogniser.
 
     Returns:
       An ``<svg>`` element.
@@ -182,11 +184,11 @@ def plot_accuracies(
     with _drawing(size) as (figure, axes):
         positions = np.arange(len(sets))[::-1]
         count = len(accuracies)
-        spread = min(0.2, 0.8 / count) * (np.arange(count) - (count - 1) / 2)
-        # Another marker when the colours are used up.
+        offsets = min(0.2, 0.8 / count) * (np.arange(count) - (count - 1) / 2)
+        # The next marker once all colours are used.
         styles = itertools.cycle(itertools.product("os^Dv", SERIES))
         for (name, rows), offset, (marker, colour) in zip(
-            accuracies.items(), spread, styles, strict=False
+            accuracies.items(), offsets, styles, strict=False
         ):
             mean, std = 100 * np.array(rows).T
             axes.errorbar(
@@ -202,12 +204,6 @@ def plot_accuracies(
         axes.set_xlabel("accuracy in %, ± one standard deviation over folds")
         _legend_above(axes)
     return _to_svg(figure, "Verification accuracy by set")
-
-
-def number(value: float, decimals: int) -> str:
-    """With a true minus sign, as on the axes, and no minus before a zero."""
-    text = f"{value:.{decimals}f}".replace("-", "−")
-    return text.removeprefix("−") if float(value) > -0.5 * 10**-decimals else text
 
 
 @contextlib.contextmanager
@@ -233,9 +229,9 @@ def _to_svg(figure: Figure, label: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Its rule for "*" would reach the whole page.
+    # Matplotlib's rule for "*" would apply to the whole page.
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    # The same ids in two drawings would collide on one page; nothing refers to these.
+    # Equal ids of two drawings would collide on one page; nothing refers to these.
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

@@ -1,4 +1,4 @@
-"""The run folder: what a chain of stages left behind, read for the report.
+"""The run folder: the outputs of a chain of stages, read for the report.
 
 ::
 
@@ -6,7 +6,7 @@
     metrics.json  run.json                     the run itself; run.json has its stages
     compare/<name>/metrics.json                recognisers trained on other images
 
-Any part may be missing: it was not made yet, or the stages were run one by one.
+Any part may be missing, because it is not made yet or the stages were run one by one.
 """
 
 import os
@@ -33,20 +33,20 @@ WEIGHTS = "model.safetensors"
 
 
 class RunFolder(NamedTuple):
-    """The parts of a run; a part that is not there is None, and ``notes`` says why.
+    """The parts of a run; a missing part is None, and ``notes`` says why.
 
     Attributes:
       folder: the run folder.
       gallery: the gallery embeddings.
-      gallery_images: the images they were made from.
+      gallery_images: the images that they embed.
       references: the packed reference embeddings.
       dataset: the generated images.
       training: ``training.json`` of the checkpoint.
       metrics: recogniser to ``metrics.json``, the run's own (``"packed"``) first.
       stages: ``run.json``: the stages with their seconds and settings.
-      trained_here: whether the run's own metrics are of its checkpoint, and that was
+      trained_here: whether the run's own metrics measure its checkpoint, and this was
         trained on the images of its dataset alone.
-      notes: part to the reason why it is missing.
+      notes: the reason by missing part.
     """
 
     folder: pathlib.Path
@@ -62,13 +62,13 @@ class RunFolder(NamedTuple):
 
 
 def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
-    """Reads the parts of a run that are there.
+    """Reads the parts of a run that exist.
 
     Args:
       folder: the run folder.
 
     Raises:
-      InputError: no such folder, or nothing of a run in it.
+      InputError: no such folder, or no part of a run in it.
     """
     folder = pathlib.Path(files.path_of(folder))
     if not folder.is_dir():
@@ -107,13 +107,13 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
 
 
 def is_synthetic(dataset: ImageDataset) -> bool:
-    """Whether its own record says that images were rendered or generated."""
+    """Whether the dataset's own record says that it was rendered or generated."""
     path = dataset.folder / DESCRIPTION
     return path.is_file() and read_json(path).get("kind") in ("rendered", "generated")
 
 
 def matching_gallery(run: RunFolder) -> EmbeddingFile | None:
-    """The gallery, if its embeddings and the references come from one recogniser."""
+    """The gallery if one recogniser made it and the references, else None."""
     gallery, references = run.gallery, run.references
     if gallery is None or references is None:
         return None
@@ -134,7 +134,7 @@ def nearest_gallery_image(run: RunFolder, row: Any) -> pathlib.Path | None:
       row: the reference, a row of ``references.npz``.
 
     Returns:
-      The file, or None when the run lacks what it takes to tell.
+      The file, or None if the run lacks a part that is needed.
     """
     gallery = matching_gallery(run)
     if gallery is None or gallery.names is None:
@@ -160,7 +160,9 @@ def _read_metrics(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     paths = {OWN: folder / "metrics.json"}
     for path in sorted(folder.glob("compare/*/metrics.json")):
         if path.parent.name == OWN:
-            raise InputError(f"{path.parent}: {OWN!r} is the run's own; rename it")
+            raise InputError(
+                f"{path.parent}: the name {OWN!r} stands for the run itself; rename it"
+            )
         paths[path.parent.name] = path
     metrics = {who: read_json(path) for who, path in paths.items()}
     for who, found in metrics.items():

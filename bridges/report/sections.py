@@ -1,17 +1,19 @@
-"""Sections of the report: a run folder in, HTML out.
+"""Sections of the report: a run folder in, plain data for the templates out.
 
-Each section says in a line what is missing when its part of the run is not there.
+A section whose part of the run is missing says so in a line.
 """
 
-import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridges.report import elements, packing_figures, plots
+from bridges.datasets.image_dataset import ImageDataset
+from bridges.report import packing_figures, wording
 from bridges.report.accuracy import accuracy_section, model_name
-from bridges.report.contact_sheet import face_element, rows_by_identity, spread
+from bridges.report.contact_sheet import evenly_spaced, rows_by_identity
+from bridges.report.elements import Card, Facts, Picture, Plot, Section, Table
+from bridges.report.pictures import face_picture
 from bridges.report.run_folder import (
     OWN,
     RunFolder,
@@ -22,169 +24,183 @@ from bridges.report.run_folder import (
 _GALLERY_FACES = 48
 _IDENTITIES = 8
 _IMAGES_PER_IDENTITY = 8
-# Two full rows, or one; fewer identities get none.
+# Two full rows of faces, or one; with fewer identities there is no strip.
 _STRIPS = (20, 10)
 
 
-def header(run: RunFolder) -> str:
-    """The title, one sentence, and a strip of faces."""
-    strip = ""
+class Header(NamedTuple):
+    """The head of the page.
+
+    Attributes:
+      run: the name of the run folder.
+      headline: one sentence.
+      faces: a strip of generated faces, one per identity; may be empty.
+    """
+
+    run: str
+    headline: str
+    faces: Sequence[Picture]
+
+
+class Packing(NamedTuple):
+    """The packing: plots, and its figures before and after."""
+
+    plots: Sequence[Plot]
+    facts: Facts
+
+
+class Identity(NamedTuple):
+    """A generated identity.
+
+    Attributes:
+      name: its name or number.
+      cosine: mean cosine of its images to the reference embedding, or None.
+      neighbour: the gallery face nearest to the reference, or None.
+      faces: its first images.
+    """
+
+    name: str | int
+    cosine: str | None
+    neighbour: Picture | None
+    faces: Sequence[Picture]
+
+
+class Settings(NamedTuple):
+    """What made the run: its stages, then settings, hardware and versions."""
+
+    stages: Table | None
+    facts: Facts
+
+
+def header(run: RunFolder) -> Header:
+    """The name of the run, one sentence, and a strip of faces."""
+    faces = []
     identities = 0 if run.dataset is None else len(run.dataset.identities)
     faces_shown = next((n for n in _STRIPS if n <= identities), 0)
     if faces_shown:
-        chosen = spread(faces_shown, identities)
+        chosen = evenly_spaced(faces_shown, identities)
         firsts = [int(np.argmax(run.dataset.labels == i)) for i in chosen]
-        faces = "".join(
-            face_element(run.dataset.paths[i], "a generated face") for i in firsts
-        )
-        strip = f'<div class="strip" aria-hidden="true">{faces}</div>'
-    return (
-        f"<header>{strip}<p class='kicker'>hyperface_jax · run "
-        f"{html.escape(run.folder.resolve().name)}</p>"
-        f"<h1>{html.escape(_headline(run))}</h1></header>"
-    )
+        faces = [face_picture(run.dataset.paths[i], "a generated face") for i in firsts]
+    return Header(run.folder.resolve().name, _headline(run), faces)
 
 
-def chain(run: RunFolder) -> str:
-    """The chain in numbers: one card a stage."""
+def chain(run: RunFolder) -> Section:
+    """The chain in numbers: one card per stage."""
     cards = [
-        elements.card("Gallery", *_gallery_card(run)),
-        elements.card("Packing", *_packing_card(run)),
-        elements.card("Generation", *_generation_card(run)),
-        elements.card("Training", *_training_card(run)),
-        elements.card("Verification", *_verification_card(run)),
+        Card("Gallery", *_gallery_card(run)),
+        Card("Packing", *_packing_card(run)),
+        Card("Generation", *_generation_card(run)),
+        Card("Training", *_training_card(run)),
+        Card("Verification", *_verification_card(run)),
     ]
-    return elements.section(
-        "chain",
-        "The chain in numbers",
-        "Each stage hands one file to the next.",
-        f'<ol class="chain">{"".join(cards)}</ol>',
-    )
+    lead = "Each stage hands one file to the next."
+    return Section("chain", "The chain in numbers", lead, cards)
 
 
-def packing(run: RunFolder) -> str:
+def packing(run: RunFolder) -> Section:
     """Convergence, and nearest cosines before and after with the bound."""
     title = "How far apart the identities are"
     if run.references is None:
         return _absent("packing", title, run, "references")
-    figures = packing_figures.figures_of(run)
-    if not figures:
-        return elements.section(
-            "packing",
-            title,
-            "",
-            elements.note(
-                "references.npz carries no packing record: it was not packed here."
-            ),
-        )
-    blocks = "".join(
-        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-        for svg, caption in figures
-    )
-    return elements.section(
+    plots = packing_figures.plots_of(run)
+    if not plots:
+        note = "references.npz carries no packing record: it was not packed here."
+        return Section("packing", title, note=note)
+    return Section(
         "packing",
         title,
         "Packing pushes every reference away from its nearest neighbour on the "
         "recogniser's hypersphere and keeps it near the gallery, where faces are.",
-        f'<div class="figures">{blocks}</div>'
-        f"{elements.facts(packing_figures.facts_of(run.references))}",
+        Packing(plots, packing_figures.facts_of(run.references)),
     )
 
 
-def gallery(run: RunFolder) -> str:
+def gallery(run: RunFolder) -> Section:
     """A contact sheet of gallery images."""
     title = "Gallery"
-    if run.gallery_images is None:
+    images = run.gallery_images
+    if images is None:
         return _absent("gallery", title, run, "gallery_images")
-    chosen = spread(_GALLERY_FACES, len(run.gallery_images))
-    faces = "".join(
-        face_element(run.gallery_images.paths[i], "a gallery face") for i in chosen
-    )
-    return elements.section(
+    chosen = evenly_spaced(_GALLERY_FACES, len(images))
+    return Section(
         "gallery",
         title,
-        f"{len(chosen)} of {elements.count(len(run.gallery_images), 'face')} that show "
+        f"{len(chosen)} of {wording.count(len(images), 'face')} that show "
         "the packing where faces live on the hypersphere.",
-        f'<div class="sheet">{faces}</div>',
+        [face_picture(images.paths[i], "a gallery face") for i in chosen],
     )
 
 
-def generated(run: RunFolder) -> str:
+def generated(run: RunFolder) -> Section:
     """A contact sheet of generated images, an identity a row."""
     title = "Generated identities"
-    if run.dataset is None:
-        return _absent("generated", title, run, "dataset")
     dataset = run.dataset
-    chosen = spread(_IDENTITIES, len(dataset.identities))
+    if dataset is None:
+        return _absent("generated", title, run, "dataset")
+    chosen = evenly_spaced(_IDENTITIES, len(dataset.identities))
     rows = rows_by_identity(dataset, chosen, _IMAGES_PER_IDENTITY)
-    blocks = []
-    has_neighbours = False
+    identities = []
     for identity, indices in zip(chosen, rows, strict=True):
         name = dataset.identities[identity]
-        faces = "".join(
-            face_element(dataset.paths[i], f"identity {name}, image {k}")
+        faces = [
+            face_picture(dataset.paths[i], f"identity {name}, image {k}")
             for k, i in enumerate(indices)
-        )
-        neighbour = _nearest_gallery_face(run, name)
-        has_neighbours |= bool(neighbour)
-        caption = f"<b>{html.escape(str(name))}</b>{_cosine_of(dataset, indices)}"
-        blocks.append(
-            f'<div class="identity"><div class="who">{caption}</div>{neighbour}'
-            f'<div class="faces">{faces}</div></div>'
+        ]
+        identities.append(
+            Identity(
+                name,
+                _mean_cosine(dataset, indices),
+                _nearest_gallery_face(run, name),
+                faces,
+            )
         )
     lead = "Each row is one identity: one row of references.npz, by its number."
-    if has_neighbours:
+    if any(identity.neighbour for identity in identities):
         lead += (
             " The framed face is the gallery face nearest to that reference; the "
             "cosine is that of its images to the reference, in the mean."
         )
-    return elements.section(
-        "generated", title, lead, f'<div class="identities">{"".join(blocks)}</div>'
-    )
+    return Section("generated", title, lead, identities)
 
 
-def accuracy(run: RunFolder) -> str:
+def accuracy(run: RunFolder) -> Section:
     """Accuracy per verification set and recogniser."""
     if not run.metrics:
         return _absent("accuracy", "What a recogniser learns from it", run, "metrics")
     return accuracy_section(run.metrics, trained_here=run.trained_here)
 
 
-def settings(run: RunFolder) -> str:
+def settings(run: RunFolder) -> Section:
     """What made the run: stages with times and settings, versions, hardware."""
     title = "Settings and hardware"
     record = run.stages or _any_provenance(run)
     if record is None:
         return _absent("settings", title, run, "stages")
     rows = [
-        (
-            stage["name"],
-            elements.duration(stage.get("seconds")),
-            stage.get("what", ""),
-        )
+        (stage["name"], wording.duration(stage.get("seconds")), stage.get("what", ""))
         for stage in record.get("stages", [])
     ]
-    body = elements.table(("stage", "time", "what"), rows, "stages") if rows else ""
     hardware = record.get("hardware", {})
     facts = [
         *record.get("settings", {}).items(),
         ("processor", hardware.get("processor")),
         ("cores", hardware.get("cores")),
         ("system", hardware.get("system")),
-        ("made", elements.moment(record.get("time"))),
+        ("made", wording.moment(record.get("time"))),
         ("version", record.get("hyperface_jax")),
-        ("commit", elements.short_commit(record.get("commit"))),
+        ("commit", wording.short_commit(record.get("commit"))),
         ("Python", record.get("python")),
         *record.get("packages", {}).items(),
     ]
-    return elements.section("settings", title, "", body + elements.facts(facts))
+    stages = Table("stages", ("stage", "time", "what"), rows) if rows else None
+    return Section("settings", title, content=Settings(stages, facts))
 
 
 def _headline(run: RunFolder) -> str:
     if run.dataset is None:
         return "A synthetic face-recognition training set, in the making"
-    identities = elements.count(len(run.dataset.identities), "identity")
-    images = elements.count(len(run.dataset), "image")
+    identities = wording.count(len(run.dataset.identities), "identity")
+    images = wording.count(len(run.dataset), "image")
     unseen = " no camera has seen" if is_synthetic(run.dataset) else ""
     made = f"{identities}{unseen}, {images}"
     if not run.metrics:
@@ -221,7 +237,7 @@ def _training_card(run: RunFolder) -> tuple[str, str]:
     history = (run.training or {}).get("history") or []
     if not history:
         return "–", "no finished checkpoint"
-    seconds = elements.duration(run.training.get("seconds"))
+    seconds = wording.duration(run.training.get("seconds"))
     epochs = "epoch" if len(history) == 1 else "epochs"
     return f"{len(history)}", f"{epochs} from scratch in {seconds}"
 
@@ -232,39 +248,34 @@ def _verification_card(run: RunFolder) -> tuple[str, str]:
     sets = run.metrics[OWN]["benchmarks"]
     return (
         f"{100 * run.metrics[OWN]['mean_accuracy']:.1f} %",
-        f"mean accuracy over {elements.count(len(sets), 'set')}",
+        f"mean accuracy over {wording.count(len(sets), 'set')}",
     )
 
 
-def _nearest_gallery_face(run: RunFolder, row: Any) -> str:
-    """The gallery face nearest to reference ``row``, framed; empty when unknown."""
+def _nearest_gallery_face(run: RunFolder, row: Any) -> Picture | None:
+    """The gallery face nearest to reference ``row``; None if unknown."""
     path = nearest_gallery_image(run, row)
     if path is None:
-        return ""
-    face = face_element(path, f"the gallery face nearest to reference {row}")
-    return f'<div class="neighbour">{face}</div>'
+        return None
+    return face_picture(path, f"the gallery face nearest to reference {row}")
 
 
-def _cosine_of(dataset: Any, indices: Sequence[int]) -> str:
+def _mean_cosine(dataset: ImageDataset, indices: Sequence[int]) -> str | None:
     cosines = [
         dataset.records[i]["reference_cosine"]
         for i in indices
         if "reference_cosine" in dataset.records[i]
     ]
-    if not cosines:
-        return ""
-    return f"<small>cosine {plots.number(float(np.mean(cosines)), 2)}</small>"
+    return wording.number(float(np.mean(cosines)), 2) if cosines else None
 
 
 def _any_provenance(run: RunFolder) -> dict[str, Any] | None:
-    for metadata in (run.references, run.gallery):
-        if metadata is not None and "created_with" in metadata.metadata:
-            return metadata.metadata["created_with"]
+    for part in (run.references, run.gallery):
+        if part is not None and "created_with" in part.metadata:
+            return part.metadata["created_with"]
     return None
 
 
-def _absent(name: str, title: str, run: RunFolder, part: str) -> str:
+def _absent(name: str, title: str, run: RunFolder, part: str) -> Section:
     reason = run.notes.get(part, "it was not made")
-    return elements.section(
-        name, title, "", elements.note(f"Nothing to show: {reason}.")
-    )
+    return Section(name, title, note=f"Nothing to show: {reason}.")

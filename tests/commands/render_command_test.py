@@ -1,4 +1,4 @@
-"""hyperface-render: what its flags mean together."""
+"""hyperface-render refuses flags that have no effect together."""
 
 import pytest
 
@@ -18,5 +18,5 @@ from bridges.cli import render
 def test_flags_without_effect_are_refused(call, tmp_path, settings):
     code, _, error = call(render, output=tmp_path / "faces", **settings)
     assert (code, error.count("\n")) == (2, 1)
-    assert f"--{list(settings)[-1]} means nothing with" in error
+    assert f"--{list(settings)[-1]} has no effect with" in error
     assert not (tmp_path / "faces").exists()

@@ -1,4 +1,4 @@
-"""Settings of the compiler under which faces can't be rendered are refused by name."""
+"""Numba settings that prevent rendering are refused by name."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("variable", "value"), [("NUMBA_DISABLE_JIT", "1"), ("NUMBA_NUM_THREADS", "0")]
 )
-def test_a_setting_that_is_none_for_us_is_named(variable, value, tmp_path):
+def test_an_unusable_setting_is_named(variable, value, tmp_path):
     command = ["-m", "bridges.cli.render", f"--output={tmp_path / 'faces'}"]
     result = subprocess.run(
         [sys.executable, *command],

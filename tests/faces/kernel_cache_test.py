@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, and that nobody else's are ever read."""
+"""The kernel cache: its candidates in order, and none that others can write to."""
 
 import os
 import pathlib
@@ -14,19 +14,19 @@ from bridges.faces import kernel_cache
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = "compiled-0123"
-posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes say nothing here")
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX file modes")
 
 
 @pytest.fixture
 def nowhere(tmp_path):
-    """A path that no one can make, not even root: it is below a file."""
+    """A path that not even root can create, because it is below a file."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
 
 @pytest.fixture
 def unwritable(monkeypatch, nowhere):
-    """No place at all; tests then give some of them back."""
+    """Makes every candidate unwritable; tests restore some of them."""
     monkeypatch.setattr(kernel_cache, "_PACKAGE", nowhere)
     monkeypatch.setenv("XDG_CACHE_HOME", str(nowhere))
     monkeypatch.setenv("HOME", str(nowhere))
@@ -35,11 +35,11 @@ def unwritable(monkeypatch, nowhere):
 
 
 def private_in(place: pathlib.Path) -> pathlib.Path:
-    """The folder that is taken in a place outside of the package."""
+    """The private folder that is used in a place outside the package."""
     return place / f"hyperface_jax-{kernel_cache._user()}"
 
 
-def test_places_are_tried_in_their_order(unwritable, monkeypatch, tmp_path):
+def test_candidates_are_tried_in_order(unwritable, monkeypatch, tmp_path):
     def find():
         return kernel_cache.find_folder(NAME, tmp_path / "given" if given else None)
 
@@ -60,15 +60,13 @@ def test_places_are_tried_in_their_order(unwritable, monkeypatch, tmp_path):
     assert find().is_dir()
 
 
-def test_a_given_place_that_cannot_be_written_to_is_passed_over(
-    unwritable, monkeypatch, tmp_path
-):
+def test_an_unwritable_given_folder_is_skipped(unwritable, monkeypatch, tmp_path):
     monkeypatch.setattr(kernel_cache, "_PACKAGE", tmp_path)
     found = kernel_cache.find_folder(NAME, unwritable)
     assert found == tmp_path / "__pycache__" / NAME
 
 
-def test_a_home_that_is_only_a_name_is_not_made(unwritable, monkeypatch, tmp_path):
+def test_a_missing_home_is_not_created(unwritable, monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "name"))
     assert kernel_cache.find_folder(NAME, None) is None
@@ -127,9 +125,7 @@ def test_a_folder_that_others_could_write_to_is_not_used(
 
 
 @posix
-def test_where_only_owners_may_move_a_folder_others_may_write(
-    unwritable, monkeypatch, tmp_path
-):
+def test_a_shared_folder_with_the_sticky_bit_is_used(unwritable, monkeypatch, tmp_path):
     place = tmp_path / "temporary"
     place.mkdir()
     place.chmod(0o1777)
@@ -138,7 +134,7 @@ def test_where_only_owners_may_move_a_folder_others_may_write(
 
 
 @pytest.mark.parametrize("temporary", [True, False])
-def test_a_package_that_cannot_be_written_to_renders(nowhere, tmp_path, temporary):
+def test_an_unwritable_package_still_compiles(nowhere, tmp_path, temporary):
     program = textwrap.dedent(
         """
         import pathlib, sys, tempfile
@@ -172,15 +168,16 @@ def test_a_package_that_cannot_be_written_to_renders(nowhere, tmp_path, temporar
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to be another"
+    not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="needs root to change the user",
 )
-def test_a_user_without_home_and_name_renders():
-    """Installed by root, run as somebody whom the system does not know."""
+def test_a_user_without_home_and_name_compiles():
+    """Installed by root, run by a user id that the system does not know."""
     program = textwrap.dedent(
         """
         import os, sys
-        # As root, what compiles a kernel is loaded: the interpreter's own folders may
-        # be closed to the other.
+        # Load what compiling needs as root: the other user may be unable to read the
+        # interpreter's own folders.
         import importlib, tempfile
         from bridges.faces import compiled, kernel_cache, noise
         noise.step.py_func(0.0, 1.0, 0.5)
@@ -212,7 +209,7 @@ def test_a_user_without_home_and_name_renders():
             },
         )
         if result.returncode == 77:
-            pytest.skip("this checkout is closed to other users")
+            pytest.skip("this checkout is not readable by other users")
         assert (result.returncode, result.stderr) == (0, "")
         place, value = result.stdout.splitlines()
         assert value == "0.5"
@@ -222,4 +219,6 @@ def test_a_user_without_home_and_name_renders():
             assert private.stat().st_uid == 54321
             assert list(private.rglob("noise.step-*.nbi"))
         else:
-            assert private.name == "__pycache__", "where the package is writable to all"
+            assert private.name == "__pycache__", (
+                "used if everybody can write to the package"
+            )

@@ -1,4 +1,4 @@
-"""The z-buffer against a per-sample brute force, and shadows against geometry."""
+"""The z-buffer against brute force per sample, and shadows against geometry."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def test_equals_brute_force_on_random_triangles():
     expected_seen, expected_depth = _brute_force(
         screen.astype(np.float64), triangles, cutout, 14, 17
     )
-    # A sample within rounding of an edge may fall on either side of it.
+    # A sample within rounding of an edge may be on either side of it.
     agree = seen == expected_seen
     assert agree.mean() > 0.99
     inside = agree & (seen >= 0)
@@ -53,7 +53,7 @@ def test_the_nearer_of_two_squares_hides_the_other():
     assert (depth[:4, :4] == 1).all() and (depth[4:, 4:] == 5).all()
 
 
-def test_light_stops_at_what_lies_before():
+def test_an_occluder_casts_a_shadow():
     square = np.array([[0, 0], [16, 0], [16, 16], [0, 16]], np.float32)
     floor = np.column_stack([square, np.full(4, 2.0)])
     lid = np.column_stack([square * [0.5, 1], np.full(4, 1.0)])

@@ -1,4 +1,4 @@
-"""The face world: determinism, separate attributes, folders, verification sets."""
+"""The face world: determinism, attributes, folders, verification sets."""
 
 import collections
 import dataclasses
@@ -57,7 +57,7 @@ def test_image_is_byte_equal_in_another_process_and_order():
     assert len(set(mine)) == 2
 
 
-def test_streams_and_seeds_share_nobody():
+def test_streams_and_seeds_share_no_identity():
     shapes = [
         tuple(FaceWorld(seed, stream).identity(0).shape.items())
         for seed in (0, 1)
@@ -66,7 +66,7 @@ def test_streams_and_seeds_share_nobody():
     assert len(set(shapes)) == len(shapes)
 
 
-def test_photographs_of_a_person_share_the_person_and_nothing_else():
+def test_photographs_of_a_person_share_the_identity_and_nothing_else():
     world = FaceWorld()
     assert world.identity(7) is world.identity(7)
     first, second = world.capture(7, 0), world.capture(7, 1)
@@ -183,12 +183,12 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
     np.testing.assert_array_equal(pairs.group, expected)
 
 
-def test_strangers_are_alike_where_their_fold_has_two_of_a_kind():
+def test_impostors_are_of_one_group_where_their_fold_has_two_of_it():
     world = FaceWorld(0, "cross_age")
     rows = verification_sets._pairs(world, "cross_age", 300)
-    strangers = [row for row in rows if not row[2]]
-    person = [[int(name.split("/")[1]) for name in row[:2]] for row in strangers]
-    fold_of = {first: row[3] for (first, _), row in zip(person, strangers, strict=True)}
+    impostors = [row for row in rows if not row[2]]
+    person = [[int(name.split("/")[1]) for name in row[:2]] for row in impostors]
+    fold_of = {first: row[3] for (first, _), row in zip(person, impostors, strict=True)}
     assert sorted(a for a, _ in person) == sorted(b for _, b in person) == [*range(300)]
     group_of = {number: world.identity(number).group for number in range(300)}
     kinds = collections.Counter((fold_of[n], group_of[n]) for n in range(300))
@@ -201,7 +201,7 @@ def test_strangers_are_alike_where_their_fold_has_two_of_a_kind():
     assert np.mean([group_of[a] == group_of[b] for a, b in person]) > 0.9
 
 
-def test_what_is_compiled_is_kept_for_these_sources_alone():
+def test_the_kernel_cache_is_named_by_the_sources():
     sources = hashlib.sha256()
     for path in sorted(pathlib.Path(compiled.__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
@@ -210,12 +210,12 @@ def test_what_is_compiled_is_kept_for_these_sources_alone():
 
 
 def _group(record):
-    """The demographic group, from the attributes that are recorded."""
+    """The demographic group according to the recorded attributes."""
     gender = "male" if record["gender"] > 0.5 else "female"
     return f"{max(record['ethnicity'], key=record['ethnicity'].get)} {gender}"
 
 
-def test_a_set_without_groups_stays_as_it_is(tmp_path):
+def test_a_finished_set_without_groups_is_left_unchanged(tmp_path):
     def render():
         return render_verification_set(
             "mixed", tmp_path, num_pairs=40, image_size=16, num_processes=1
@@ -229,7 +229,7 @@ def test_a_set_without_groups_stays_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_pairs_whose_writing_was_killed_are_written_again(tmp_path):
+def test_pairs_are_written_again_after_a_kill(tmp_path):
     def render():
         return render_verification_set(
             "mixed", tmp_path, num_pairs=40, image_size=16, num_processes=1

@@ -1,4 +1,4 @@
-"""Figures of a packing: nothing left out, nothing compared that cannot be."""
+"""Plots of a packing: complete, and without comparisons across recognisers."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def write_gallery(folder, rows, model=MODEL):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A run whose references lie on its gallery, faces included."""
+    """A run whose references equal its gallery, with image files."""
     rows, packing = unit_rows(20, 8, 0), {"iterations": 1}
     write_gallery(tmp_path, rows)
     path = tmp_path / "references.npz"
@@ -49,18 +49,18 @@ def test_cosines_rounded_beyond_1_are_counted(folder, monkeypatch):
         drawn.append(histogram)
 
     monkeypatch.setattr(plots, "plot_histogram", draw)
-    packing_figures.figures_of(read_run_folder(folder))
+    packing_figures.plots_of(read_run_folder(folder))
     assert drawn[-1].counts["packed"].sum() == 20
 
 
-def test_a_gallery_of_another_recogniser_is_not_compared_with(folder):
+def test_a_gallery_of_another_recogniser_is_not_compared(folder):
     run = read_run_folder(folder)
     assert nearest_gallery_image(run, 3) == folder / "gallery" / "3.jpg"
-    assert len(packing_figures.figures_of(run)) == 2
+    assert len(packing_figures.plots_of(run)) == 2
     write_gallery(folder, unit_rows(20, 8, 0), OTHER)
     run = read_run_folder(folder)
     assert nearest_gallery_image(run, 3) is None
-    assert len(packing_figures.figures_of(run)) == 1
+    assert len(packing_figures.plots_of(run)) == 1
 
 
 def test_a_fourth_recogniser_is_in_the_plot():
@@ -69,7 +69,7 @@ def test_a_fourth_recogniser_is_in_the_plot():
     assert all(f">{name}<" in svg for name in accuracies)
 
 
-def test_nothing_takes_the_place_of_the_run(folder):
+def test_a_comparison_named_like_the_run_is_refused(folder):
     for path in (folder, folder / "compare" / "packed"):
         path.mkdir(parents=True, exist_ok=True)
         (path / "metrics.json").write_text('{"benchmarks": {"a": {"accuracy": 1}}}')

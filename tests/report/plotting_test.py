@@ -1,4 +1,4 @@
-"""Drawings are the same whatever the user has set, and importing matplotlib is safe."""
+"""No setting of the user or the program changes a drawing or breaks the import."""
 
 import ast
 import os
@@ -22,8 +22,8 @@ from bridges.report.plots import (
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VARIABLES = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
-# Values that change drawings, some that are refused, a line that is none, and bytes
-# that are not UTF-8.
+# Values that change drawings, values that matplotlib refuses, a malformed line, and
+# bytes that are not UTF-8.
 RC = b"""backend: nonsense
 text.usetex: True
 font.size: 40
@@ -36,7 +36,7 @@ a line without its colon
 
 
 def drawings(folder: pathlib.Path) -> dict[str, bytes]:
-    """A drawing of every kind, by name."""
+    """One drawing of every kind, by name."""
     steps, values = np.arange(0.0, 300, 10), np.exp(-np.arange(30.0))
     counts = {"before": np.arange(8), "after": np.arange(8)[::-1]}
     edges = np.linspace(-1, 1, 9)
@@ -63,7 +63,7 @@ def expected(tmp_path_factory):
 
 @pytest.fixture
 def hostile(tmp_path):
-    """An environment, and a working directory, full of settings for matplotlib."""
+    """A working directory and an environment full of matplotlib settings."""
     home, here = tmp_path / "home", tmp_path / "here"
     config = home / ".config" / "matplotlib"
     (config / "stylelib").mkdir(parents=True)
@@ -81,13 +81,13 @@ def hostile(tmp_path):
         "XDG_CONFIG_HOME": str(home / ".config"),
         "MPLBACKEND": "module://no_such_package.backend_inline",
         "MATPLOTLIBRC": str(tmp_path / "rc"),
-        # Below a file no one can make a folder, not even root.
+        # Not even root can create a folder below a file.
         "MPLCONFIGDIR": str(tmp_path / "file" / "config"),
         "LC_ALL": "de_DE.ISO-8859-1",
     }
 
 
-def test_nothing_of_the_users_reaches_a_drawing(hostile, expected, tmp_path):
+def test_no_user_setting_reaches_a_drawing(hostile, expected, tmp_path):
     here, variables = hostile
     program = (
         "import os, pathlib, pickle, sys\n"
@@ -110,7 +110,7 @@ def test_nothing_of_the_users_reaches_a_drawing(hostile, expected, tmp_path):
     assert found == expected
 
 
-def test_nothing_of_the_program_reaches_a_drawing(expected, tmp_path):
+def test_no_program_setting_reaches_a_drawing(expected, tmp_path):
     settings = {"text.usetex": True, "font.size": 40, "axes.facecolor": "red"}
     with matplotlib.rc_context(settings):
         assert drawings(tmp_path) == expected
@@ -124,7 +124,7 @@ def test_no_date_reaches_a_drawing(date, expected, tmp_path, monkeypatch):
     assert os.environ["SOURCE_DATE_EPOCH"] == date
 
 
-def test_matplotlib_is_taken_from_one_place():
+def test_matplotlib_is_imported_in_one_module():
     for package in ("bridges", "benchmarks"):
         for path in (ROOT / package).rglob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))

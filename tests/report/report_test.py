@@ -1,4 +1,4 @@
-"""The report: all of a run on one page, whatever of the run is there."""
+"""The report: one page for a run, whichever of its parts exist."""
 
 import html.parser
 import io
@@ -16,11 +16,10 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.evaluation.group_rates import group_rates
 from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.report import packing_figures, write_report
-from bridges.report.accuracy import accuracy_section
-from bridges.report.contact_sheet import contact_sheet, encode_png, spread
-from bridges.report.elements import count, duration
+from bridges.report.contact_sheet import contact_sheet, encode_png, evenly_spaced
 from bridges.report.plots import plot_convergence
 from bridges.report.run_folder import read_run_folder
+from bridges.report.wording import count, duration
 from hyperface_jax import InputError, files, load_embeddings, save_embeddings
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
@@ -29,7 +28,7 @@ VOID = {"meta", "img", "path", "use", "rect", "br"}
 
 
 class Page(html.parser.HTMLParser):
-    """Collects text, pictures and references; notices tags that do not match."""
+    """Collects text, sections and references; fails on tags that do not match."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -83,26 +82,6 @@ def metrics(seed):
     figures = evaluate_verification(first, second, same, np.arange(40) // 4)
     benchmarks = {"mixed": figures, "age_gap_30": figures, "ours": figures}
     return {"benchmarks": benchmarks, "mean_accuracy": figures["accuracy"]}
-
-
-def test_errors_by_group_are_in_the_table_when_there_are_groups():
-    own = {
-        "benchmarks": metrics(4)["benchmarks"],
-        "groups": group_rates(
-            {
-                name: dict(zip(CONFUSION, counts, strict=True))
-                for name, counts in {
-                    "across groups": (0, 0, 1, 7),
-                    "old <b>": (3, 1, 1, 1),
-                }.items()
-            }
-        ),
-    }
-    page = Page(accuracy_section({"packed": own}, trained_here=True))
-    # Accuracy (3 + 1) / 6, false matches 1 / 2, false non-matches 1 / 4.
-    assert "Old <b> 6 66.7 % 50.0 % 25.0 % Across groups 8 87.5 % 12.5 % –" in page.text
-    page = Page(accuracy_section({"packed": metrics(4)}, trained_here=True))
-    assert "demographic" not in page.text
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +165,7 @@ def test_the_page_is_whole_and_self_contained(report):
         "settings",
     ]
     outside = [s for s in page.sources if not s.startswith(("data:image/", "#"))]
-    assert outside == [], "nothing is fetched"
+    assert outside == [], "the page fetches nothing"
     assert not re.search(r"@import|url\((?!#)|<script|<link", report)
     assert report.count("<svg") == 5
 
@@ -203,6 +182,21 @@ def test_the_page_shows_the_figures(whole, report):
     assert "Age gap 30" in text and "ours" in text
     assert "cosine 0.62" in text
     assert "seed 7" in text and "cores 2" in text
+
+
+def test_errors_by_group_are_in_the_table_when_there_are_groups(run_folder, report):
+    assert "demographic" not in Page(report).text
+    counts = {"across groups": (0, 0, 1, 7), "old <b>": (3, 1, 1, 1)}
+    confusions = {
+        name: dict(zip(CONFUSION, values, strict=True))
+        for name, values in counts.items()
+    }
+    own = json.loads((run_folder / "metrics.json").read_text())
+    own["groups"] = group_rates(confusions)
+    (run_folder / "metrics.json").write_text(json.dumps(own))
+    text = Page(write_report(run_folder).read_text()).text
+    # Accuracy (3 + 1) / 6, false matches 1 / 2, false non-matches 1 / 4.
+    assert "Old <b> 6 66.7 % 50.0 % 25.0 % Across groups 8 87.5 % 12.5 % –" in text
 
 
 def test_the_same_run_gives_the_same_page(whole, report, tmp_path):
@@ -242,7 +236,7 @@ def test_a_missing_part_is_named_and_the_rest_is_there(run_folder, part, section
     ],
     ids=["another checkpoint", "another dataset"],
 )
-def test_training_on_the_images_alone_is_told_of_no_other_run(
+def test_training_on_the_images_alone_is_claimed_of_no_other_run(
     run_folder, report, change
 ):
     assert "a recogniser trained on them alone" in Page(report).text
@@ -296,9 +290,33 @@ def test_references_of_another_program_make_a_page(run_folder):
 
 
 def test_names_are_text_and_never_markup(whole, tmp_path):
-    folder = shutil.copytree(whole, tmp_path / "<b>run & co")
+    name = "<script>'\"&"
+    folder = shutil.copytree(whole, tmp_path / name)
+    shutil.rmtree(folder / "dataset")
+    (folder / "dataset" / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "dataset" / name / f"{name}.png")
+    shutil.copytree(folder / "compare" / "rendered", folder / "compare" / name)
+    record = {"settings": {name: name}, "stages": [{"name": name, "what": name}]}
+    (folder / "run.json").write_text(json.dumps(record))
     content = write_report(folder).read_text()
-    assert "<b>run" not in content and "&lt;b&gt;run &amp; co" in content
+    page = Page(content)
+    assert page.open == [] and "<script" not in content
+    for words in (
+        f"hyperface_jax · run {name}",
+        f"accuracy in % checkpoint {name} Rendered faces",
+        f"stage time what {name} – {name} {name} {name}",
+        f"by its number. {name}",
+    ):
+        assert words in page.text, words
+
+
+def test_a_file_name_in_a_remark_is_text(run_folder):
+    path = run_folder / "compare" / "<script>" / "metrics.json"
+    path.parent.mkdir()
+    path.write_text("{}")
+    content = write_report(run_folder).read_text()
+    assert "<script" not in content
+    assert f"{path.relative_to(run_folder)}: names no benchmarks" in Page(content).text
 
 
 def test_no_run_is_refused(tmp_path):
@@ -338,8 +356,8 @@ def test_plots_take_every_colour_from_the_page():
 @pytest.mark.parametrize(
     ("total", "expected"), [(1, [0]), (3, [0, 1, 2]), (9, [0, 4, 8])]
 )
-def test_spread(total, expected):
-    assert spread(3, total) == expected
+def test_indices_are_evenly_spaced(total, expected):
+    assert evenly_spaced(3, total) == expected
 
 
 def test_wording():
@@ -352,7 +370,7 @@ def test_wording():
     ]
 
 
-def test_the_command_writes_where_it_is_told(run_folder, tmp_path):
+def test_the_command_writes_to_the_output(run_folder, tmp_path):
     command = [sys.executable, "-m", "bridges.cli.report", f"--run={run_folder}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -362,18 +380,27 @@ def test_the_command_writes_where_it_is_told(run_folder, tmp_path):
     assert output.read_bytes() == (run_folder / "report.html").read_bytes()
 
 
-def test_a_proven_objective_is_told(tmp_path):
+def test_help_needs_no_template_engine():
+    program = "import runpy, sys; sys.modules['jinja2'] = None; "
+    program += "runpy.run_module('bridges.cli.report', run_name='__main__')"
+    command = [sys.executable, "-c", program, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--run" in result.stdout
+
+
+def test_the_gap_of_a_proven_objective_is_listed(tmp_path):
     rows = np.eye(3, 4, dtype=np.float32)
-    for gap, told in ((4.1e-5, "4.1e-05"), (None, None)):
+    for gap, listed in ((4.1e-5, "4.1e-05"), (None, None)):
         packing = {"objective": -0.9, "objective_bound": {"gap": gap}}
         path = tmp_path / "references.npz"
         save_embeddings(path, rows, kind="references", model=MODEL, packing=packing)
         facts = dict(packing_figures.facts_of(load_embeddings(path)))
-        assert facts["J above its proven least"] == told
+        assert facts["J above its proven least"] == listed
 
 
-def test_a_foreign_file_is_not_written_over(run_folder, tmp_path):
+def test_a_foreign_file_is_not_overwritten(run_folder, tmp_path):
     (tmp_path / "precious.jpg").write_bytes(b"a photograph")
-    with pytest.raises(InputError, match=r"precious\.jpg: exists and is no report"):
+    with pytest.raises(InputError, match=r"precious\.jpg: exists and is not a report"):
         write_report(run_folder, tmp_path / "precious.jpg")
     assert (tmp_path / "precious.jpg").read_bytes() == b"a photograph"
