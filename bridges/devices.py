@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from bridges.device_flags import PRECISIONS
 from hyperface_jax import InputError, checks
@@ -40,6 +42,15 @@ class Device:
             return contextlib.nullcontext()
         return torch.autocast(self.torch.type, getattr(torch, self.precision))
 
+    def take(self, tensor: Tensor) -> Tensor:
+        """A tensor of the CPU on this device; the same tensor where that is the CPU.
+
+        To CUDA it is copied from pinned memory, while the program continues.
+        """
+        if self.torch.type == "cuda":
+            return tensor.pin_memory().to(self.torch, non_blocking=True)
+        return tensor.to(self.torch)
+
     def describe(self) -> str:
         """The device's kind in words, for records: ``"NVIDIA H100, float32"``."""
         kind = "cpu"
@@ -49,8 +60,15 @@ class Device:
             kind = self.torch.type
         return f"{kind}, {self.precision}"
 
+    def record(self) -> dict[str, str]:
+        """``{"device": …}`` for records; empty for float32 on the CPU, which records
+        without that entry mean."""
+        return {} if self == Device() else {"device": self.describe()}
 
-def find_device(name: str = "auto", precision: str = "float32") -> Device:
+
+def find_device(
+    name: str = "auto", precision: str = "float32", *, quiet: bool = False
+) -> Device:
     """The device to compute on.
 
     On CUDA, float32 then means float32: TF32 is switched off for products and
@@ -60,6 +78,8 @@ def find_device(name: str = "auto", precision: str = "float32") -> Device:
       name: ``"auto"`` for CUDA, else MPS, else the CPU, which is then said on standard
         error; ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
       precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+      quiet: don't say which one ``"auto"`` is; the caller does by
+        :func:`announce_device` once it is sure to compute.
 
     Raises:
       InputError: a device that is not there, or an unknown name or precision.
@@ -67,14 +87,36 @@ def find_device(name: str = "auto", precision: str = "float32") -> Device:
     checks.one_of(precision, "precision", PRECISIONS)
     chosen = _best() if name == "auto" else name
     device = Device(_checked(chosen), precision)
-    if name == "auto":
-        _say_once(f"computing on {device.describe()} (--device=auto)")
+    if not quiet:
+        announce_device(name, device)
     if device.torch.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
     return device
+
+
+def announce_device(name: str, device: Device) -> None:
+    """Says on standard error, once a process, which device ``"auto"`` is.
+
+    Args:
+      name: what was asked for; only of ``"auto"`` is anything said.
+      device: what :func:`find_device` made of it.
+    """
+    if name == "auto":
+        _say_once(f"computing on {device.describe()} (--device=auto)")
+
+
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread for torch: how a sum is split among threads changes its rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _best() -> str:

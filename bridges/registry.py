@@ -9,6 +9,14 @@ from hyperface_jax import InputError
 T = TypeVar("T")
 
 
+def imported(entry: T | str) -> T:
+    """An implementation itself, or the one that ``"module:attribute"`` names."""
+    if not isinstance(entry, str):
+        return entry
+    module, _, attribute = entry.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 class Registry(Generic[T]):
     """The implementations of a seam, by name.
 
@@ -56,13 +64,5 @@ class Registry(Generic[T]):
             raise InputError(
                 f"{self.what} is {name!r}, expected one of {', '.join(self._entries)}"
             )
-        found = self._entries[name]
-        if isinstance(found, str):
-            found = self._entries[name] = imported(found)
+        found = self._entries[name] = imported(self._entries[name])
         return found
-
-
-def imported(place: str) -> Any:
-    """Imports what ``"module:attribute"`` names."""
-    module, _, attribute = place.partition(":")
-    return getattr(importlib.import_module(module), attribute)

@@ -157,8 +157,7 @@ def build_head(
     elif settings:
         raise InputError(f"give options of {name} or {next(iter(settings))}, not both")
     check_options(name, options)
-    module = imported(entry.module) if isinstance(entry.module, str) else entry.module
-    return module(embedding_size, num_classes, options)
+    return imported(entry.module)(embedding_size, num_classes, options)
 
 
 def check_options(name: str, options: HeadOptions) -> None:

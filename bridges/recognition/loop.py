@@ -131,11 +131,7 @@ def _batches(
         return batch_indices(len(images), config.batch_size, config.seed, step)
 
     def moved(array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if state.device.torch.type == "cuda":
-            # Copied from pinned memory while the device computes.
-            tensor = tensor.pin_memory()
-        return tensor.to(state.device.torch, non_blocking=True)
+        return state.device.take(torch.from_numpy(array))
 
     decoded = images.batches(map(order, range(first, total)))
     with contextlib.closing(decoded):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bridges.datasets.identity_folders import AUTO
-from bridges.devices import find_device
+from bridges.devices import announce_device, find_device
 from bridges.provenance import check_same_settings, read_json
 from bridges.recognition import checkpoint
 from bridges.recognition.config import CACHE_MB, TrainingConfig
@@ -97,14 +97,15 @@ def train_recogniser(
     if num_threads is not None:
         checks.whole_number(num_threads, "num_threads", 1, 2**16)
         torch.set_num_threads(num_threads)
+    place = find_device(device, precision, quiet=True)
     sources = open_sources(dataset, identity_from)
-    place = find_device(device, precision)
     record = describe(sources, config, skip_unreadable)
     found = _read_same(output, record)
     if found is not None and found.get("complete"):
         # Left by a kill right after the record.
         files.discard(output / checkpoint.PROGRESS)
         return found
+    announce_device(device, place)
     sources, skipped = check_images(sources, config, skip_unreadable)
     if skipped:
         record["skipped"] = skipped
@@ -150,7 +151,7 @@ def _finish(
         "history": counts.history,
         "seconds": round(counts.seconds, 1),
         "num_threads": torch.get_num_threads(),
-        "device": state.device.describe(),
+        **state.device.record(),
         "created_with": provenance(),
     }
     files.write_json(output / checkpoint.TRAINING, complete)
