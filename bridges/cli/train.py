@@ -28,6 +28,8 @@ from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
+_HEAD_OPTIONS = {name: HEADS[name].options() for name in HEADS}
+
 _HELP = {
     "backbone": "the network",
     "image_size": "side in pixels, a multiple of 16",
@@ -88,7 +90,7 @@ flags.DEFINE_integer(
 folder_flags.define(FLAGS)
 device_flags.define(FLAGS)
 define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
-define_options_flags({name: HEADS[name].options() for name in HEADS}, FLAGS)
+define_options_flags(_HEAD_OPTIONS, FLAGS)
 
 
 def config_given() -> TrainingConfig:
@@ -96,11 +98,9 @@ def config_given() -> TrainingConfig:
     config = RECIPES[FLAGS.recipe]
     options = config.options_of_head()
     if FLAGS.head != config.head and FLAGS["head"].present:
-        options = HEADS[FLAGS.head].options()
+        options = _HEAD_OPTIONS[FLAGS.head]
         config = dataclasses.replace(config, head=FLAGS.head, head_options=options)
-    options = options_from_flags(
-        config.head, options, FLAGS, {name: HEADS[name].options() for name in HEADS}
-    )
+    options = options_from_flags(config.head, options, FLAGS, _HEAD_OPTIONS)
     config = dataclasses.replace(config, head_options=options)
     return config_from_flags(config, FLAGS)
 

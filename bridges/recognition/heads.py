@@ -1,7 +1,32 @@
-"""The heads by name, and what makes one; loads no torch until one is built.
+"""The heads by name, and how to add one; loads no torch until one is built.
 
-A head turns embeddings and labels into the logits of a cross-entropy. A new one is an
-options dataclass, a module that follows :class:`Head`, and a line in :data:`HEADS`.
+A head turns the backbone's outputs and labels into the logits of a cross-entropy. It is
+an options dataclass, a module, and one registry entry. This one, a plain softmax, is
+complete::
+
+    import dataclasses
+    from torch import nn
+    from bridges.recognition.heads import HEADS, HeadEntry, HeadOutput
+
+    @dataclasses.dataclass(frozen=True)
+    class SoftmaxOptions:
+        heat: float = dataclasses.field(default=1.0, metadata={"help": "temperature"})
+
+    class SoftmaxHead(nn.Linear):
+        def __init__(self, embedding_size, num_classes, options):
+            super().__init__(embedding_size, num_classes)
+            self.heat = options.heat
+
+        def forward(self, features, labels, progress):
+            logits = super().forward(features) / self.heat
+            return HeadOutput(logits, logits)
+
+    HEADS.register("softmax", HeadEntry(SoftmaxOptions, SoftmaxHead))
+
+From then on ``build_head`` and ``TrainingConfig`` take ``"softmax"`` in this process,
+and ``hyperface-train``, where it is imported later, has ``--head=softmax`` and
+``--heat``. To have it in the command always, add an entry to :data:`HEADS` below, with
+the options in a module that loads no torch and ``"module:attribute"`` for the head.
 """
 
 import dataclasses
@@ -20,8 +45,8 @@ class HeadOutput(NamedTuple):
 
     Attributes:
       logits: ``[n, classes]`` for the cross-entropy, margin and scale applied.
-      cosines: ``[n, classes]`` without the margin; the largest of a row is the class
-        that the image is counted for in the accuracy.
+      cosines: ``[n, classes]`` without margin and gradient: the accuracy counts an
+        image for the largest of its row.
     """
 
     logits: "torch.Tensor"
@@ -157,8 +182,7 @@ def build_head(
     elif settings:
         raise InputError(f"give options of {name} or {next(iter(settings))}, not both")
     check_options(name, options)
-    module = imported(entry.module)
-    return module(embedding_size, num_classes, options)
+    return imported(entry.module)(embedding_size, num_classes, options)
 
 
 def check_options(name: str, options: HeadOptions) -> None:

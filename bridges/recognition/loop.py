@@ -27,7 +27,7 @@ from bridges.recognition.steps import (
 from hyperface_jax import interruptions
 from hyperface_jax.commands import progress as progress_bar
 
-# Reading a number waits for the device, which has nothing to do meanwhile.
+# On an accelerator: each reading waits until the device has done what is queued.
 _FETCHED_AT_ONCE = 20
 
 
@@ -42,6 +42,9 @@ def run_training(
     checkpoint_seconds: float,
 ) -> None:
     """Trains to the end, changing ``state`` and ``counts``.
+
+    On an accelerator the host runs ahead: losses are read, and checked, every 20 steps
+    and before the state is saved.
 
     Args:
       state: the networks and their optimiser.
@@ -95,8 +98,7 @@ def run_training(
                     check_finite(values, config.tasks, output, counts.step)
                     counts.add(values, len(images), config)
                 pending.clear()
-                shown = {name: _shown(name, values[name]) for name in sorted(values)}
-                bar.set_postfix(shown, refresh=False)
+                bar.set_postfix(_shown(values), refresh=False)
             bar.update()
             if due:
                 save()
@@ -131,11 +133,7 @@ def _batches(
         return batch_indices(len(images), config.batch_size, config.seed, step)
 
     def moved(array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if state.device.torch.type == "cuda":
-            # Copied from pinned memory while the device computes.
-            tensor = tensor.pin_memory()
-        return tensor.to(state.device.torch, non_blocking=True)
+        return state.device.take(torch.from_numpy(array))
 
     decoded = images.batches(map(order, range(first, total)))
     with contextlib.closing(decoded):
@@ -150,5 +148,9 @@ def _batches(
             )
 
 
-def _shown(name: str, value: float) -> str:
-    return f"{value:.2f}" if name.endswith("loss") else f"{value:.3f}"
+def _shown(values: dict[str, float]) -> dict[str, str]:
+    """What the progress bar says of a step."""
+    return {
+        name: f"{value:.2f}" if name.endswith("loss") else f"{value:.3f}"
+        for name, value in sorted(values.items())
+    }

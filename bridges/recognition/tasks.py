@@ -1,8 +1,31 @@
 """The tasks a backbone is trained for, by name; loads no torch until one is built.
 
 Several tasks hang on one backbone: each reads the same features and adds its weighted
-loss. A new one is a module that follows :class:`TrainingTask` and a line in
-:data:`TASKS`.
+loss. A task is a module and one registry entry. This one is complete; it regresses an
+attribute that the records of the images have::
+
+    import numpy as np
+    from torch import nn
+    from bridges.recognition.tasks import TASKS, TaskOutput
+
+    class Tilt(nn.Linear):
+        loss_weight = 0.5
+
+        def __init__(self, config, sources):
+            super().__init__(config.embedding_size, 1)
+            tilts = [record["tilt"] for source in sources for record in source.records]
+            self.targets = np.array(tilts, np.float32)
+
+        def loss(self, features, images, targets, progress):
+            error = self(features)[:, 0] - targets
+            return TaskOutput(error.square().mean(), {"error": error.abs().mean()})
+
+    TASKS.register("tilt", Tilt)
+
+From then on ``TrainingConfig(tasks=("identity", "tilt"))`` trains the backbone for both
+in this process. To give it to the command, ``hyperface-train --tasks=identity,tilt``,
+add an entry to :data:`TASKS` below instead: a string ``"module:attribute"``, so that
+nothing is imported before it is asked for.
 """
 
 from collections.abc import Callable, Mapping

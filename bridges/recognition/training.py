@@ -14,7 +14,7 @@ import torch
 
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource
-from bridges.devices import Device, find_device
+from bridges.devices import Device, announce_device, find_device
 from bridges.recognition import checkpoint
 from bridges.recognition.config import CACHE_MB, TrainingConfig
 from bridges.recognition.history import TrainingCounts
@@ -103,8 +103,8 @@ def train_recogniser(
     if num_threads is not None:
         checks.whole_number(num_threads, "num_threads", 1, 2**16)
         torch.set_num_threads(num_threads)
+    place = find_device(device, precision, quiet=True)
     sources = open_sources(dataset, identity_from)
-    place = find_device(device, precision)
     record = describe(sources, config, skip_unreadable)
     result = Output(
         output,
@@ -116,6 +116,7 @@ def train_recogniser(
         return found
     if not (output / checkpoint.TRAINING).exists():
         check_vacant(output, checkpoint.TRAINING, "training")
+    announce_device(device, place)
     sources, skipped = check_images(sources, config, skip_unreadable)
     if skipped:
         record["skipped"] = skipped
@@ -173,7 +174,7 @@ def _finish(
         "history": counts.history,
         "seconds": round(counts.seconds, 1),
         "num_threads": torch.get_num_threads(),
-        "device": state.device.describe(),
+        **state.device.record(),
         "created_with": provenance(),
     }
     files.write_json(output / checkpoint.TRAINING, complete)

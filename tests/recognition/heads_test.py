@@ -6,29 +6,12 @@ import sys
 
 import pytest
 
+from bridges.recognition import heads
+from tests.docstring_examples import example_of
 from tests.recognition.training_test import write_people
 
-# What a user writes; the last line stands for an entry in HEADS.
-TOY = """
-import dataclasses
-from torch import nn
-from bridges.recognition.heads import HEADS, HeadEntry, HeadOutput
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    heat: float = dataclasses.field(default=1.0, metadata={"help": "of the softmax"})
-
-class Softmax(nn.Linear):
-    def __init__(self, embedding_size, num_classes, options):
-        super().__init__(embedding_size, num_classes)
-        self.heat = options.heat
-    def forward(self, features, labels, progress):
-        logits = super().forward(features) / self.heat
-        return HeadOutput(logits, logits.detach())
-
-HEADS.register("toy", HeadEntry(Options, Softmax))
-"""
-COMMAND = "from bridges.cli import train\ntrain.run()\n"
+EXAMPLE = example_of(heads)
+COMMAND = "\nfrom bridges.cli import train\ntrain.run()\n"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +23,7 @@ def people(tmp_path_factory):
 
 def train(people, output, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", TOY + COMMAND]
+        [sys.executable, "-c", EXAMPLE + COMMAND]
         + [f"--dataset={people}", f"--output={output}", "--image_size=32"]
         + ["--embedding_size=16", "--batch_size=16", "--num_threads=1", *arguments],
         capture_output=True,
@@ -48,15 +31,15 @@ def train(people, output, *arguments):
     )
 
 
-def test_a_toy_head_is_trained_by_the_command(people, tmp_path):
+def test_a_head_of_one_s_own_is_trained_by_the_command(people, tmp_path):
     done = train(
         people,
         tmp_path / "c",
-        *("--head=toy", "--heat=0.5", "--epochs=12", "--augmentation=none"),
+        *("--head=softmax", "--heat=0.5", "--epochs=12", "--augmentation=none"),
     )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "c" / "training.json").read_text())
-    assert record["settings"]["head"] == "toy" and record["settings"]["heat"] == 0.5
+    assert record["settings"]["head"] == "softmax" and record["settings"]["heat"] == 0.5
     assert not {"margin", "scale", "concentration"} & set(record["settings"])
     assert record["history"][-1]["accuracy"] > 0.9
 
@@ -64,9 +47,9 @@ def test_a_toy_head_is_trained_by_the_command(people, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--head=toy", "--margin=0.3"), "--margin is a setting of adaface"),
-        (("--heat=2",), "--heat is a setting of toy"),
-        (("--head=arcface",), "adaface|toy"),
+        (("--head=softmax", "--margin=0.3"), "--margin is a setting of adaface"),
+        (("--heat=2",), "--heat is a setting of softmax"),
+        (("--head=arcface",), "adaface|softmax"),
     ],
 )
 def test_a_flag_of_another_head_is_refused_in_one_line(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import weakref
@@ -120,6 +121,15 @@ def check_equal(one, two):
     for rows in zip(*histories, strict=True):
         first, second = ({**row, "seconds": 0} for row in rows)
         assert first == second
+
+
+def test_processes_that_decode_load_no_torch(root):
+    program = "import bridges.recognition.image_batches, sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=root
+    )
+    assert "bridges.worker_processes" in result.stdout.split()
+    assert not {"torch", "jax", "scipy"} & {*result.stdout.split()}
 
 
 class TestTraining:

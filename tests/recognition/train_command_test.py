@@ -33,6 +33,8 @@ def parse():
     """Parses a command line, and leaves the flags as they were."""
 
     def parse(*arguments: str) -> None:
+        for name in command.FLAGS:
+            command.FLAGS[name].unparse()  # of what another test gave
         command.FLAGS(["hyperface-train", *arguments])
 
     yield parse
