@@ -20,10 +20,8 @@ import torch
 from absl import flags
 from PIL import Image
 
-from benchmarks.dlib_judge import judge_embeddings
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.embedding.recogniser import Recogniser, load_recogniser
-from bridges.evaluation.verification_metrics import equal_error_rate
+from bridges.evaluation.error_rates import equal_error_rate
 from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generation.image_workers import (
@@ -37,9 +35,11 @@ from bridges.generators.latent_diffusion.autoencoder import psnr
 from bridges.generators.latent_diffusion.generator import LatentDiffusionGenerator, load
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.pixels import to_pixels, to_unit_range
+from bridges.recognisers.embedding import embed_images
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, check_model, files, load_embeddings
-from hyperface_jax.commands import provenance, require_flags, run_command
+from hyperface_jax.commands import progress, provenance, require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
@@ -100,7 +100,9 @@ def measure(embeddings: np.ndarray, references: np.ndarray) -> dict[str, float]:
 
 def judge_error_rate(images: np.ndarray, name: str) -> float:
     """Equal error rate of all pairs by Euclidean distance of the judge's embeddings."""
-    rows = judge_embeddings(images, f"judging {name}")
+    judge = load_recogniser("dlib", device="cpu")
+    shown = progress(images, description=f"judging {name}", unit="image")
+    rows = np.concatenate([judge.descriptors(image[None]) for image in shown])
     each = _IMAGES_OF_PACKED if name == "packed" else FLAGS.images
     labels = np.arange(len(images)) // each
     first, second = np.triu_indices(len(labels), 1)
@@ -155,7 +157,7 @@ def measure_autoencoder(
             [autoencoder.decode(autoencoder.encode(part)) for part in pixels.split(64)]
         )
     restored = to_pixels(decoded)
-    first, second = recogniser.embed(images), recogniser.embed(restored)
+    first, second = (embed_images(recogniser, x) for x in (images, restored))
     figures = {
         "psnr": psnr(decoded, pixels).mean().item(),
         "identity_cosine": float((first * second).sum(1).mean()),
@@ -197,7 +199,8 @@ def load_held_out(recogniser: Recogniser, size: int) -> tuple[np.ndarray, np.nda
             )
         chosen.extend(rows)
     images = dataset.load(size, chosen)
-    embeddings = recogniser.embed(images).reshape(FLAGS.identities, FLAGS.images, -1)
+    rows = embed_images(recogniser, images)
+    embeddings = rows.reshape(FLAGS.identities, FLAGS.images, -1)
     means = embeddings.mean(1)
     return images, means / np.linalg.norm(means, axis=1, keepdims=True)
 
@@ -215,7 +218,7 @@ def measure_references(
         "references": len(rows),
         "max_cosine": float(cosines.max()),
         "guidance": _SAMPLING.guidance,
-        **measure(recogniser.embed(made), rows),
+        **measure(embed_images(recogniser, made), rows),
     }
     return figures, made
 
@@ -227,7 +230,7 @@ def compare_guidances(
     figures, sheets = [], []
     for guidance in (float(text) for text in FLAGS.guidance):
         made, rate = generate(means, FLAGS.images, guidance)
-        row = {"guidance": guidance, **measure(recogniser.embed(made), means)}
+        row = {"guidance": guidance, **measure(embed_images(recogniser, made), means)}
         row["images_per_second"] = rate
         print_row(f"guidance {guidance:g}", row)
         figures.append(row)
@@ -248,12 +251,12 @@ def main() -> None:
     """Measures, prints a table, writes the record and the contact sheet."""
     require_flags(FLAGS, "held_out", "output")
     generator = load(FLAGS.generator, device="cpu")
-    recogniser = load_recogniser(FLAGS.recogniser)
+    recogniser = load_recogniser(FLAGS.recogniser, device="cpu")
     check_model(recogniser.model, generator.recogniser, "recogniser")
     rendered, means = load_held_out(recogniser, generator.image_size)
     print(f"{'':14}    rank1      own impostor    intra      eer  images/s")
     record: dict[str, Any] = {"benchmark": "generation_quality"}
-    record["rendered"] = measure(recogniser.embed(rendered), means)
+    record["rendered"] = measure(embed_images(recogniser, rendered), means)
     print_row("rendered", record["rendered"])
     record["autoencoder"], restored = measure_autoencoder(
         generator, recogniser, rendered

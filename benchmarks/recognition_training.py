@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from absl import flags
 
-from bridges.embedding.recogniser import Recogniser
+from bridges.recognisers.iresnet import IResNetRecogniser
 from bridges.recognition.config import RECIPES, TrainingConfig
-from bridges.recognition.steps import init_training, step_generator, train_step
+from bridges.recognition.state import init_training
+from bridges.recognition.steps import step_generator, train_step
 from hyperface_jax import files
 from hyperface_jax.commands import provenance, run_command
 
@@ -40,25 +41,34 @@ flags.DEFINE_string(
 )
 
 
+class People:
+    """What a task needs to know of a source: who is on the images."""
+
+    def __init__(self, num_identities: int, labels: np.ndarray) -> None:
+        self.identities = range(num_identities)
+        self.labels = labels
+
+
 def time_case(config: TrainingConfig, num_identities: int, steps: int) -> dict:
     """Times one backbone.
 
     Returns:
       The case, its number of parameters, and medians in milliseconds an image.
     """
-    state = init_training(config, num_identities)
     rng = np.random.default_rng(0)
     size, batch = config.image_size, config.batch_size
     pixels = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(rng.integers(0, num_identities, batch))
+    people = People(num_identities, rng.integers(0, num_identities, batch))
+    targets = {"identity": torch.from_numpy(people.labels)}
+    state = init_training(config, [people])
     training = []
     for step in range(steps + 1):
         start = time.perf_counter()
         generator = step_generator(0, step)
-        train_step(state, images, labels, config, done=0.5, generator=generator)
+        train_step(state, images, targets, config, progress=0.5, generator=generator)
         training.append(1e3 * (time.perf_counter() - start) / batch)
-    recogniser = Recogniser(
+    recogniser = IResNetRecogniser(
         state.backbone,
         image_size=size,
         embedding_size=config.embedding_size,

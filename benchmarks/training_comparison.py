@@ -7,7 +7,7 @@ compares the generated images of a demo run with equally many rendered ones ("re
 with images generated of references that were not packed. Any other image datasets are
 compared with ``--dataset=name=folder``, repeated. Each is cut to the size of the
 smallest: as many identities, as many images of each. Trainings are kept under
-``--work`` and gone on with when stopped.
+``--work`` and resumed if incomplete.
 """
 
 import dataclasses
@@ -131,7 +131,7 @@ def main() -> None:
         settings = {
             "identities": identities,
             "images_per_identity": images,
-            "training": dataclasses.asdict(config),
+            "training": config.settings(),
         }
         record = {"benchmark": "training_comparison", "rows": rows}
         record["created_with"] = provenance(settings)

@@ -44,6 +44,12 @@ def _define_number_list(
     )
 
 
+def _define_name_list(
+    name: str, default: Any, description: str, *, flag_values: flags.FlagValues
+) -> None:
+    flags.DEFINE_list(name, list(default), description, flag_values=flag_values)
+
+
 _DEFINE = {
     bool: flags.DEFINE_bool,
     float: flags.DEFINE_float,
@@ -51,6 +57,7 @@ _DEFINE = {
     int | None: flags.DEFINE_integer,
     str: flags.DEFINE_string,
     tuple[float, ...]: _define_number_list,
+    tuple[str, ...]: _define_name_list,
 }
 
 

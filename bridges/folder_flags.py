@@ -10,7 +10,7 @@ from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
 
 
 class _PathListParser(flags.ArgumentParser):
-    """Paths with commas between them; a comma in the name of one that exists is its."""
+    """Paths separated by commas; one in the name of an existing path is part of it."""
 
     syntactic_help = "paths with commas between them"
 
@@ -19,7 +19,7 @@ class _PathListParser(flags.ArgumentParser):
             return list(argument)
         parts, paths = argument.split(","), []
         while parts:
-            # The longest run of parts that is a path, or else the first alone.
+            # The longest run of parts that exists as a path, or the first alone.
             runs = range(len(parts), 1, -1)
             count = next((n for n in runs if _exists(",".join(parts[:n]))), 1)
             paths.append(",".join(parts[:count]))
@@ -71,7 +71,7 @@ def define(values: flags.FlagValues, *, identities: bool = True) -> None:
 
 
 def given(values: flags.FlagValues) -> dict[str, Any]:
-    """What the flags say, by the names of the arguments they become."""
+    """The flags' values as keyword arguments of what reads the folder."""
     names = ("skip_unreadable", "identity_from")
     return {name: values[name].value for name in names if name in values}
 

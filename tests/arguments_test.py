@@ -7,8 +7,6 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter, enc
 from bridges.datasets.images import read_image
 from bridges.datasets.verification_set import load_verification_set, write_pairs
 from bridges.demo.config import DemoConfig
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import evaluate_verification, find_benchmarks
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import FaceWorld, Photograph, render_dataset
@@ -17,9 +15,11 @@ from bridges.generation.identity_variation import vary_identity
 from bridges.generators.generator import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.config import TrainingConfig
+from bridges.recognition.heads import AdaFaceOptions, build_head
 from bridges.recognition.iresnet import build_backbone
-from bridges.recognition.margins import build_head
 from bridges.recognition.training import train_recogniser
 from bridges.report import write_report
 from hyperface_jax import InputError
@@ -41,7 +41,8 @@ def write(folder, **record) -> None:
         for config, names in (
             (GenerationConfig, ("images_per_identity", "beta", "seed")),
             (LatentDiffusionSettings, ("guidance", "steps")),
-            (TrainingConfig, ("epochs", "batch_size", "margin", "image_size", "seed")),
+            (TrainingConfig, ("epochs", "batch_size", "image_size", "seed")),
+            (AdaFaceOptions, ("margin", "scale", "concentration", "margin_warmup")),
             (DemoConfig, ("num_identities", "num_pairs", "regularization_weight")),
             (DiffusionTrainingConfig, ("minutes", "batch_size", "drop_rate", "seed")),
         )

@@ -68,6 +68,16 @@ def test_bridges_load_without_jax_without_a_word_and_without_a_thread():
     assert printed == ""
 
 
+def test_naming_implementations_loads_none_of_them():
+    loaded = loaded_after(
+        "from bridges.recognisers.recogniser import RECOGNISERS\n"
+        "from bridges.datasets.image_source import IMAGE_SOURCES\n"
+        "assert {'checkpoint', 'dlib'} <= set(RECOGNISERS)\n"
+        "assert 'folder' in IMAGE_SOURCES"
+    )
+    assert not loaded & {"torch", "PIL", "jax"}
+
+
 def test_reading_an_embedding_file_loads_neither(tmp_path, unit_rows):
     path = tmp_path / "a.npz"
     loaded = loaded_after(

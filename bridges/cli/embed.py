@@ -2,7 +2,7 @@
 
 The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
 of images per identity, or is just a folder of images, in any format that Pillow reads.
-What was found in it, and what was left out, is said first. Example:
+What was found in it, and what was left out, is reported first. Example:
 
     hyperface-embed --images=gallery --output=gallery.npz
 
@@ -12,7 +12,7 @@ hyperface-search take.
 
 from absl import flags
 
-from bridges import folder_flags
+from bridges import device_flags, folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -22,7 +22,8 @@ flags.DEFINE_string("output", None, "the .npz file to write", flag_values=FLAGS)
 flags.DEFINE_string(
     "model",
     "recogniser_f",
-    "the recogniser that ships, or the folder of one trained by hyperface-train",
+    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
+    "ships; or dlib, where it is installed",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(
@@ -36,12 +37,13 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 folder_flags.define(FLAGS)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
     """Embeds the folder that the flags name."""
     require_flags(FLAGS, "images", "output")
-    from bridges.embedding.gallery import embed_folder
+    from bridges.recognisers.gallery import embed_folder
 
     result = embed_folder(
         FLAGS.images,
@@ -50,6 +52,7 @@ def main() -> None:
         flip=FLAGS.flip,
         kind=FLAGS.kind,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
     rows, columns = result.embeddings.shape
     print(

@@ -1,7 +1,7 @@
 """Trains a face recogniser from scratch on a folder of labelled images.
 
 The folder is a dataset made by hyperface-render or hyperface-generate, or has one
-folder of images per identity. Interrupted, the same command goes on. Example:
+folder of images per identity. Interrupted, the same command resumes. Example:
 
     hyperface-train --dataset=dataset --output=checkpoint
     hyperface-train --dataset=dataset --recipe=paper --output=checkpoint
@@ -10,11 +10,20 @@ The output folder holds model.safetensors, config.json and training.json, and is
 hyperface-verify and hyperface-embed take.
 """
 
+import dataclasses
+
 from absl import flags
 
-from bridges import folder_flags
-from bridges.config_flags import config_from_flags, define_config_flags
-from bridges.recognition.config import CHOICES, RECIPES, TrainingConfig
+from bridges import device_flags, folder_flags
+from bridges.config_flags import (
+    config_from_flags,
+    define_config_flags,
+    define_options_flags,
+    options_from_flags,
+)
+from bridges.recognition.config import CACHE_MB, CHOICES, RECIPES, TrainingConfig
+from bridges.recognition.heads import HEADS
+from bridges.recognition.tasks import TASKS
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -24,11 +33,8 @@ _HELP = {
     "image_size": "side in pixels, a multiple of 16",
     "embedding_size": "length of an embedding",
     "head": "the margin loss",
-    "margin": "margin of the head",
-    "scale": "scale of the head, the inverse temperature of its softmax",
-    "concentration": "AdaFace's h",
-    "warm_start": "start AdaFace's norm statistics from the first batches",
-    "margin_warmup": "fraction of the training over which the margin grows from 0",
+    "tasks": "what the backbone is trained for, with commas between them: "
+    + ", ".join(TASKS),
     "epochs": "passes over the images; may be fractional",
     "batch_size": "images a step",
     "optimizer": "the optimiser",
@@ -66,14 +72,43 @@ flags.DEFINE_integer(
     "threads to compute with, by default all cores",
     flag_values=FLAGS,
 )
+flags.DEFINE_float(
+    "cache_mb",
+    CACHE_MB,
+    "MiB that decoded images may take in memory: 2048 hold 57,000 of 112 pixels; if "
+    "they don't all fit, each batch is decoded when it is needed",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "processes that decode images that don't fit, by default one a core, at most 8",
+    flag_values=FLAGS,
+)
 folder_flags.define(FLAGS)
+device_flags.define(FLAGS)
 define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
+define_options_flags({name: HEADS[name].options() for name in HEADS}, FLAGS)
+
+
+def config_given() -> TrainingConfig:
+    """The settings of the recipe, with those that flags give in their place."""
+    config = RECIPES[FLAGS.recipe]
+    options = config.options_of_head()
+    if FLAGS.head != config.head and FLAGS["head"].present:
+        options = HEADS[FLAGS.head].options()
+        config = dataclasses.replace(config, head=FLAGS.head, head_options=options)
+    options = options_from_flags(
+        config.head, options, FLAGS, {name: HEADS[name].options() for name in HEADS}
+    )
+    config = dataclasses.replace(config, head_options=options)
+    return config_from_flags(config, FLAGS)
 
 
 def main() -> None:
     """Trains with the recipe and the settings that the flags give."""
     require_flags(FLAGS, "dataset", "output")
-    config = config_from_flags(RECIPES[FLAGS.recipe], FLAGS)
+    config = config_given()
     from bridges.recognition.training import train_recogniser
 
     record = train_recogniser(
@@ -82,13 +117,21 @@ def main() -> None:
         config,
         checkpoint_minutes=FLAGS.checkpoint_minutes,
         num_threads=FLAGS.num_threads,
+        cache_mb=FLAGS.cache_mb,
+        num_processes=FLAGS.num_processes,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
     last = record["history"][-1]
+    figures = [
+        f"{name} {value:.3f}"
+        for name, value in last.items()
+        if name not in ("epoch", "step", "seconds")
+    ]
     print(
         f"{FLAGS.output}: trained on {record['data']['images']} images of "
         f"{record['data']['identities']} identities in {record['seconds'] / 60:.1f} "
-        f"minutes; last epoch: loss {last['loss']:.3f}, accuracy {last['accuracy']:.3f}"
+        f"minutes; last epoch: {', '.join(figures)}"
     )
 
 

@@ -13,7 +13,7 @@ sets stands for all of them.
 
 from absl import flags
 
-from bridges import folder_flags
+from bridges import device_flags, folder_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -21,7 +21,8 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "folder of a trained recogniser, or recogniser_f for the one that ships",
+    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
+    "ships; or dlib, where it is installed",
     flag_values=FLAGS,
 )
 folder_flags.define_path_list(
@@ -32,6 +33,7 @@ flags.DEFINE_bool(
     "flip", True, "embed images together with their mirror image", flag_values=FLAGS
 )
 folder_flags.define(FLAGS, identities=False)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
@@ -45,6 +47,7 @@ def main() -> None:
         FLAGS.output,
         flip=FLAGS.flip,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
     for name, result in metrics["benchmarks"].items():
         print(

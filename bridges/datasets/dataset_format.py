@@ -1,4 +1,4 @@
-"""Files of an image dataset folder: their names, and how they are read and checked."""
+"""The files of an image dataset folder: names, JSON, and reading of the metadata."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def to_json(value: Any) -> str:
     """JSON on one line; NumPy values and paths become plain ones.
 
     Raises:
-      InputError: what JSON has no word for, such as NaN.
+      InputError: a value that JSON can't represent, such as NaN.
     """
     try:
         return json.dumps(value, default=_plain, allow_nan=False)
@@ -44,8 +44,8 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
     """Reads ``metadata.jsonl``: a record per image.
 
     Raises:
-      InputError: missing, a line that is no record with file name and identity, or an
-        image that two lines name.
+      InputError: the file is missing, a line is no record with file name and identity,
+        or two lines name the same image.
     """
     if files.is_stream(path):
         raise InputError(f"{path}: a device or a pipe, expected a file")
@@ -72,7 +72,7 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
                     "and identity, or --identity_from=top, last or path to go by the "
                     "names of folders"
                 )
-            # A bool is an int to Python, and never who somebody is.
+            # To Python a bool is an int, but it is no identity.
             plain = isinstance(record[key], kind) and not isinstance(record[key], bool)
             if not plain or record[key] == "":
                 raise InputError(

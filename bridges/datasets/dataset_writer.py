@@ -26,17 +26,17 @@ from hyperface_jax.commands import provenance
 
 
 class ImageDatasetWriter:
-    """Creates a dataset folder, or goes on with one that was interrupted.
+    """Creates a dataset folder, or resumes an incomplete one.
 
-    Kill it at any moment and construct it again with the same settings: ``done`` names
-    the images already there. Every image is journalled with its checksum after it is
-    written, so an image torn by a power cut is noticed and not counted as done.
+    It may be killed at any moment and constructed again with the same settings:
+    ``done`` then names the images already there. Every image is journalled with its
+    checksum after it is written, so an image torn by a power cut does not count.
 
     Attributes:
       folder: the dataset folder.
       done: ``{(identity, index)}`` written so far, by this run or an earlier one; a
-        view, which grows with what is written.
-      complete: whether the dataset is finished, with the same settings.
+        view, which grows with every image.
+      complete: whether the dataset of these settings is finished.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class ImageDatasetWriter:
 
         Args:
           folder: created when missing.
-          settings: everything the images depend on, JSON-ready; a later run with other
-            settings is refused.
-          kind: ``"rendered"``, ``"generated"``, …; part of the settings in that sense.
+          settings: everything that the images depend on, JSON-ready; a later run with
+            other settings is refused.
+          kind: ``"rendered"``, ``"generated"``, …; compared like the settings.
 
         Raises:
           InputError: the folder holds something else, or was made with other
@@ -67,7 +67,7 @@ class ImageDatasetWriter:
         }
         self._records: dict[tuple[int, int], dict[str, Any]] = {}
         self._journal = -1
-        # What to let go of: the folder's lock, the journal.
+        # Released together: the folder's lock and the journal.
         self._held = contextlib.ExitStack()
         self.complete = False
         with contextlib.ExitStack() as held:
@@ -85,6 +85,10 @@ class ImageDatasetWriter:
           image: ``[h, w, 3]`` uint8 RGB, or the bytes of a JPEG file.
           record: at least ``identity``, ``index`` and ``seed``; JSON-ready or NumPy
             values. ``file_name`` is added.
+
+        Raises:
+          InputError: a complete dataset, a record without one of these or with one that
+            is no whole number, or an image of another shape or dtype.
         """
         if self.complete:
             raise InputError(f"{self.folder}: the dataset is complete already")
@@ -98,7 +102,7 @@ class ImageDatasetWriter:
         name = f"images/{identity:06d}/{identity:06d}_{index:03d}.jpg"
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # No fsync per image: the journalled checksum tells torn files apart instead.
+        # No fsync per image: the journalled checksum detects torn files instead.
         path.write_bytes(content)
         full = {"file_name": name, **record}
         line = to_json({"crc32": zlib.crc32(content), "record": full}) + "\n"
@@ -134,7 +138,7 @@ class ImageDatasetWriter:
         self.close()
 
     def close(self) -> None:
-        """Lets another process write; an unfinished dataset can be gone on with."""
+        """Releases the folder; an unfinished dataset can be resumed later."""
         self._held.close()
         self._journal = -1
 
@@ -152,7 +156,7 @@ class ImageDatasetWriter:
 
     def _open(self, held: contextlib.ExitStack) -> None:
         if self._is_complete():
-            # Left by a kill right after the description.
+            # Left behind by a kill right after the description was written.
             for name in (JOURNAL, files.LOCK):
                 if (self.folder / name).exists():
                     files.discard(self.folder / name)
@@ -161,7 +165,7 @@ class ImageDatasetWriter:
         if not path.exists():
             _check_vacant(self.folder)
         held.enter_context(files.exclusive(self.folder))
-        # Once more: until now another process may have been writing.
+        # Again, under the lock: another process may just have finished.
         if self._is_complete():
             return
         if not path.exists():
@@ -169,7 +173,11 @@ class ImageDatasetWriter:
         self._open_journal(held)
 
     def _is_complete(self) -> bool:
-        """Whether the dataset is finished; refuses one of other settings."""
+        """Whether the dataset is finished; reads its records if so.
+
+        Raises:
+          InputError: it was made with other settings, or changed since.
+        """
         path = self.folder / DESCRIPTION
         if not path.exists():
             return False
@@ -189,7 +197,7 @@ class ImageDatasetWriter:
 
     def _open_journal(self, held: contextlib.ExitStack) -> None:
         path = self.folder / JOURNAL
-        # Windows would otherwise translate the ends of lines.
+        # Windows would otherwise translate line ends.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._journal = os.open(path, flags, 0o666)
         held.callback(os.close, self._journal)
@@ -202,14 +210,14 @@ class ImageDatasetWriter:
             (identity, index, record), crc32 = entry
             if _checksum(self.folder / record["file_name"]) == crc32:
                 self._records[identity, index] = record
-        # Cut off what a kill or a power cut tore, before appending to it.
+        # Cut off an incomplete last line before appending.
         os.ftruncate(self._journal, whole)
 
 
 def _parse_entry(line: bytes) -> tuple[tuple[int, int, dict[str, Any]], int] | None:
-    """What a journal line says: identity, index and record, and the checksum.
+    """Parses a journal line: (identity, index, record), and the checksum.
 
-    None for a torn line.
+    None for an incomplete line.
     """
     if not line.endswith(b"\n"):
         return None
@@ -244,7 +252,7 @@ def _check_vacant(folder: pathlib.Path) -> None:
 
 
 def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What two descriptions of one dataset have to agree on."""
+    """The part of a description in which two runs must agree."""
     settings = description.get("settings")
     return {
         "kind": description.get("kind"),

@@ -1,4 +1,4 @@
-"""What a folder of images holds: the images, and what is left out and why."""
+"""Listing of a folder of images: the images, and what is left out and why."""
 
 import functools
 import os
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from bridges.datasets.images import decoded_formats
+from bridges.datasets.decoding import decoded_formats
 
-# Where systems and programs keep copies, thumbnails and what was thrown away.
+# Where systems and programs keep copies, thumbnails and deleted files.
 _SYSTEM_FOLDERS = frozenset(
     (
         "$recycle.bin",
@@ -31,7 +31,7 @@ _SYSTEM_FOLDERS = frozenset(
 )
 # Files that say who is on the images beside them.
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "dataset.json")
-# Deeper are no photographs, and Python's own stack ends somewhere.
+# Deeper nesting is no collection of photographs, and would exhaust Python's stack.
 _DEEPEST = 100
 
 
@@ -39,9 +39,9 @@ class Listing(NamedTuple):
     """The files of a folder, by paths relative to it with ``/``, each part sorted.
 
     Attributes:
-      images: what has the suffix of an image.
+      images: files with the suffix of an image.
       left_out: what does not count, by the reason.
-      unreadable: folders and links that lead nowhere, and why.
+      unreadable: folders that can't be listed and links that lead nowhere, and why.
       metadata: files that say who is on the images beside them.
     """
 
@@ -56,12 +56,12 @@ def image_suffixes() -> frozenset[str]:
     """Suffixes, lower case, of all formats that Pillow decodes."""
     formats = decoded_formats()
     known = Image.registered_extensions().items()
-    # MPO, of stereo cameras, is a JPEG with another one after it.
+    # MPO, as stereo cameras write it, is a JPEG followed by another one.
     return frozenset([suffix for suffix, name in known if name in formats] + [".mpo"])
 
 
 def list_images(folder: str | os.PathLike[str]) -> Listing:
-    """Lists a folder and all below it; links are followed, an image counts once.
+    """Lists a folder and everything below it, following links; an image counts once.
 
     Args:
       folder: it exists.
@@ -85,7 +85,7 @@ class _Lister:
         self.followed_links = False
 
     def visit(self, name: str) -> bool:
-        """Lists the folder ``name`` below the root; whether it holds images."""
+        """Lists the folder ``name`` below the root; returns whether it holds images."""
         if name.count("/") >= _DEEPEST:
             self._listing.unreadable[name] = "nested too deeply"
             return True
@@ -104,12 +104,12 @@ class _Lister:
         return holds
 
     def _see(self, entry: os.DirEntry, name: str) -> bool:
-        """Lists an entry; whether it is a folder that holds images."""
+        """Lists an entry; returns whether it is a folder that holds images."""
         self.followed_links |= entry.is_symlink()
         if entry.name.startswith("."):
             self._leave_out("hidden", name)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            # A person's folder may be behind it as well as an image.
+            # It may have led to a person's folder as well as to an image.
             self._listing.unreadable[name] = "a link that leads nowhere"
         elif entry.is_dir():
             return self._enter(entry, name)
@@ -137,7 +137,7 @@ class _Lister:
 
 
 def _leads_above(link: pathlib.Path) -> bool:
-    """Whether following a link to a folder would lead around for ever."""
+    """Whether following a link to a folder would never end."""
     target = link.resolve()
     return any(parent.resolve() == target for parent in link.parents)
 
@@ -145,7 +145,7 @@ def _leads_above(link: pathlib.Path) -> bool:
 def _leave_out_repeated(root: pathlib.Path, listing: Listing) -> None:
     """Leaves out images that are listed twice because a link leads to them."""
     real = root.resolve()
-    # An image in its own place comes before the links to it.
+    # An image in its own place is preferred to links to it.
     target = {name: os.path.realpath(root / name) for name in listing.images}
     order = sorted(
         listing.images, key=lambda name: (target[name] != os.fspath(real / name), name)

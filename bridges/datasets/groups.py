@@ -1,26 +1,26 @@
-"""The groups that metadata put images in: by gender, by ethnicity, by any word."""
+"""Demographic groups of images from their metadata."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-# Attributes that tell one image from another rather than groups of people apart.
+# Attributes that identify an image or a person rather than a group of people.
 _NO_GROUPS = ("file_name", "identity")
 
 
 def groups_of(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Reads the groups of images from their metadata.
 
-    An attribute groups images when each has it: as a word; as shares of several words,
-    of which the largest counts (``ethnicity``); or, for ``gender``, as a number from 0,
-    female, to 1, male.
+    An attribute groups images when every image has it: as a word; as shares of several
+    words, of which the largest counts (``ethnicity``); or, for ``gender``, as a number
+    from 0 (female) to 1 (male).
 
     Args:
       records: the metadata, one dictionary an image.
 
     Returns:
-      For each attribute that groups them, ``[n]`` strings.
+      ``[n]`` strings by attribute, for each attribute that groups them.
     """
     found = {}
     for key in records[0] if records else ():

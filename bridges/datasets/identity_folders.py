@@ -1,4 +1,4 @@
-"""Who is on an image, by the folders it lies in."""
+"""Identities of images from the names of their folders."""
 
 import collections
 import os
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hyperface_jax import InputError
 
-# Names of folders that hold what is more than one person's.
+# Names of folders that hold images of more than one person.
 _OF_MANY = frozenset(
     (
         "data dataset dev eval faces images imgs masks photos pictures test testing "
@@ -16,7 +16,7 @@ _OF_MANY = frozenset(
     ).split()
 )
 AUTO, TOP, LAST, PATH = "auto", "top", "last", "path"
-# What decides, for --help.
+# The choices, as --help explains them.
 IDENTITY_FROM = {
     AUTO: "the top folder, refused where that may be wrong",
     TOP: "the top folder: ann/2019/1.jpg shows ann",
@@ -41,11 +41,11 @@ def identities_of(
       place: the folder they are in, for messages.
 
     Returns:
-      A name for each, or None for a flat folder, which says of nobody who it is.
+      A name for each, or None for a flat folder, which does not say who is who.
 
     Raises:
-      InputError: images beside the identities' folders; with ``"auto"``, folders that
-        may mean one thing or another.
+      InputError: images beside the identities' folders; with ``"auto"``, folders with
+        more than one possible meaning.
     """
     folders = [posixpath.dirname(name) for name in names]
     if not any(folders):
@@ -64,7 +64,7 @@ def identities_of(
 
 
 def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
-    """Refuses folders whose top ones may not be people.
+    """Refuses folders where the top ones may not be people.
 
     Args:
       folders: all that hold images, sorted.
@@ -92,11 +92,11 @@ def _refuse_ambiguous(folders: Sequence[str], place: str) -> None:
 
 
 def _spelling(name: str) -> str:
-    """The same for names that differ in case alone, or in how accents are encoded.
+    """The name without regard to case and to how accents are encoded.
 
-    Copies between systems make two folders of one that way.
+    Copying between systems can turn one folder into two that differ in these alone.
     """
-    # As bytes first: in some locales Python takes names for something else.
+    # Through bytes: in some locales Python decodes names as something else.
     text = os.fsencode(name).decode("utf-8", "replace")
     return unicodedata.normalize("NFC", text).casefold()
 

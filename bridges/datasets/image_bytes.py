@@ -1,6 +1,6 @@
-"""Image files by their bytes: what one is, and the same photograph without metadata.
+"""Bytes of image files: recognising other formats, and removing metadata.
 
-Decoders give up a whole photograph where something beside its pixels is damaged or
+Decoders refuse a whole photograph where something beside its pixels is damaged or too
 large: a colour profile, a text, a resolution.
 """
 
@@ -14,15 +14,15 @@ _JPEG = b"\xff\xd8\xff"
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_COMMENT = 0xFE
 _JPEG_APPLICATION = range(0xE0, 0xF0)
-# Segments by which a photograph looks otherwise, and the least length of a whole one:
-# the first two say which colours its channels are, the third how it was held.
+# Segments that change how a photograph looks, and the least length of a whole one: the
+# first two give the colour space of its channels, the third its orientation.
 _JPEG_KEPT = {
     0xE0: (b"JFIF\0", 14),
     0xEE: (b"Adobe", 12),
     0xE1: (b"Exif\0\0", 6),
 }
 _PALETTE = 3
-# The brands of the formats that phones write, one after the size of the first box.
+# The brands of formats that phones write follow the size of the first box.
 _HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
 _MARKUP = re.compile(
     rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|script)", re.I
@@ -41,18 +41,18 @@ _KINDS = (
     (b"PK\3\4", "a ZIP archive; unpack it"),
     (b"PK\5\6", "a ZIP archive without files; remove it or make it again"),
 )
-# As much of a file as kind_of looks at.
+# How many bytes kind_of looks at.
 START = 512
 
 
 def kind_of(start: bytes) -> str | None:
-    """What a file is that is no image, or one in a format of others, and the remedy.
+    """Names the format of a file that can't be decoded, and the remedy.
 
     Args:
       start: the first :data:`START` bytes.
 
     Returns:
-      None where they do not say.
+      None for an unknown format.
     """
     if _HEIC.match(start):
         return f"a HEIC image; {_REMEDY}"
@@ -63,13 +63,8 @@ def kind_of(start: bytes) -> str | None:
     return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
 
 
-def may_have_metadata(start: bytes) -> bool:
-    """Whether :func:`without_metadata` knows the format; ``start`` as above."""
-    return start.startswith((_PNG, _JPEG))
-
-
 def without_metadata(content: bytes) -> bytes | None:
-    """The same photograph without what does not change how it looks.
+    """Removes from an image file all that does not change how the image looks.
 
     Args:
       content: of a whole file.
@@ -80,7 +75,7 @@ def without_metadata(content: bytes) -> bytes | None:
     """
     if content.startswith(_PNG):
         kept = b"".join([_PNG, *_png_chunks(memoryview(content))])
-        # With its palette lost it would be read as another picture.
+        # Without its palette it would decode to another picture.
         has_palette = b"PLTE" in kept or kept[25:26] != bytes([_PALETTE])
         return kept if has_palette and len(kept) < len(content) else None
     if content.startswith(_JPEG):
@@ -90,12 +85,12 @@ def without_metadata(content: bytes) -> bytes | None:
 
 
 def _png_chunks(content: memoryview) -> Iterator[memoryview]:
-    """The chunks that the picture is made of, as they are."""
+    """The chunks that make up the picture, unchanged."""
     at = len(_PNG)
     while at + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, at)
         chunk = content[at : at + 12 + length]
-        # Lower case says that a reader may pass the chunk over.
+        # A lower-case first letter marks a chunk that readers may skip.
         needed = not name[0] & 0x20 or name == b"tRNS"
         if needed or (name == b"eXIf" and _is_whole(chunk)):
             yield chunk
@@ -110,7 +105,7 @@ def _is_whole(chunk: memoryview) -> bool:
 
 
 def _jpeg_segments(content: memoryview) -> Iterator[memoryview]:
-    """The segments that the picture is made of, as they are."""
+    """The segments that make up the picture, unchanged."""
     at = 2
     while at + 4 <= len(content):
         fill, marker, length = struct.unpack_from(">BBH", content, at)

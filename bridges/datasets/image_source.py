@@ -1,16 +1,60 @@
-"""The image source: encoded images by position, whatever they are stored in."""
+"""The image source: encoded images by position, whatever they are stored in.
 
-from collections.abc import Sequence
+A folder is one; an archive is another. To read a format of your own, register what
+opens a file of its suffix before calling a function that reads images, or add an entry
+to :data:`IMAGE_SOURCES` below to give it to the commands too::
+
+    import numpy as np
+    from bridges.datasets.image_source import IMAGE_SOURCES
+    from hyperface_jax import files
+
+    class Faces:
+        \"""JPEG files in an .npz, one array of bytes each.\"""
+
+        labelled = False
+
+        def __init__(self, path, *, identity_from):
+            self.name, self._arrays = str(path), dict(np.load(path))
+            self.identities = sorted(self._arrays)
+            self.labels = np.arange(len(self.identities))
+            self.records = [{"file_name": name} for name in self.identities]
+
+        def __len__(self):
+            return len(self.identities)
+
+        def read(self, index):
+            return self._arrays[self.identities[index]].tobytes()
+
+        def fingerprint(self):
+            return files.sha256_of(self.name)
+
+    IMAGE_SOURCES.register(".npz", Faces)
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from bridges.datasets.identity_folders import AUTO
+from bridges.registry import Registry
+from hyperface_jax import files
+from hyperface_jax.commands import announce
+
+# As many names as a line has room for.
+_NAMED = 3
+
 
 class ImageSource(Protocol):
-    """Images with what is known of each; a folder, later an archive or a shard.
+    """Images with what is known of each.
 
     Instances are sent to worker processes, so they must pickle; one that holds a file
-    open opens it again there.
+    open opens it again there. :meth:`read` may be called by several threads at a time.
+
+    A source may also have ``left_out``, names by the reason why they do not count, and
+    ``unreadable``, the reason by name of what could not be listed; both are reported.
 
     Attributes:
       name: the folder or file, for messages.
@@ -38,3 +82,57 @@ class ImageSource(Protocol):
 
     def fingerprint(self) -> str:
         """SHA-256 that changes with the names, the labels and the images' bytes."""
+
+
+# What opens a folder, and files by their suffix in lower case. Each is called with a
+# path and identity_from, which sources that say who is who themselves ignore.
+IMAGE_SOURCES: Registry[Callable[..., ImageSource]] = Registry(
+    "image source", {"folder": "bridges.datasets.image_dataset:ImageDataset"}
+)
+
+
+def open_images(
+    path: str | os.PathLike[str], *, identity_from: str = AUTO
+) -> ImageSource:
+    """Opens a folder or file of images and reports what was found on standard error.
+
+    Args:
+      path: a folder, or a file with a suffix in :data:`IMAGE_SOURCES`.
+      identity_from: what says who is on an image of a folder without metadata, a key
+        of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
+
+    Raises:
+      InputError: as :class:`bridges.datasets.image_dataset.ImageDataset`, which also
+        refuses files of other suffixes.
+    """
+    path = pathlib.Path(files.path_of(path))
+    suffix = path.suffix.lower()
+    known = suffix in IMAGE_SOURCES and not path.is_dir()
+    source = IMAGE_SOURCES[suffix if known else "folder"](
+        path, identity_from=identity_from
+    )
+    for line in describe(source):
+        announce(line)
+    return source
+
+
+def describe(source: ImageSource) -> list[str]:
+    """What was found in a source and what was left out, in lines."""
+    lines = [f"{source.name}: {_count(len(source), 'image', 'images')}"]
+    if source.labelled:
+        people = _count(len(source.identities), "person", "people")
+        lines = [f"{lines[0]} of {people}: {_some(source.identities)}"]
+    for reason, names in sorted(getattr(source, "left_out", {}).items()):
+        lines.append(
+            f"{source.name}: left out {len(names):,}, {reason}: {_some(names)}"
+        )
+    return lines
+
+
+def _some(names: Sequence[Any]) -> str:
+    """The first of them."""
+    return ", ".join(map(str, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -20,7 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridges.datasets.image_files import ImageFiles
+from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import unreadable_images
+from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
 
@@ -33,8 +36,8 @@ class VerificationSet(NamedTuple):
 
     Attributes:
       name: the folder's name.
-      paths: the images, each once.
-      pairs: ``[p, 2]`` int64, rows of ``paths``.
+      images: the images, each once.
+      pairs: ``[p, 2]`` int64, positions in ``images``.
       same: ``[p]`` bool, whether the pair shows one person.
       fold: ``[p]`` int64, the fold of cross-validation.
       group: ``[p]`` str, or None.
@@ -42,7 +45,7 @@ class VerificationSet(NamedTuple):
     """
 
     name: str
-    paths: list[pathlib.Path]
+    images: ImageSource
     pairs: np.ndarray
     same: np.ndarray
     fold: np.ndarray
@@ -91,14 +94,14 @@ def write_pairs(
 def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     """Reads and checks the pairs of a verification set.
 
-    Looks at no image: :func:`check_images` does.
+    Reads no image; :func:`check_images` does.
 
     Args:
       folder: holds ``pairs.csv`` and the images it names.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
-        line), pairs of one class only, or all of one fold.
+        line), contradicting pairs, pairs of one kind only, or a single fold.
     """
     folder = pathlib.Path(files.path_of(folder))
     path = folder / PAIRS
@@ -113,14 +116,13 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
         raise InputError(f"{path}: not a CSV file ({error})") from None
     names = sorted({name for row in rows for name in (row["first"], row["second"])})
     position = {name: i for i, name in enumerate(names)}
-    paths = [folder / name for name in names]
     same = np.array([_parse(path, row, "same") for row in rows], bool)
     fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
     _check_contradictions(path, rows)
     _check_both_kinds(path, same, fold)
     return VerificationSet(
         name=folder.resolve().name,
-        paths=paths,
+        images=ImageFiles(folder, [{"file_name": name} for name in names]),
         pairs=np.array(
             [(position[row["first"]], position[row["second"]]) for row in rows],
             np.int64,
@@ -137,7 +139,7 @@ def check_images(
     *,
     skip_unreadable: bool = False,
 ) -> VerificationSet:
-    """Decodes every image, before work that a damaged one would end in the middle.
+    """Decodes every image, before work that a damaged one would end midway.
 
     Args:
       folder: of the set.
@@ -145,22 +147,22 @@ def check_images(
       skip_unreadable: leave out pairs of images that can't be read.
 
     Returns:
-      The set, without these pairs.
+      The set, without such pairs.
 
     Raises:
       InputError: names all images that can't be read; or too few pairs are left.
     """
-    bad = unreadable_images(found.paths, description=f"checking {found.name}")
+    bad = unreadable_images(found.images, description=f"checking {found.name}")
     if not bad:
         return found
-    names = [str(path).removeprefix(f"{folder}{os.sep}") for path in found.paths]
+    names = [str(pathlib.PurePath(r["file_name"])) for r in found.images.records]
     reasons = {names[i]: reason for i, reason in bad.items()}
     refuse_or_skip(reasons, len(names), folder, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
     _check_both_kinds(pathlib.Path(folder) / PAIRS, found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
     return found._replace(
-        paths=[found.paths[i] for i in rows],
+        images=Subset(found.images, rows),
         pairs=np.searchsorted(rows, found.pairs[kept]),
         same=found.same[kept],
         fold=found.fold[kept],
@@ -170,7 +172,7 @@ def check_images(
 
 
 def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) -> None:
-    """Refuses pairs that no threshold can be chosen and tried on."""
+    """Refuses pairs on which no threshold can be both chosen and tested."""
     if same.all() or not same.any():
         kind = f"every pair has same = {int(same[0])}" if len(same) else "no pair"
         raise InputError(f"{path}: {kind}; verification needs both kinds")
@@ -182,7 +184,7 @@ def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) ->
 
 
 def _check_contradictions(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """Refuses a pair of one image that shows two people, and a pair that shows both."""
+    """Refuses an image said to show two people, and pairs listed as both kinds."""
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     for row in rows:
         pair = sorted(posixpath.normpath(row[key]) for key in ("first", "second"))

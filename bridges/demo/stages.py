@@ -16,8 +16,6 @@ import numpy as np
 
 from bridges.demo.child_command import SECONDS_TO_SAVE
 from bridges.demo.config import DemoConfig
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import verify_checkpoint
 from bridges.faces.verification_sets import NAMES as VERIFICATION_SETS
 from bridges.faces.verification_sets import render_verification_set
@@ -28,6 +26,8 @@ from bridges.generators.generator import (
     checked_settings,
     load_generator,
 )
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.training import train_recogniser
 from bridges.worker_processes import starting
 from hyperface_jax import (

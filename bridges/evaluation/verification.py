@@ -1,4 +1,4 @@
-"""A recogniser measured on verification sets, into ``metrics.json``."""
+"""Measurement of a recogniser on verification sets, written to ``metrics.json``."""
 
 import hashlib
 import os
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from bridges.datasets.dataset_format import DESCRIPTION
+from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
     PAIRS,
     VerificationSet,
     check_images,
     load_verification_set,
 )
-from bridges.embedding.recogniser import Recogniser, load_recogniser
-from bridges.evaluation.verification_metrics import (
-    evaluate_verification,
-    pool_groups,
-)
+from bridges.evaluation.group_rates import pool_groups
+from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.provenance import check_same_settings, read_json
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -38,17 +38,22 @@ def verify_checkpoint(
     *,
     flip: bool = True,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Measures a recogniser on verification sets and writes the figures.
 
     All images are decoded before the first is embedded.
 
     Args:
-      checkpoint: a folder of ``train_recogniser``, or ``"recogniser_f"``.
+      checkpoint: a folder of ``train_recogniser``, or what else
+        :func:`bridges.recognisers.recogniser.load_recogniser` takes.
       benchmarks: verification sets, or a folder that holds some.
       output: the JSON file to write.
       flip: embed images together with their mirror image.
       skip_unreadable: leave out pairs of images that can't be read.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
@@ -61,7 +66,7 @@ def verify_checkpoint(
         unreadable images (all named), or an output that belongs to other settings.
     """
     files.check_output(output)
-    recogniser = load_recogniser(checkpoint)
+    recogniser = load_recogniser(checkpoint, device=device, precision=precision)
     folders = find_benchmarks(benchmarks)
     sets = [load_verification_set(folder) for folder in folders]
     by_name = {each.name: folder for folder, each in zip(folders, sets, strict=True)}
@@ -79,6 +84,7 @@ def verify_checkpoint(
             for folder, each in zip(folders, sets, strict=True)
         },
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({"precision": precision} if precision != "float32" else {}),
     }
     with files.writing(output):
         found = _read_same(pathlib.Path(output), settings)
@@ -97,7 +103,7 @@ def _measure(
     output: PathLike,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measures and writes; what :func:`verify_checkpoint` returns."""
+    """Measures and writes; returns what :func:`verify_checkpoint` does."""
     skipped = {each.name: each.skipped for each in sets if each.skipped}
     flip = settings["flip"]
     results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
@@ -109,7 +115,7 @@ def _measure(
         "groups": pool_groups(results.values()),
         **({"skipped": skipped} if skipped else {}),
         "settings": settings,
-        "created_with": provenance(),
+        "created_with": {**provenance(), **_device_of(recogniser)},
     }
     files.write_json(output, metrics)
     return metrics
@@ -119,7 +125,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
     """The verification sets among ``folders`` and directly inside them.
 
     Raises:
-      InputError: none given, or among them one that was not rendered to its end.
+      InputError: none given, no such folder, or one whose rendering is incomplete.
     """
     if isinstance(folders, str | os.PathLike):
         folders = [folders]
@@ -133,7 +139,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
             result.append(folder)
             continue
         for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
-            # Rendering writes the pairs last.
+            # The pairs are written last.
             if path.parent not in inside:
                 raise InputError(
                     f"{path.parent}: an image dataset without {PAIRS}; finish it with "
@@ -148,8 +154,11 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
 ) -> dict[str, Any]:
-    embeddings = recogniser.embed_files(
-        benchmark.paths, flip=flip, description=f"verifying on {benchmark.name}"
+    embeddings = embed_source(
+        recogniser,
+        benchmark.images,
+        flip=flip,
+        description=f"verifying on {benchmark.name}",
     )
     first, second = benchmark.pairs.T
     return evaluate_verification(
@@ -161,20 +170,26 @@ def _evaluate(
     )
 
 
+def _device_of(recogniser: Recogniser) -> dict[str, str]:
+    """What the recogniser computed on, for the record, if it says so."""
+    device = getattr(recogniser, "device", None)
+    return {} if device is None else {"device": device.describe()}
+
+
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
-    """Changes with the pairs and with the images."""
+    """SHA-256 that changes with the pairs and with the images' bytes."""
     digest = hashlib.sha256((folder / PAIRS).read_bytes())
-    for path in benchmark.paths:
+    for i in range(len(benchmark.images)):
         try:
-            content = files.sha256_of(path)
-        except OSError:
+            content = hashlib.sha256(benchmark.images.read(i)).hexdigest()
+        except UnreadableImage:
             content = "unreadable"
         digest.update(content.encode())
     return digest.hexdigest()
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The metrics already there, if they answer the same question."""
+    """The metrics already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None
     found = read_json(output)

@@ -6,17 +6,114 @@ the threshold on the squared distance that is best on the other nine, of 0, 0.01
 """
 
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
-from hyperface_jax import InputError
+from bridges.evaluation.error_rates import (
+    area_under_curve,
+    confusion,
+    equal_error_rate,
+    true_accept_rate,
+)
+from bridges.evaluation.group_rates import rates_by_group
+from hyperface_jax import InputError, checks
 
 THRESHOLDS = np.arange(0, 4, 0.01)
 FALSE_ACCEPT_RATES = ("1e-2", "1e-3", "1e-4")
+# How far from 1 the norm of an embedding may be.
+_TOLERANCE = 1e-2
+
+
+class PairsVerified(NamedTuple):
+    """What :func:`verify_pairs` measures on ``p`` pairs.
+
+    Attributes:
+      accuracy_mean: mean accuracy over the folds, as a fraction.
+      accuracy_std: its standard deviation over the folds (ddof = 0).
+      thresholds: ``[folds]`` cosines; a pair of a fold is accepted above the fold's.
+      tar_at_far: true accept rate by false accept rate, ``"1e-2"``, ``"1e-3"``,
+        ``"1e-4"``; None where there are too few impostor pairs to tell.
+      eer: equal error rate.
+      auc: area under the ROC curve.
+      confusion: counts ``true_accept``, ``false_reject``, ``false_accept`` and
+        ``true_reject`` of the decisions on held-out folds.
+      fold_accuracies: ``[folds]``, of each held-out fold.
+      accepted: ``[p]`` bool, the decisions.
+      cosines: ``[p]`` float64, the cosine of each pair.
+    """
+
+    accuracy_mean: float
+    accuracy_std: float
+    thresholds: np.ndarray
+    tar_at_far: dict[str, float | None]
+    eer: float
+    auc: float
+    confusion: dict[str, int]
+    fold_accuracies: np.ndarray
+    accepted: np.ndarray
+    cosines: np.ndarray
+
+
+def verify_pairs(
+    left: np.ndarray,
+    right: np.ndarray,
+    is_same: np.ndarray,
+    folds: int = 10,
+    fold_ids: np.ndarray | None = None,
+) -> PairsVerified:
+    """Measures how well embeddings tell whether two images show one person.
+
+    Args:
+      left: ``[p, d]`` unit rows, of each pair's first image.
+      right: ``[p, d]`` unit rows, of the second.
+      is_same: ``[p]`` bool, or 0 and 1: whether the pair shows one person.
+      folds: number of folds of cross-validation, without ``fold_ids``.
+      fold_ids: ``[p]`` integers, the fold of each pair, at least two different ones.
+        None for contiguous folds, the first ``p % folds`` of which have one pair more,
+        as LFW's protocol cuts them.
+
+    Returns:
+      Accuracy, thresholds and error rates.
+
+    Raises:
+      InputError: shapes that disagree, embeddings that are not finite or not unit,
+        pairs of one kind only, a single fold, or more folds than pairs.
+    """
+    try:
+        same = np.asarray(is_same)
+        first = np.asarray(left, np.float64)
+        second = np.asarray(right, np.float64)
+        fold = None if fold_ids is None else np.asarray(fold_ids)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"embeddings, same and fold: not all arrays ({error})"
+        ) from None
+    _check_embeddings(first, second)
+    if fold is None:
+        checks.whole_number(folds, "folds", 2, max(2, len(first)))
+        parts = np.array_split(np.arange(len(first)), folds)
+        fold = np.repeat(np.arange(folds), [len(part) for part in parts])
+    _check_labels(same, fold, len(first))
+    same = same.astype(bool)
+    distances = np.square(first - second).sum(1)
+    cosines = 1 - distances / 2
+    accepted, accuracies, thresholds = cross_validate(distances, same, fold)
+    return PairsVerified(
+        accuracy_mean=float(accuracies.mean()),
+        accuracy_std=float(accuracies.std()),
+        thresholds=1 - thresholds / 2,
+        tar_at_far={
+            rate: true_accept_rate(cosines, same, float(rate))
+            for rate in FALSE_ACCEPT_RATES
+        },
+        eer=equal_error_rate(cosines, same),
+        auc=area_under_curve(cosines, same),
+        confusion=confusion(accepted, same),
+        fold_accuracies=accuracies,
+        accepted=accepted,
+        cosines=cosines,
+    )
 
 
 def evaluate_verification(
@@ -41,51 +138,38 @@ def evaluate_verification(
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
       ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``num_pairs``,
       ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs) and,
-      given groups, ``groups`` as :func:`group_rates` returns them, each at the
-      thresholds of all.
+      given groups, ``groups`` as :func:`bridges.evaluation.group_rates.group_rates`
+      returns them, each at the thresholds of all.
 
     Raises:
-      InputError: shapes that disagree, non-finite embeddings, pairs of one kind only,
-        or a single fold.
+      InputError: as :func:`verify_pairs`, or a group that not every pair has.
     """
-    try:
-        same, fold = np.asarray(same), np.asarray(fold)
-        first = np.asarray(embeddings_first, np.float64)
-        second = np.asarray(embeddings_second, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"embeddings, same and fold: not all arrays ({error})"
-        ) from None
     group = None if group is None else np.asarray(group)
-    _check(first, second, same, fold, group)
-    same = same.astype(bool)
-    distances = np.square(first - second).sum(1)
-    cosines = 1 - distances / 2
-    accepted, accuracies, thresholds = cross_validate(distances, same, fold)
+    if group is not None and group.shape != np.shape(same):
+        raise InputError(f"group {group.shape} must have an entry for each pair")
+    found = verify_pairs(embeddings_first, embeddings_second, same, fold_ids=fold)
+    same = np.asarray(same).astype(bool)
     result = {
         "num_pairs": len(same),
         "num_same": int(same.sum()),
-        "num_folds": len(accuracies),
-        "accuracy": float(accuracies.mean()),
-        "accuracy_std": float(accuracies.std()),
-        "fold_accuracies": accuracies.tolist(),
-        "threshold": float((1 - thresholds / 2).mean()),
-        "fold_thresholds": (1 - thresholds / 2).tolist(),
-        "confusion": confusion(accepted, same),
-        "auc": area_under_curve(cosines, same),
-        "eer": equal_error_rate(cosines, same),
-        "tar_at_far": {
-            rate: true_accept_rate(cosines, same, float(rate))
-            for rate in FALSE_ACCEPT_RATES
-        },
+        "num_folds": len(found.fold_accuracies),
+        "accuracy": found.accuracy_mean,
+        "accuracy_std": found.accuracy_std,
+        "fold_accuracies": found.fold_accuracies.tolist(),
+        "threshold": float(found.thresholds.mean()),
+        "fold_thresholds": found.thresholds.tolist(),
+        "confusion": found.confusion,
+        "auc": found.auc,
+        "eer": found.eer,
+        "tar_at_far": found.tar_at_far,
         "cosine": {
-            f"{kind}_{name}": float(figure(cosines[rows]))
+            f"{kind}_{name}": float(figure(found.cosines[rows]))
             for kind, rows in (("same", same), ("different", ~same))
             for name, figure in (("mean", np.mean), ("std", np.std))
         },
     }
     if group is not None:
-        result["groups"] = _rates_by_group(accepted, same, group)
+        result["groups"] = rates_by_group(found.accepted, same, group)
     return result
 
 
@@ -118,134 +202,35 @@ def cross_validate(
     return distances < thresholds[fold], accuracies, thresholds
 
 
-def confusion(accepted: np.ndarray, same: np.ndarray) -> dict[str, int]:
-    """Counts of the four outcomes."""
-    return {
-        "true_accept": int((accepted & same).sum()),
-        "false_reject": int((~accepted & same).sum()),
-        "false_accept": int((accepted & ~same).sum()),
-        "true_reject": int((~accepted & ~same).sum()),
-    }
-
-
-def group_rates(
-    confusions: Mapping[str, Mapping[str, int]],
-) -> dict[str, dict[str, Any]]:
-    """Error rates of demographic groups, from the counts of their outcomes.
-
-    Returns:
-      By group: ``num_pairs``, ``accuracy``, ``false_match_rate`` (strangers accepted)
-      and ``false_non_match_rate`` (friends rejected) as ISO/IEC 19795-1 names them,
-      None without a pair of that kind; and ``confusion``.
-    """
-
-    def rate(errors: int, correct: int) -> float | None:
-        return errors / (errors + correct) if errors + correct else None
-
-    return {
-        name: {
-            "num_pairs": sum(found.values()),
-            "accuracy": (found["true_accept"] + found["true_reject"])
-            / sum(found.values()),
-            "false_match_rate": rate(found["false_accept"], found["true_reject"]),
-            "false_non_match_rate": rate(found["false_reject"], found["true_accept"]),
-            "confusion": dict(found),
-        }
-        for name, found in sorted(confusions.items())
-    }
-
-
-def _rates_by_group(
-    accepted: np.ndarray, same: np.ndarray, group: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    return group_rates(
-        {
-            str(name): confusion(accepted[group == name], same[group == name])
-            for name in np.unique(group)
-        }
-    )
-
-
-def pool_groups(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """:func:`group_rates` over the pairs of several verification sets together.
-
-    Args:
-      results: of :func:`evaluate_verification`; those without groups are passed over.
-    """
-    pooled: dict[str, Counter[str]] = {}
-    for result in results:
-        for name, found in result.get("groups", {}).items():
-            pooled.setdefault(name, Counter()).update(found["confusion"])
-    return group_rates(pooled)
-
-
-def area_under_curve(scores: np.ndarray, same: np.ndarray) -> float:
-    """Probability that a pair of one person scores above a pair of two; ties half."""
-    positives = int(same.sum())
-    ranks = stats.rankdata(scores)[same].sum() - positives * (positives + 1) / 2
-    return float(ranks / (positives * (len(same) - positives)))
-
-
-def equal_error_rate(scores: np.ndarray, same: np.ndarray) -> float:
-    """Where as many strangers are accepted as friends rejected, interpolated.
-
-    The two rates are step functions of the threshold; where they cross between two
-    thresholds, the crossing of the straight lines is taken.
-    """
-    thresholds = np.concatenate(([-np.inf], np.unique(scores)))
-    friends, strangers = np.sort(scores[same]), np.sort(scores[~same])
-    # Accepted are the scores above the threshold.
-    rejected = np.searchsorted(friends, thresholds, side="right") / len(friends)
-    accepted = 1 - np.searchsorted(strangers, thresholds, side="right") / len(strangers)
-    gap = rejected - accepted
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    return float(rejected[before] + share * (rejected[after] - rejected[before]))
-
-
-def true_accept_rate(
-    scores: np.ndarray, same: np.ndarray, false_accept_rate: float
-) -> float | None:
-    """Fraction of friends accepted when at most this fraction of strangers is.
-
-    None with fewer strangers than ``1 / false_accept_rate``: they can't tell the rate.
-    """
-    strangers = np.sort(scores[~same])[::-1]
-    # The margin keeps 0.01 * 300 from being 2.9999999.
-    allowed = int(false_accept_rate * len(strangers) + 1e-9)
-    if allowed == 0 < false_accept_rate:
-        return None
-    if allowed >= len(strangers):
-        return 1.0
-    return float((scores[same] > strangers[allowed]).mean())
-
-
-def _check(
-    first: np.ndarray,
-    second: np.ndarray,
-    same: np.ndarray,
-    fold: np.ndarray,
-    group: np.ndarray | None,
-) -> None:
+def _check_embeddings(first: np.ndarray, second: np.ndarray) -> None:
     if first.ndim != 2 or first.shape != second.shape:
         raise InputError(
             f"embeddings have shapes {first.shape} and {second.shape}, expected "
             "[pairs, d] twice"
         )
-    if same.shape != (len(first),) or fold.shape != (len(first),):
+    for rows in (first, second):
+        if not np.isfinite(rows).all():
+            raise InputError("embeddings are not finite")
+        norms = np.linalg.norm(rows, axis=1)
+        # Zeros, of a network without a response, have no direction to measure.
+        off = np.flatnonzero((norms > 0) & (np.abs(norms - 1) > _TOLERANCE))
+        if len(off):
+            raise InputError(
+                f"embeddings of pair {off[0]} have norm {norms[off[0]]:.3g}, expected "
+                "1; divide each row by its norm"
+            )
+
+
+def _check_labels(same: np.ndarray, fold: np.ndarray, num_pairs: int) -> None:
+    if same.shape != (num_pairs,) or fold.shape != (num_pairs,):
         raise InputError(
             f"same {same.shape} and fold {fold.shape} must have an entry for each of "
-            f"the {len(first)} pairs"
+            f"the {num_pairs} pairs"
         )
     if same.dtype.kind not in "biuf" or not np.isin(same, (0, 1)).all():
         raise InputError("same is neither 0 nor 1, True nor False, for every pair")
-    if group is not None and group.shape != same.shape:
-        raise InputError(f"group {group.shape} must have an entry for each pair")
     if fold.dtype.kind == "f" and not np.isfinite(fold).all():
         raise InputError("fold is not finite for every pair")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise InputError("embeddings are not finite")
     if same.all() or not same.any():
         raise InputError("all pairs are of one kind; verification needs both")
     folds = np.unique(fold)

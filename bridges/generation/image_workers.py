@@ -13,7 +13,6 @@ from PIL import Image
 
 from bridges.datasets.image_dataset import encode_jpeg
 from bridges.devices import Device, single_threaded
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generators.generator import (
     BATCH_SIZE,
     GENERATORS,
@@ -22,6 +21,8 @@ from bridges.generators.generator import (
     kind_of,
     load_generator,
 )
+from bridges.recognisers.embedding import embed_images
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.worker_processes import default_num_processes, map_in_processes
 
 
@@ -120,7 +121,7 @@ class ImageMaker:
         for row, (_, image) in enumerate(coded):
             shown[row] = image
         with single_threaded():
-            embeddings = self.recogniser.embed(shown)
+            embeddings = embed_images(self.recogniser, shown, batch_size=count)
         return [
             (content, round(float(embedding @ condition.reference), 4))
             for (content, _), embedding, condition in zip(

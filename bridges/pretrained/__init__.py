@@ -6,7 +6,7 @@ import pathlib
 from hyperface_jax import InputError, files
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-# Another word for a model, so that commands need not name it.
+# Another name of a model, by which commands refer to it without knowing its folder.
 _ALIASES = {"embedded": "latent_diffusion"}
 
 
@@ -14,11 +14,14 @@ def find(name_or_folder: str | os.PathLike[str]) -> pathlib.Path:
     """The folder of a model: one that ships, by its name, or one of the caller's.
 
     Args:
-      name_or_folder: a name; with a separator in it, ``./recogniser_f``, always the
-        caller's folder.
+      name_or_folder: a name, or a path; with a separator in it (``./recogniser_f``) it
+        is always taken for the caller's folder.
+
+    Returns:
+      The folder; one of the caller's need not exist.
 
     Raises:
-      InputError: the name of one that ships, and of a folder that is here.
+      InputError: a model of that name ships, and a folder of that name is here.
     """
     name = files.path_of(name_or_folder)
     shipped, own = FOLDER / _ALIASES.get(name, name), pathlib.Path(name)

@@ -1,4 +1,4 @@
-"""Augmentation of face batches on the CPU: tensor operations on a whole batch."""
+"""Augmentation of face batches, on the device they are on."""
 
 import torch
 from torch.nn import functional
@@ -15,22 +15,24 @@ def augment(
 ) -> torch.Tensor:
     """Varies a batch.
 
+    What is drawn for each image is drawn on the CPU, so that it is the same on every
+    device. Pixel noise, the only large draw, comes on an accelerator from a generator
+    there, whose seed is drawn on the CPU. Nothing waits for the device.
+
     Args:
       images: ``[n, 3, h, w]`` uint8 RGB.
       augmentation: how strongly.
-      generator: the source of all randomness.
+      generator: source of all randomness, on the CPU.
 
     Returns:
       ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
     """
 
+    n, device = len(images), images.device
+
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(device, non_blocking=True)
 
-    def uniform(n: int) -> torch.Tensor:
-        return torch.rand(n, 1, 1, 1, generator=generator)
-
-    n = len(images)
     x = _move(images, augmentation, generator)
     x = to_unit_range(x)
     if augmentation.low_resolution:
@@ -39,10 +41,20 @@ def augment(
     x = x + augmentation.brightness * normal(n, 1, 1, 1)
     x = x + augmentation.cast * normal(n, 3, 1, 1)
     if augmentation.noise:
-        x = x + augmentation.noise * uniform(n) * normal(*x.shape)
+        strength = torch.rand(n, 1, 1, 1, generator=generator).to(device)
+        x = x + augmentation.noise * strength * _pixel_noise(x, generator)
     # A little room beyond the range keeps some order among over-exposed pixels.
     x = x.clamp(-1.2, 1.2)
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _pixel_noise(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal numbers of the shape of ``x``, where it is."""
+    if x.device.type == "cpu":
+        return torch.randn(x.shape, generator=generator)
+    seed = int(torch.randint(2**63 - 1, (1,), generator=generator))
+    there = torch.Generator(x.device).manual_seed(seed)
+    return torch.randn(x.shape, generator=there, device=x.device)
 
 
 def _move(
@@ -56,7 +68,8 @@ def _move(
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     columns = torch.where(flipped, width - 1 - columns, columns)
-    each = torch.arange(n)[:, None, None]
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    each = torch.arange(n, device=images.device)[:, None, None]
     moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
 
@@ -70,6 +83,8 @@ def _lower_resolution(
     small = int(torch.randint(size // 4, size, (1,), generator=generator))
     if not chosen.any():
         return x
+    # As positions: selecting by a mask on an accelerator waits for it.
+    chosen = chosen.nonzero()[:, 0].to(x.device)
     reduced = functional.interpolate(
         x[chosen], size=(small, small), mode="bilinear", antialias=True
     )

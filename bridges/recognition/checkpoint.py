@@ -1,11 +1,11 @@
-"""Files of a trained recogniser, and of a training that is still going on.
+"""Files of a trained recogniser, and of an unfinished training.
 
 ::
 
     model.safetensors       the backbone's weights and running statistics
     config.json             what to build: backbone, image_size, embedding_size
     training.json           settings, data, history, complete
-    progress.safetensors    while training: everything needed to go on
+    progress.safetensors    while training: everything needed to resume
 """
 
 import functools
@@ -117,8 +117,8 @@ def save_progress(
 
     Args:
       folder: the training's output.
-      tensors: model, head and optimiser state by name.
-      record: the step, and what is needed to know the state belongs to this training.
+      tensors: state of the networks and the optimiser, by name.
+      record: how far the training is, and the data that it belongs to.
     """
     metadata = {"training": json.dumps(record)}
     content = save(_contiguous(tensors), metadata)
@@ -147,5 +147,6 @@ def load_progress(
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    # safetensors stores plain row-major tensors; channels-last weights are copied.
-    return {key: value.detach().contiguous() for key, value in tensors.items()}
+    # safetensors stores row-major tensors, so channels-last weights are copied; and
+    # tensors of the CPU, so that any machine reads what another one wrote.
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}

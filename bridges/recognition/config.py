@@ -1,16 +1,27 @@
 """Settings of a recognition training, checked, and the recipes that ship."""
 
 import dataclasses
+from typing import Any
 
 from bridges.recognition.architectures import ARCHITECTURES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
+from bridges.recognition.heads import (
+    HEADS,
+    AdaFaceOptions,
+    HeadOptions,
+    check_options,
+)
+from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
-from hyperface_jax import InputError
+from hyperface_jax import InputError, checks
 
+# MiB of decoded images that a training keeps in memory: 57,000 images of 112 pixels, or
+# 174,000 of 64. No setting, because no weight depends on it.
+CACHE_MB = 2048
 CHOICES = {
     "backbone": tuple(ARCHITECTURES),
-    # The keys of margins.HEADS, which would load torch for a list of names.
-    "head": ("adaface",),
+    # The registry itself: what is registered later counts, too.
+    "head": HEADS,
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "multi_step"),
     "augmentation": tuple(AUGMENTATIONS),
@@ -18,10 +29,6 @@ CHOICES = {
 _RANGES = {
     "image_size": (16, 4096),
     "embedding_size": (2, 65536),
-    "margin": (0, 1.5),
-    "scale": (1e-3, 1e4),
-    "concentration": (0, 1e3),
-    "margin_warmup": (0, 1),
     "epochs": (1e-6, 1e6),
     "batch_size": (2, 2**20),
     "learning_rate": (1e-12, 1e3),
@@ -42,36 +49,31 @@ class TrainingConfig:
       backbone: a key of ``architectures.ARCHITECTURES``.
       image_size: side in pixels, a multiple of 16; images are resampled to it.
       embedding_size: length of an embedding.
-      head: a key of ``margins.HEADS``.
-      margin: the head's margin.
-      scale: the head's scale, the inverse temperature of its softmax.
-      concentration: AdaFace's h.
-      warm_start: AdaFace's norm statistics start from the first batches.
-      margin_warmup: fraction of the training over which the margin grows from 0.
-      epochs: passes over the data; may be fractional.
+      head: a key of ``heads.HEADS``: what the task ``"identity"`` classifies with.
+      head_options: the head's own options; None means its defaults.
+      tasks: keys of ``tasks.TASKS``: what the backbone is trained for. Their weighted
+        losses are added.
+      epochs: passes over the images; may be fractional.
       batch_size: images a step; at most the number of images.
       optimizer: ``"adamw"`` (betas 0.9, 0.99) or ``"sgd"`` (momentum 0.9).
       learning_rate: the highest of the schedule.
-      weight_decay: on convolutions, linear layers and the head; none on norms, biases.
-        AdamW's is decoupled, SGD's is part of the gradient.
+      weight_decay: of convolutions, linear layers and the head; norms and biases are
+        exempt. AdamW's is decoupled, SGD's is part of the gradient.
       schedule: ``"one_cycle"`` rises linearly for ``warmup`` and falls as a cosine to
         0; ``"multi_step"`` divides by 10 at each of ``milestones``.
       warmup: fraction of the training over which the learning rate grows from 0.
       milestones: fractions of the training, for ``"multi_step"``.
       gradient_clip: largest norm of the gradient; 0 never clips.
       augmentation: a key of ``augmentation_strengths.AUGMENTATIONS``.
-      seed: of weights, order and augmentation.
+      seed: seed of weights, order and augmentation.
     """
 
     backbone: str = "iresnet_small"
     image_size: int = 64
     embedding_size: int = 512
     head: str = "adaface"
-    margin: float = 0.4
-    scale: float = 32.0
-    concentration: float = 0.333
-    warm_start: bool = True
-    margin_warmup: float = 0.3
+    head_options: HeadOptions | None = None
+    tasks: tuple[str, ...] = (IDENTITY,)
     epochs: float = 10.0
     batch_size: int = 128
     optimizer: str = "adamw"
@@ -97,6 +99,46 @@ class TrainingConfig:
                 f"milestones {milestones} are not rising fractions of the training, 0-1"
             )
         object.__setattr__(self, "milestones", milestones)
+        object.__setattr__(self, "tasks", self._checked_tasks())
+        if self.head_options is not None:
+            check_options(self.head, self.head_options)
+
+    def options_of_head(self) -> HeadOptions:
+        """The head's options, its defaults where none are given."""
+        if self.head_options is None:
+            return HEADS[self.head].options()
+        return self.head_options
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as a flat dictionary, ready for JSON.
+
+        The head's options stand beside the rest; ``tasks`` is left out where it is the
+        default.
+        """
+        settings = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        del settings["head_options"]
+        if self.tasks == (IDENTITY,):
+            del settings["tasks"]
+        settings |= dataclasses.asdict(self.options_of_head())
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in settings.items()
+        }
+
+    def _checked_tasks(self) -> tuple[str, ...]:
+        if isinstance(self.tasks, str) or not self.tasks:
+            raise InputError(
+                f"tasks are {self.tasks!r}, expected a list of {', '.join(TASKS)}"
+            )
+        for task in self.tasks:
+            checks.one_of(task, "task", tuple(TASKS))
+        if len(set(self.tasks)) < len(self.tasks):
+            raise InputError(
+                f"tasks are {', '.join(self.tasks)}; give each of them once"
+            )
+        return tuple(self.tasks)
 
     def _milestones(self) -> tuple[float, ...]:
         try:
@@ -115,9 +157,7 @@ RECIPES = {
     "paper": TrainingConfig(
         backbone="iresnet50",
         image_size=112,
-        scale=64.0,
-        warm_start=False,
-        margin_warmup=0.0,
+        head_options=AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0),
         epochs=30.0,
         batch_size=256,
         optimizer="sgd",

@@ -1,78 +1,121 @@
-"""What a recogniser is trained on: labelled images of one folder or several."""
+"""What a recogniser is trained on: opened, checked, and described for the record."""
 
-import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-
-from bridges.datasets.image_dataset import ImageDataset
+from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.unreadable import check_source
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
 from hyperface_jax import InputError
 from hyperface_jax.commands import announce
 
+PathLike = str | os.PathLike[str]
+Dataset = PathLike | ImageSource
 
-class TrainingData(NamedTuple):
-    """Labelled images in memory.
 
-    Attributes:
-      images: ``[n, s, s, 3]`` uint8 RGB.
-      labels: ``[n]`` int64 in ``0 … k-1``.
-      num_identities: ``k``.
+def open_sources(
+    dataset: Dataset | Sequence[Dataset], identity_from: str
+) -> list[ImageSource]:
+    """Opens what to train on.
+
+    Args:
+      dataset: a path or an image source, or several.
+      identity_from: as for :func:`bridges.datasets.image_source.open_images`.
+
+    Raises:
+      InputError: nothing given, or as ``open_images``.
     """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    num_identities: int
+    one = isinstance(dataset, str | os.PathLike) or _is_source(dataset)
+    sources = [
+        each if _is_source(each) else open_images(each, identity_from=identity_from)
+        for each in ([dataset] if one else dataset or ())
+    ]
+    if not sources:
+        raise InputError("no dataset given to train on")
+    _check_apart(sources)
+    return sources
 
 
 def describe(
-    sets: Sequence[ImageDataset], config: TrainingConfig, skip_unreadable: bool
+    sources: Sequence[ImageSource], config: TrainingConfig, skip_unreadable: bool
 ) -> dict[str, Any]:
-    """What a training is made of, to tell it from another one."""
-    for images in sets:
-        if not images.labelled:
+    """The record of a training that has not begun.
+
+    Its ``settings`` and ``data`` tell the training from another one.
+
+    Raises:
+      InputError: sources without identities, or with too few.
+    """
+    for source in sources:
+        if not source.labelled:
             raise InputError(
-                f"{images.folder}: nothing says who is on the images; expected a "
+                f"{source.name}: nothing says who is on the images; expected a "
                 "dataset folder or one folder per identity"
             )
-    check_counts(sets, config)
+    _check_counts(sources, config)
     return {
         "format_version": checkpoint.FORMAT_VERSION,
         "complete": False,
-        "settings": {
-            **dataclasses.asdict(config),
-            "milestones": list(config.milestones),
-        },
+        "settings": config.settings(),
         "data": {
-            "images": sum(map(len, sets)),
-            "identities": sum(len(images.identities) for images in sets),
-            "fingerprint": " ".join(images.fingerprint() for images in sets),
+            "images": sum(map(len, sources)),
+            "identities": sum(len(source.identities) for source in sources),
+            "fingerprint": " ".join(source.fingerprint() for source in sources),
             **({"skip_unreadable": True} if skip_unreadable else {}),
         },
-        "folders": [str(images.folder) for images in sets],
+        "folders": [source.name for source in sources],
     }
 
 
-def check_apart(sets: Sequence[ImageDataset]) -> None:
-    """Refuses a folder that is given twice, and warns of people of one name.
+def check_images(
+    sources: Sequence[ImageSource], config: TrainingConfig, skip_unreadable: bool
+) -> tuple[list[ImageSource], dict[str, str]]:
+    """Decodes every image before the training begins.
 
-    People of different folders are taken to be different people.
+    Returns:
+      The sources without the images left out, and those: path to reason.
+
+    Raises:
+      InputError: names what can't be read; or too few images are left.
     """
-    for number, images in enumerate(sets):
-        for other in sets[:number]:
-            if os.path.samefile(images.folder, other.folder):
-                raise InputError(f"{images.folder}: given twice; give it once")
-            shared = set(map(str, images.identities)) & set(map(str, other.identities))
-            if images.labelled and other.labelled and shared - _numbers(shared):
+    kept, skipped = [], {}
+    for source in sources:
+        readable, found = check_source(source, skip_unreadable=skip_unreadable)
+        kept.append(readable)
+        skipped |= {os.path.join(source.name, name): why for name, why in found.items()}
+    if skipped:
+        _check_counts(kept, config)
+    return kept, skipped
+
+
+def _is_source(given: Any) -> bool:
+    return hasattr(given, "read") and hasattr(given, "records")
+
+
+def _check_apart(sources: Sequence[ImageSource]) -> None:
+    """Refuses a source that is given twice, and warns of people of one name.
+
+    People of different sources are taken to be different people.
+    """
+    for number, source in enumerate(sources):
+        for other in sources[:number]:
+            if source is other or _same_place(source.name, other.name):
+                raise InputError(f"{source.name}: given twice; give it once")
+            shared = set(map(str, source.identities)) & set(map(str, other.identities))
+            if source.labelled and other.labelled and shared - _numbers(shared):
                 some = ", ".join(sorted(shared)[:3])
                 announce(
-                    f"{other.folder} and {images.folder}: {len(shared):,} names are in "
+                    f"{other.name} and {source.name}: {len(shared):,} names are in "
                     f"both ({some}); they are taken for different people"
                 )
+
+
+def _same_place(first: str, second: str) -> bool:
+    """Whether two names lead to one folder or file; a source may have no place."""
+    exist = os.path.exists(first) and os.path.exists(second)
+    return exist and os.path.samefile(first, second)
 
 
 def _numbers(names: set[str]) -> set[str]:
@@ -80,39 +123,13 @@ def _numbers(names: set[str]) -> set[str]:
     return {name for name in names if name.isdecimal()}
 
 
-def check_counts(sets: Sequence[ImageDataset], config: TrainingConfig) -> None:
-    num_images = sum(len(images) for images in sets)
-    num_identities = sum(len(images.identities) for images in sets)
-    where = ", ".join(str(images.folder) for images in sets)
+def _check_counts(sources: Sequence[ImageSource], config: TrainingConfig) -> None:
+    num_images = sum(len(source) for source in sources)
+    num_identities = sum(len(source.identities) for source in sources)
+    where = ", ".join(source.name for source in sources)
     if num_identities < 2:
         raise InputError(f"{where}: one identity only; there is nobody to tell it from")
     if num_images < config.batch_size:
         raise InputError(
             f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
         )
-
-
-def check_images(
-    sets: Sequence[ImageDataset], config: TrainingConfig, skip_unreadable: bool
-) -> dict[str, str]:
-    """Finds what can't be read; path to reason of what is left out."""
-    skipped = {}
-    for images in sets:
-        found = images.check(skip_unreadable=skip_unreadable)
-        skipped |= {str(images.folder / name): why for name, why in found.items()}
-    if skipped:
-        check_counts(sets, config)
-    return skipped
-
-
-def load(sets: Sequence[ImageDataset], size: int) -> TrainingData:
-    """Reads all images; identities of different folders get different labels."""
-    labels, first = [], 0
-    for images in sets:
-        labels.append(images.labels + first)
-        first += len(images.identities)
-    arrays = [images.load(size, progress=True) for images in sets]
-    images = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return TrainingData(
-        torch.from_numpy(images), torch.from_numpy(np.concatenate(labels)), first
-    )

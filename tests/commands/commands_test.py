@@ -11,6 +11,8 @@ import pytest
 
 from tests.console_scripts import ROOT, SCRIPTS
 
+FLAG_MODULES = {"bridges.device_flags", "bridges.folder_flags"}
+
 
 @pytest.fixture(params=SCRIPTS)
 def script(request):
@@ -108,7 +110,7 @@ def trees_of_the_command(name: str) -> dict[str, ast.Module]:
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            if ".cli" in node.module or names == ["bridges.folder_flags"]:
+            if ".cli" in node.module or FLAG_MODULES.intersection(names):
                 waiting += [node.module, *names]
     return trees
 

@@ -8,7 +8,6 @@ import textwrap
 import pytest
 
 from bridges.faces import names, verification_sets
-from bridges.recognition import config
 from tests.console_scripts import ROOT, SCRIPTS
 
 GENERATOR_COMMANDS = ("train_autoencoder", "train_latent_diffusion", "export")
@@ -86,9 +85,6 @@ def test_a_refused_flag_loads_nothing_heavy(answers, module, arguments):
 
 
 def test_names_agree_with_what_they_name():
-    from bridges.recognition.margins import HEADS
-
-    assert config.CHOICES["head"] == tuple(HEADS)
     assert names.VERIFICATION_SETS == (*verification_sets._STYLES, "age_gap_30")
     assert set(names.VERIFICATION_SETS) < set(names.STREAMS)
     # The number of a stream is part of every seed.

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image, ImageOps
 from small_datasets import picture
 
+from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.images import (
     UnreadableImage,
+    decode_bytes,
     encode_jpeg,
     read_image,
     unreadable_images,
@@ -49,6 +51,17 @@ def test_orientation_is_applied_as_pillow_does(tmp_path, orientation):
     with Image.open(tmp_path / "a.jpg") as file:
         expected = np.asarray(ImageOps.exif_transpose(file))
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_plain_tiff_is_applied(tmp_path, mode, orientation):
+    wide = np.concatenate([picture(0), picture(1)[:, :8]], axis=1)
+    stored = Image.fromarray(wide).convert(mode)
+    stored.save(tmp_path / "a.tif", tiffinfo={0x0112: orientation})
+    stored.getexif()[0x0112] = orientation
+    expected = ImageOps.exif_transpose(stored).convert("RGB")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.asarray(expected))
 
 
 def test_a_photo_with_broken_metadata_is_read(tmp_path):
@@ -237,7 +250,7 @@ def test_a_png_is_read_whatever_its_metadata(tmp_path, kind):
         content[:33] + metadata_that_decoders_refuse()[kind] + content[33:]
     )
     np.testing.assert_array_equal(read_image(path), plain)
-    assert not unreadable_images([path])
+    assert not unreadable_images(ImageFiles(tmp_path, [{"file_name": "a.png"}]))
 
 
 @pytest.mark.parametrize(
@@ -332,6 +345,19 @@ def test_what_is_no_file_is_refused(tmp_path):
             read_image(tmp_path / name)
 
 
+def test_bytes_are_decoded_as_the_file_and_named(tmp_path):
+    content = jpeg_with(exif_of(6))
+    (tmp_path / "a.jpg").write_bytes(content)
+    with Image.open(tmp_path / "a.jpg") as file:
+        square = ImageOps.fit(
+            ImageOps.exif_transpose(file), (8, 8), Image.Resampling.BICUBIC
+        )
+    np.testing.assert_array_equal(decode_bytes(content, 8, "a"), np.asarray(square))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg", 8), np.asarray(square))
+    with pytest.raises(UnreadableImage, match=r"^a shard, 7: .*file is empty"):
+        decode_bytes(b"", None, "a shard, 7")
+
+
 def test_all_unreadable_ones_are_found(tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(600)]
     for path in paths:
@@ -339,6 +365,7 @@ def test_all_unreadable_ones_are_found(tmp_path):
     paths[3].write_bytes(b"")
     paths[300].write_bytes(paths[300].read_bytes()[:60])
     paths[599].unlink()
-    found = unreadable_images(paths)
+    records = [{"file_name": path.name} for path in paths]
+    found = unreadable_images(ImageFiles(tmp_path, records))
     assert list(found) == [3, 300, 599]
     assert "empty" in found[3] and "no such image" in found[599]

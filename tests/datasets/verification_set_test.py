@@ -37,7 +37,9 @@ def test_round_trip(folder):
     assert text[:2] == ["first,second,same,fold", "images/a.jpg,images/b.jpg,1,0"]
     result = load_verification_set(folder)
     assert result.name == "mixed"
-    assert [path.name for path in result.paths] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    names = [record["file_name"] for record in result.images.records]
+    assert names == [f"images/{letter}.jpg" for letter in "abcd"]
+    assert result.images.read(2) == (folder / "images/c.jpg").read_bytes()
     np.testing.assert_array_equal(result.pairs, [[0, 1], [0, 2], [2, 3], [1, 3]])
     assert result.same.tolist() == [True, False, True, False]
     assert result.fold.tolist() == [0, 0, 1, 1]
@@ -125,7 +127,9 @@ def test_unreadable_images_are_named_at_once_or_their_pairs_left_out(folder):
     write_pairs(folder, [*ROWS, ("images/a.jpg", "images/d.jpg", 1, 2)] * 2)
     (folder / "images/b.jpg").write_bytes((folder / "images/a.jpg").read_bytes())
     left = check_images(folder, load_verification_set(folder), skip_unreadable=True)
-    assert [path.name for path in left.paths] == ["a.jpg", "b.jpg", "d.jpg"]
+    names = [record["file_name"] for record in left.images.records]
+    assert names == ["images/a.jpg", "images/b.jpg", "images/d.jpg"]
+    assert left.images.read(2) == (folder / "images/d.jpg").read_bytes()
     assert left.pairs.tolist() == [[0, 1], [1, 2], [0, 2]] * 2
     assert left.same.tolist() == [True, False, True] * 2
     assert left.fold.tolist() == [0, 1, 2] * 2
@@ -139,4 +143,4 @@ def test_names_of_images_need_not_be_utf_8(folder):
                                 for row in ROWS])  # fmt: skip
     assert b"images/j\xf6rg.jpg" in path.read_bytes()
     found = load_verification_set(folder)
-    assert check_images(folder, found).paths == found.paths
+    assert check_images(folder, found).images.paths == found.images.paths

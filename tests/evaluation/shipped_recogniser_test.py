@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bridges.cli.train import FLAGS as TRAIN_FLAGS
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import verify_checkpoint
 from bridges.faces.verification_sets import render_verification_set
+from bridges.recognisers.recogniser import load_recogniser
 
 PAIRS = 60
 # The first four numbers for a colour gradient, when the weights were shipped.

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics
+from sklearn import metrics, model_selection
 
-from bridges.evaluation.verification import evaluate_verification
-from bridges.evaluation.verification_metrics import (
+from bridges.evaluation.error_rates import (
     area_under_curve,
-    cross_validate,
     equal_error_rate,
-    pool_groups,
     true_accept_rate,
 )
+from bridges.evaluation.group_rates import pool_groups
+from bridges.evaluation.verification import evaluate_verification
+from bridges.evaluation.verification_metrics import cross_validate, verify_pairs
 from hyperface_jax import InputError
 
 
@@ -112,8 +112,52 @@ class TestCurves:
             if np.mean(scores[~same] > threshold) <= rate:
                 best = max(best, np.mean(scores[same] > threshold))
         assert true_accept_rate(scores, same, rate) == pytest.approx(best)
-        # 200 strangers can't tell a rate below a half per cent.
+        # 200 impostor pairs can't tell a rate below a half per cent.
         assert true_accept_rate(scores, same, 0.004) is None
+
+
+class TestVerifyPairs:
+    @pytest.mark.parametrize(("n", "folds"), [(200, 10), (203, 10), (50, 3)])
+    def test_equals_insightfaces_protocol_on_its_folds(self, n, folds):
+        left, right, same = random_pairs(5, n=n)
+        parts = model_selection.KFold(folds, shuffle=False).split(same)
+        ids = np.empty(n, int)
+        for k, (_, held_out) in enumerate(parts):
+            ids[held_out] = k
+        distances = np.square(left.astype(float) - right).sum(1)
+        accuracies, thresholds = brute_force(distances, same, ids)
+        found = verify_pairs(left, right, same, folds)
+        np.testing.assert_allclose(found.fold_accuracies, accuracies, rtol=1e-12)
+        assert found.accuracy_mean == pytest.approx(accuracies.mean())
+        assert found.accuracy_std == pytest.approx(accuracies.std())
+        np.testing.assert_allclose(found.thresholds, 1 - thresholds / 2)
+        by_id = verify_pairs(left, right, same, fold_ids=ids)
+        assert by_id.confusion == found.confusion
+
+    def test_rates_equal_scikit_learn(self):
+        left, right, same = random_pairs(6, n=1000)
+        found = verify_pairs(left, right, same.astype(int))
+        cosines = (left.astype(float) * right).sum(1)
+        assert found.auc == pytest.approx(metrics.roc_auc_score(same, cosines))
+        far, tar, _ = metrics.roc_curve(same, cosines, drop_intermediate=False)
+        assert found.tar_at_far["1e-2"] == pytest.approx(tar[far <= 0.01].max())
+        low, high = np.minimum(far, 1 - tar).max(), np.maximum(far, 1 - tar).min()
+        assert 0 < low - 1e-9 <= found.eer <= high + 1e-9 < low + 0.01
+        expected = metrics.confusion_matrix(same, found.accepted)
+        names = ("true_reject", "false_accept", "false_reject", "true_accept")
+        assert [found.confusion[name] for name in names] == expected.ravel().tolist()
+
+    @pytest.mark.parametrize("folds", [1, 41, 2.5, None])
+    def test_impossible_folds_are_refused(self, folds):
+        left, right, same = random_pairs(0, n=40)
+        with pytest.raises(InputError, match="folds"):
+            verify_pairs(left, right, same, folds)
+
+    def test_rows_that_are_not_unit_are_refused(self):
+        left, right, same = random_pairs(0, n=40)
+        right[7] *= 3
+        with pytest.raises(InputError, match="pair 7 have norm 3, expected 1; divide"):
+            verify_pairs(left, right, same)
 
 
 class TestEvaluate:
@@ -140,7 +184,7 @@ class TestEvaluate:
         for key in counts:
             parts = [groups[name]["confusion"][key] for name in "ab"]
             assert sum(parts) == counts[key]
-        # 200 pairs of strangers tell a rate of 1 %, and no less.
+        # 200 impostor pairs tell a rate of 1 %, and no less.
         assert result["tar_at_far"]["1e-2"] <= 1 - result["eer"]
         assert result["tar_at_far"]["1e-3"] is result["tar_at_far"]["1e-4"] is None
         assert result["num_folds"] == 10
@@ -158,9 +202,9 @@ class TestEvaluate:
             rows, found = group == name, result["groups"][name]
             assert found["accuracy"] == np.mean((accepted == same)[rows])
             assert found["false_non_match_rate"] == np.mean(~accepted[rows & same])
-        strangers = (group == "a") & ~same
+        impostors = (group == "a") & ~same
         rate = result["groups"]["a"]["false_match_rate"]
-        assert rate == np.mean(accepted[strangers]) > 0
+        assert rate == np.mean(accepted[impostors]) > 0
         assert result["groups"]["c"]["false_match_rate"] is None
         pooled = pool_groups([result, {"accuracy": 1.0}, result])
         assert pooled["a"]["num_pairs"] == 2 * (group == "a").sum()
@@ -181,7 +225,7 @@ class TestEvaluate:
         other = np.where(same[:, None], embeddings, np.roll(embeddings, 10, 0))
         result = evaluate_verification(embeddings, other, same, np.arange(40) // 4)
         assert result["accuracy"] == 1.0 and result["eer"] == 0.0
-        assert set(result["tar_at_far"].values()) == {None}, "20 strangers"
+        assert set(result["tar_at_far"].values()) == {None}, "20 impostor pairs"
         result = evaluate_verification(embeddings, other, ~same, np.arange(40) // 4)
         assert result["accuracy"] == 0.5 and result["auc"] == 0.0
 

@@ -11,12 +11,12 @@ from PIL import Image
 from bridges.cli import verify as command
 from bridges.datasets.images import read_image
 from bridges.datasets.verification_set import load_verification_set, write_pairs
-from bridges.embedding.recogniser import load_recogniser
 from bridges.evaluation.verification import (
     evaluate_verification,
     find_benchmarks,
     verify_checkpoint,
 )
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError
@@ -93,7 +93,7 @@ def test_figures_equal_pair_by_pair_embedding(model, sets, tmp_path, flip):
     first, second = (
         np.concatenate(
             [
-                recogniser.embed(read_image(pairs.paths[i])[None], flip=flip)
+                recogniser.embed(read_image(pairs.images.paths[i])[None], flip=flip)
                 for i in side
             ]
         )

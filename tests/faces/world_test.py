@@ -168,7 +168,7 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
     )
     pairs = load_verification_set(folder)
     assert pairs.name == name and len(pairs.pairs) == 40
-    who = np.array([int(path.parent.name) for path in pairs.paths])[pairs.pairs]
+    who = np.array([int(path.parent.name) for path in pairs.images.paths])[pairs.pairs]
     np.testing.assert_array_equal(who[:, 0] == who[:, 1], pairs.same)
     members = [set(who[pairs.fold == fold].reshape(-1)) for fold in range(10)]
     assert len(set.union(*members)) == sum(map(len, members)) == 20
@@ -176,7 +176,7 @@ def test_verification_sets_are_balanced_and_folds_disjoint(tmp_path, name):
         assert pairs.same[pairs.fold == fold].mean() == 0.5
     groups = {r["file_name"]: _group(r) for r in ImageDataset(folder).records}
     of_image = np.array(
-        [groups[path.relative_to(folder).as_posix()] for path in pairs.paths]
+        [groups[path.relative_to(folder).as_posix()] for path in pairs.images.paths]
     )
     first, second = of_image[pairs.pairs].T
     expected = np.where(first == second, first, "across groups")

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generators.generator import load_generator
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import load_progress, save_progress
 from bridges.training.data_parallel import Workers
 from bridges.training.timed_training import CHECKPOINT, train_for

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
+from bridges.datasets.image_source import describe
 from bridges.datasets.verification_set import (
     check_images,
     load_verification_set,
@@ -31,7 +32,7 @@ def read_dataset(path) -> None:
     dataset = ImageDataset(path.parent)
     dataset.fingerprint()
     dataset.check(skip_unreadable=True)
-    dataset.describe()
+    describe(dataset)
 
 
 def open_again(path) -> None:

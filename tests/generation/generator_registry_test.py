@@ -10,13 +10,13 @@ import tiny_models
 from bridges import pretrained
 from bridges.cli import generate
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generators.generator import (
     GENERATORS,
     GeneratorKind,
     kind_of,
     load_generator,
 )
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
 pytestmark = pytest.mark.skipif(

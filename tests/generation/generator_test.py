@@ -8,10 +8,10 @@ import tiny_models
 import torch
 
 from bridges import pretrained
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generators import generator as generator_module
 from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
 RECOGNISER = {"name": "r", "sha256": "0" * 64}

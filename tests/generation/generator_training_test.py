@@ -10,7 +10,6 @@ import tiny_models
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generators import load_generator
 from bridges.generators.latent_diffusion import autoencoder_training
 from bridges.generators.latent_diffusion.autoencoder_losses import feature_distance
@@ -29,6 +28,8 @@ from bridges.generators.latent_diffusion.training_config import (
     AutoencoderTrainingConfig,
     DiffusionTrainingConfig,
 )
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.training import timed_training
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
@@ -314,8 +315,7 @@ def test_conditions_are_what_a_larger_recogniser_says_of_the_files(world, tmp_pa
     models = str(world / "autoencoder"), str(tmp_path / "larger")
     sources = load_sources(ImageDataset(faces), *models)
     cache = load_latent_cache(sources, str(tmp_path), num_processes=1)
-    files = ImageDataset(faces).paths
-    expected = load_recogniser(tmp_path / "larger").embed_files(files)
+    expected = embed_source(load_recogniser(tmp_path / "larger"), ImageDataset(faces))
     both = torch.cat([cache.embeddings, cache.held_out_embeddings])
     np.testing.assert_allclose(both, expected, atol=1e-5)
     loss = feature_distance(str(tmp_path / "larger"))

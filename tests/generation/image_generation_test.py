@@ -14,11 +14,11 @@ import pytest
 import tiny_models
 
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generation import GenerationConfig, generate_dataset
 from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, load_embeddings
 
 TWO_STEPS = LatentDiffusionSettings(steps=2)

@@ -5,11 +5,11 @@ import pathlib
 import numpy as np
 import torch
 
-from bridges.embedding.recogniser import load_recogniser
 from bridges.generators.latent_diffusion.autoencoder import AutoencoderConfig
 from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
 from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
 from bridges.generators.latent_diffusion.model_folder import save_model
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import save_embeddings

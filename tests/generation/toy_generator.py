@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,8 +45,12 @@ def test_shapes_and_layouts(name, size):
     out = backbone(x)
     assert out.shape == (3, 24)
     last = backbone.to(memory_format=torch.channels_last)
+    # Rounding is relative to the largest: small outputs are differences of large ones.
     torch.testing.assert_close(
-        last(x.contiguous(memory_format=torch.channels_last)), out, rtol=1e-3, atol=1e-4
+        last(x.contiguous(memory_format=torch.channels_last)),
+        out,
+        rtol=1e-3,
+        atol=1e-4 * out.abs().max().item(),
     )
     maps = backbone.feature_maps(x)
     sides = [feature_map.shape[-1] for feature_map in maps]

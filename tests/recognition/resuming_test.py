@@ -1,4 +1,4 @@
-"""Trainings that were killed or interrupted go on to the bits of one that was not."""
+"""Trainings that were killed or interrupted resume to the bits of one that was not."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bridges.recognition import training
+from bridges.recognition import checkpoint, loop
 from bridges.recognition.steps import num_steps, train_step
 from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError
@@ -46,7 +46,7 @@ def start_training(program, people, output, **settings) -> subprocess.Popen:
 
 
 def check_equal_trainings(people, config, *outputs: pathlib.Path) -> None:
-    """Goes on with trainings to their ends, and finds the same bits."""
+    """Resumes trainings to their ends, and finds the same bits."""
     networks, histories = [], []
     for output in outputs:
         train_recogniser(people, output, config, num_threads=1)
@@ -68,9 +68,9 @@ def check_equal_trainings(people, config, *outputs: pathlib.Path) -> None:
 TERMINATED = """
 import os, signal
 from bridges.cli import train
-from bridges.recognition import training
+from bridges.recognition import loop
 
-train_step, steps = training.train_step, []
+train_step, steps = loop.train_step, []
 
 def interrupted_step(*arguments, **settings):
     steps.append(1)
@@ -78,14 +78,14 @@ def interrupted_step(*arguments, **settings):
         os.kill(os.getpid(), signal.SIGTERM)
     return train_step(*arguments, **settings)
 
-training.train_step = interrupted_step
+loop.train_step = interrupted_step
 train.run()
 """
 
 
 class TestResume:
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-    def test_killed_training_goes_on_to_the_same_bits(
+    def test_killed_training_resumes_to_the_same_bits(
         self, people, tmp_path, optimizer
     ):
         config = dataclasses.replace(TINY, epochs=10.0, optimizer=optimizer)
@@ -110,7 +110,7 @@ class TestResume:
         (killed / ".progress-a1b2c3d4.partial.safetensors").touch()
         check_equal_trainings(people, config, killed, whole)
 
-    def test_terminated_training_goes_on_to_the_same_bits(self, people, tmp_path):
+    def test_terminated_training_resumes_to_the_same_bits(self, people, tmp_path):
         config = dataclasses.replace(TINY, epochs=4.0)
         terminated, whole = tmp_path / "terminated", tmp_path / "whole"
         process = start_training(
@@ -122,7 +122,7 @@ class TestResume:
         assert "the same command continues" in errors.splitlines()[-1]
         found = sorted(path.name for path in terminated.iterdir())
         assert found == ["progress.safetensors", "training.json"]
-        _, saved = training.checkpoint.load_progress(terminated)
+        _, saved = checkpoint.load_progress(terminated)
         assert saved["counts"]["step"] == 7, "the step was finished, and then saved"
         check_equal_trainings(people, config, terminated, whole)
 
@@ -139,9 +139,9 @@ class TestResume:
             steps.append(1)
             return train_step(*arguments, **settings)
 
-        monkeypatch.setattr(training, "train_step", count)
+        monkeypatch.setattr(loop, "train_step", count)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(training.checkpoint, "save_weights", interrupt)
+            patch.setattr(checkpoint, "save_weights", interrupt)
             train_recogniser(people, tmp_path / "c", TINY)
         done = len(steps)
         record = train_recogniser(people, tmp_path / "c", TINY)

@@ -9,9 +9,9 @@ import pytest
 from absl import flags
 
 from bridges.cli import train as command
-from bridges.config_flags import config_from_flags
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.recognition.config import RECIPES, TrainingConfig
+from bridges.recognition.heads import AdaFaceOptions
 from hyperface_jax import InputError
 
 OTHER_VALUES = {
@@ -25,6 +25,7 @@ OTHER_VALUES = {
     "warmup": 0.25,
     "margin_warmup": 0.25,
 }
+HEAD_OPTIONS = dataclasses.fields(AdaFaceOptions)
 
 
 @pytest.fixture
@@ -41,13 +42,17 @@ def parse():
 
 def test_defaults_are_the_configs(parse):
     parse()
-    assert config_from_flags(TrainingConfig(), command.FLAGS) == TrainingConfig()
+    assert command.config_given().settings() == TrainingConfig().settings()
 
 
 @pytest.mark.parametrize(
     "field",
-    # Head has one value so far.
-    [f for f in dataclasses.fields(TrainingConfig) if f.name != "head"],
+    # Head and tasks have one value so far; other tests register more.
+    [
+        field
+        for field in (*dataclasses.fields(TrainingConfig), *HEAD_OPTIONS)
+        if field.name not in ("head", "head_options", "tasks")
+    ],
     ids=lambda field: field.name,
 )
 def test_every_flag_has_its_effect(parse, field):
@@ -56,15 +61,20 @@ def test_every_flag_has_its_effect(parse, field):
         value = type(field.default)(field.default / 2 + 1)
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     parse(f"--{field.name}={text}")
-    expected = dataclasses.replace(TrainingConfig(), **{field.name: value})
+    if field in HEAD_OPTIONS:
+        change = {"head_options": AdaFaceOptions(**{field.name: value})}
+    else:
+        change = {field.name: value}
+    expected = dataclasses.replace(TrainingConfig(), **change)
     assert value != field.default
-    assert config_from_flags(TrainingConfig(), command.FLAGS) == expected
+    assert command.config_given().settings() == expected.settings()
 
 
 def test_recipe_is_overridden_by_flags_given(parse):
     parse("--recipe=paper", "--epochs=10.0", "--batch_size=128")
-    config = config_from_flags(RECIPES[command.FLAGS.recipe], command.FLAGS)
+    config = command.config_given()
     assert config == dataclasses.replace(RECIPES["paper"], epochs=10.0, batch_size=128)
+    assert config.head_options.scale == 64.0
     assert config.backbone == "iresnet50" and config.optimizer == "sgd"
 
 

@@ -11,18 +11,20 @@ import pytest
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
+from bridges.recognition.heads import AdaFaceOptions
+from bridges.recognition.history import TrainingCounts
+from bridges.recognition.state import init_training
 from bridges.recognition.steps import (
     batch_indices,
-    init_training,
     learning_rate_at,
     num_steps,
     step_generator,
     train_step,
 )
-from bridges.recognition.training import TrainingCounts, _count, train_recogniser
+from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError
 
 TINY = TrainingConfig(image_size=32, embedding_size=16, batch_size=16, epochs=3)
@@ -84,10 +86,11 @@ class TestOutput:
         config = dataclasses.replace(TINY, epochs=30.0, batch_size=batch)
         counts = TrainingCounts()
         for _ in range(num_steps(images, config)):
-            _count(counts, 1.0, 1.0, 0.0, images, config)
+            counts.add({"loss": 2.0}, images, config)
         ends = [-(-epoch * images // batch) for epoch in range(1, 31)]
         assert [row["step"] for row in counts.history] == ends
         assert [row["epoch"] for row in counts.history] == list(range(1, 31))
+        assert all(row["loss"] == 2.0 for row in counts.history)
 
     def test_it_learns_to_tell_people_apart(self, trained, people):
         record = json.loads((trained / "training.json").read_text())
@@ -107,16 +110,17 @@ class TestOutput:
     def test_what_another_process_finished_meanwhile_stays(
         self, people, tmp_path, monkeypatch
     ):
-        load, weights = training.load, tmp_path / "checkpoint" / "model.safetensors"
+        read, weights = training.ImageBatches, tmp_path / "checkpoint"
+        weights /= "model.safetensors"
         finished = []
 
-        def load_slowly(*arguments):
-            monkeypatch.setattr(training, "load", load)
+        def read_slowly(*arguments, **settings):
+            monkeypatch.setattr(training, "ImageBatches", read)
             train_recogniser(people, tmp_path / "checkpoint", TINY)
             finished.append(weights.stat().st_mtime_ns)
-            return load(*arguments)
+            return read(*arguments, **settings)
 
-        monkeypatch.setattr(training, "load", load_slowly)
+        monkeypatch.setattr(training, "ImageBatches", read_slowly)
         record = train_recogniser(people, tmp_path / "checkpoint", TINY)
         assert record["complete"]
         assert finished == [weights.stat().st_mtime_ns]
@@ -171,7 +175,15 @@ class TestRefusals:
         assert not (tmp_path / "c").exists()
 
     @pytest.mark.parametrize(
-        "option", [{"num_threads": 0}, {"checkpoint_minutes": float("nan")}]
+        "option",
+        [
+            {"num_threads": 0},
+            {"checkpoint_minutes": float("nan")},
+            {"cache_mb": -1},
+            {"num_processes": 0},
+            {"device": "gpu"},
+            {"precision": "int8"},
+        ],
     )
     def test_resources_out_of_range(self, people, tmp_path, option):
         with pytest.raises(InputError, match=next(iter(option))):
@@ -182,7 +194,7 @@ class TestRefusals:
         config = dataclasses.replace(
             TINY, optimizer="sgd", learning_rate=1e3, gradient_clip=0, weight_decay=10
         )
-        with pytest.raises(InputError, match="lower learning_rate"):
+        with pytest.raises(InputError, match=r"task identity.*lower learning_rate"):
             train_recogniser(people, tmp_path / "c", config)
         assert not (tmp_path / "c" / "model.safetensors").exists()
 
@@ -199,11 +211,58 @@ class TestRefusals:
             ({"image_size": 100}, "multiple of 16"),
             ({"milestones": (0.9, 0.1)}, "milestones"),
             ({"milestones": (2.0,)}, "milestones"),
+            ({"tasks": ()}, "expected a list of identity"),
+            ({"tasks": "identity"}, "expected a list of identity"),
+            ({"tasks": ("age",)}, "task is 'age'"),
+            ({"tasks": ("identity", "identity")}, "each of them once"),
+            ({"head_options": object()}, "takes AdaFaceOptions"),
         ],
     )
     def test_settings_out_of_range(self, change, reason):
         with pytest.raises(InputError, match=reason):
             TrainingConfig(**change)
+
+    @pytest.mark.parametrize(
+        "change", [{"margin": 1.6}, {"scale": 0}, {"margin_warmup": -1}]
+    )
+    def test_options_of_the_head_out_of_range(self, change):
+        with pytest.raises(InputError, match=next(iter(change))):
+            AdaFaceOptions(**change)
+
+
+def test_recorded_settings_are_flat():
+    """Equal to those of trainings made before heads had options of their own."""
+    settings = RECIPES["paper"].settings()
+    assert settings == {
+        "backbone": "iresnet50",
+        "image_size": 112,
+        "embedding_size": 512,
+        "head": "adaface",
+        "margin": 0.4,
+        "scale": 64.0,
+        "concentration": 0.333,
+        "warm_start": False,
+        "margin_warmup": 0.0,
+        "epochs": 30.0,
+        "batch_size": 256,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 5e-4,
+        "schedule": "multi_step",
+        "warmup": 0.0,
+        "milestones": [12 / 26, 20 / 26, 24 / 26],
+        "gradient_clip": 0.0,
+        "augmentation": "standard",
+        "seed": 0,
+    }
+    assert json.loads(json.dumps(settings)) == settings
+
+
+class People:
+    """A source of four people without images."""
+
+    identities = range(4)
+    labels = np.arange(16) % 4
 
 
 class TestSteps:
@@ -235,13 +294,14 @@ class TestSteps:
         np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-4])
 
     def test_weight_decay_spares_vectors(self):
-        state = init_training(TINY, 4)
+        state = init_training(TINY, [People])
         decayed, spared = state.optimizer.param_groups
         assert decayed["weight_decay"] == TINY.weight_decay
         assert spared["weight_decay"] == 0
         assert all(p.ndim > 1 for p in decayed["params"])
         assert all(p.ndim == 1 for p in spared["params"])
-        assert any(p is state.head.kernel for p in decayed["params"])
+        kernel = state.tasks["identity"].head.kernel
+        assert any(p is kernel for p in decayed["params"])
 
     def test_step_is_the_optimisers_update(self):
         # SGD without momentum yet: the first step is -lr (gradient + decay * weight).
@@ -255,29 +315,38 @@ class TestSteps:
             weight_decay=0.1,
             augmentation="none",
         )
-        state = init_training(config, 4)
-        twin = init_training(config, 4)
+        state = init_training(config, [People])
+        twin = init_training(config, [People])
         images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
         labels = torch.arange(16) % 4
-        loss, _ = train_step(
-            state, images, labels, config, done=0.5, generator=step_generator(0, 0)
+        out = train_step(
+            state,
+            images,
+            {"identity": labels},
+            config,
+            progress=0.5,
+            generator=step_generator(0, 0),
         )
-        out = twin.head(twin.backbone(images / 127.5 - 1), labels)
+        loss, head = out.loss.item(), twin.tasks["identity"].head
+        out = head(twin.backbone(images / 127.5 - 1), labels)
         expected = torch.nn.functional.cross_entropy(out.logits, labels)
         assert loss == pytest.approx(expected.item(), rel=1e-4)
         expected.backward()
-        kernel = twin.head.kernel
+        kernel = head.kernel
         moved = kernel.detach() - 1e-3 * (kernel.grad + 0.1 * kernel.detach())
         torch.testing.assert_close(
-            state.head.kernel.detach(), moved, rtol=1e-4, atol=1e-6
+            state.tasks["identity"].head.kernel.detach(), moved, rtol=1e-4, atol=1e-6
         )
 
     def test_init_is_a_function_of_the_seed_alone(self):
-        one, two = init_training(TINY, 4), init_training(TINY, 4)
+        def kernel(state):
+            return state.tasks["identity"].head.kernel
+
+        one, two = init_training(TINY, [People]), init_training(TINY, [People])
         assert torch.equal(one.backbone.fc.weight, two.backbone.fc.weight)
-        assert torch.equal(one.head.kernel, two.head.kernel)
+        assert torch.equal(kernel(one), kernel(two))
         torch.manual_seed(1)
         before = torch.random.get_rng_state()
-        other = init_training(dataclasses.replace(TINY, seed=1), 4)
+        other = init_training(dataclasses.replace(TINY, seed=1), [People])
         assert torch.equal(torch.random.get_rng_state(), before)
-        assert not torch.equal(one.head.kernel, other.head.kernel)
+        assert not torch.equal(kernel(one), kernel(other))

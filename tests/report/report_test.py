@@ -13,10 +13,8 @@ import pytest
 from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.evaluation.verification_metrics import (
-    evaluate_verification,
-    group_rates,
-)
+from bridges.evaluation.group_rates import group_rates
+from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.report import packing_figures, write_report
 from bridges.report.accuracy import accuracy_section
 from bridges.report.contact_sheet import contact_sheet, encode_png, spread

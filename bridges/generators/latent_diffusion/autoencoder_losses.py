@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from bridges.devices import Device
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser, perceptual
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -47,9 +47,13 @@ def feature_distance(recogniser: str, device: Device | None = None) -> Distance:
     Returns:
       A function of the images to improve and of those they should be, each
       ``[n, 3, s, s]`` in [-1, 1]; gradients flow to the first alone.
+
+    Raises:
+      InputError: no such recogniser, or one without feature maps.
     """
     device = device or Device()
-    judge = load_recogniser(recogniser, device=device.name, precision=device.precision)
+    where = {"device": device.name, "precision": device.precision}
+    judge = perceptual(load_recogniser(recogniser, **where))
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         if images.shape[-1] != judge.image_size:

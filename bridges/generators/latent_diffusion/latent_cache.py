@@ -15,7 +15,6 @@ from absl import logging
 
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.devices import Device
-from bridges.embedding.recogniser import Recogniser, load_recogniser
 from bridges.generators.latent_diffusion.autoencoder import (
     AutoencoderConfig,
     FaceAutoencoder,
@@ -27,6 +26,7 @@ from bridges.generators.latent_diffusion.model_folder import (
 )
 from bridges.generators.latent_diffusion.training_images import load_training_images
 from bridges.pixels import to_unit_range
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.training.data_parallel import Workers, run_workers
 from bridges.training.timed_training import evaluating
 from hyperface_jax import InputError, files

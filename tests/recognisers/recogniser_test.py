@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bridges.embedding.recogniser import load_recogniser
+from bridges.devices import Device
+from bridges.recognisers.iresnet import load_checkpoint
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, files
@@ -65,6 +67,34 @@ class TestEmbed:
         norms = np.linalg.norm(recogniser.embed(images), axis=1)
         np.testing.assert_allclose(norms, 1, atol=1e-6)
         assert recogniser.embed(images[:0]).shape == (0, 16)
+
+    def test_smaller_numbers_change_little(self, folder, images):
+        precise = load_recogniser(folder, device="cpu").embed(images)
+        rough = load_recogniser(folder, device="cpu", precision="bfloat16")
+        found = rough.embed(images)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+        cosines = (found * precise).sum(1)
+        assert 0.99 < cosines.min() < 1 - 1e-6
+
+    def test_all_is_computed_on_the_device(self, folder, images, monkeypatch):
+        """The meta device stands for one that this machine lacks."""
+        fetched = []
+
+        def cpu(tensor: torch.Tensor) -> torch.Tensor:
+            fetched.append(tensor.device.type)
+            return torch.zeros(tensor.shape)
+
+        monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+        recogniser = load_checkpoint(folder, Device("meta"))
+        assert recogniser.embed(images, batch_size=4).shape == (7, 16)
+        assert fetched == ["meta", "meta"]
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_a_gpu_embeds_as_the_cpu_does(self, folder, images):
+        expected = load_recogniser(folder, device="cpu").embed(images)
+        found = load_recogniser(folder, device="cuda").embed(images)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
     def test_other_sizes_are_resampled_as_pillow_does(self, folder):
         rng = np.random.default_rng(1)

@@ -1,13 +1,17 @@
 """The AdaFace head against a NumPy version and the heads it contains."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from bridges.recognition.margins import AdaFaceHead, build_head
+from bridges.recognition.adaface import AdaFaceHead
+from bridges.recognition.heads import AdaFaceOptions, build_head
 from hyperface_jax import InputError
 
 EPSILON = 1e-3
+PUBLISHED = AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0)
 
 
 def adaface_in_numpy(features, kernel, labels, statistics, *, m=0.4, h=0.333, s=64.0):
@@ -45,7 +49,7 @@ def batch():
 
 def test_three_batches_equal_numpy(batch):
     features, labels = batch
-    head = AdaFaceHead(16, 5).train()
+    head = AdaFaceHead(16, 5, PUBLISHED).train()
     statistics = (20.0, 100.0)
     for _ in range(3):
         out = head(torch.from_numpy(features), torch.from_numpy(labels))
@@ -69,7 +73,7 @@ def test_three_batches_equal_numpy(batch):
     ],
 )
 def test_heads_it_contains(quality, formula):
-    head = AdaFaceHead(8, 4, margin=0.4).eval()
+    head = AdaFaceHead(8, 4, PUBLISHED).eval()
     # Norm 10, and statistics that put it far below, at, or far above the mean.
     head.batch_mean.fill_(10.0 - 50 * quality)
     head.batch_std.fill_(1.0)
@@ -88,7 +92,9 @@ def test_heads_it_contains(quality, formula):
 def test_no_gradient_through_the_quality(batch):
     features, labels = (torch.from_numpy(array) for array in batch)
     features.requires_grad_()
-    out = AdaFaceHead(16, 5, scale=1.0).train()(features, labels)
+    out = AdaFaceHead(16, 5, dataclasses.replace(PUBLISHED, scale=1.0)).train()(
+        features, labels
+    )
     torch.nn.functional.cross_entropy(out.logits, labels).backward()
     # Without a path through the norms, the loss only depends on directions.
     radial = (features.grad * features).sum(1)
@@ -97,7 +103,7 @@ def test_no_gradient_through_the_quality(batch):
 
 def test_gradient_equals_finite_differences(batch):
     features, labels = (torch.from_numpy(array) for array in batch)
-    head = AdaFaceHead(16, 5, scale=8.0).double().eval()
+    head = AdaFaceHead(16, 5, dataclasses.replace(PUBLISHED, scale=8.0)).double().eval()
     head.batch_std.fill_(10.0)
     features = features.double()
     direction = torch.randn_like(features)
@@ -123,21 +129,37 @@ def test_gradient_equals_finite_differences(batch):
     assert slope.item() == pytest.approx(difference.item(), rel=1e-5)
 
 
-def test_margin_weight_zero_is_a_plain_softmax(batch):
+def test_without_its_margin_it_is_a_plain_softmax(batch):
     features, labels = (torch.from_numpy(array) for array in batch)
-    out = AdaFaceHead(16, 5, scale=30.0)(features, labels, 0.0)
+    options = AdaFaceOptions(scale=30.0, margin_warmup=0.3)
+    out = AdaFaceHead(16, 5, options)(features, labels, 0.0)
     torch.testing.assert_close(out.logits, 30 * out.cosines, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "progress", "share"),
+    [(0.3, 0.15, 0.5), (0.3, 0.3, 1.0), (0.3, 0.9, 1.0), (0.0, 0.0, 1.0)],
+)
+def test_margin_grows_linearly_with_the_progress(batch, warmup, progress, share):
+    features, labels = (torch.from_numpy(array) for array in batch)
+    growing = AdaFaceHead(16, 5, AdaFaceOptions(margin_warmup=warmup)).eval()
+    whole = AdaFaceOptions(margin=0.4 * share, margin_warmup=0.0)
+    fixed = AdaFaceHead(16, 5, whole).eval()
+    fixed.load_state_dict(growing.state_dict())
+    torch.testing.assert_close(
+        growing(features, labels, progress).logits, fixed(features, labels).logits
+    )
 
 
 def test_statistics_stand_still_in_evaluation(batch):
     features, labels = (torch.from_numpy(array) for array in batch)
-    head = AdaFaceHead(16, 5).eval()
+    head = AdaFaceHead(16, 5, PUBLISHED).eval()
     head(features, labels)
     assert head.batch_mean.item() == 20.0 and head.batch_std.item() == 100.0
 
 
 def test_published_statistics_take_460_steps_to_warm_up():
-    head = AdaFaceHead(8, 4).train()
+    head = AdaFaceHead(8, 4, PUBLISHED).train()
     features = torch.nn.functional.normalize(torch.randn(4, 8), dim=1) * 20
     for _ in range(460):
         head(features, torch.arange(4))
@@ -146,7 +168,7 @@ def test_published_statistics_take_460_steps_to_warm_up():
 
 
 def test_warm_start_begins_with_the_running_mean():
-    head = AdaFaceHead(8, 4, warm_start=True).train()
+    head = AdaFaceHead(8, 4, AdaFaceOptions(warm_start=True)).train()
     seen = []
     for step in range(30):
         features = torch.randn(4, 8) * (step + 1)
@@ -159,6 +181,23 @@ def test_warm_start_begins_with_the_running_mean():
     )
 
 
-def test_unknown_head_is_refused():
-    with pytest.raises(InputError, match="adaface"):
-        build_head("softmax", 8, 4)
+class TestBuildHead:
+    def test_options_and_settings_are_two_ways_to_the_same(self):
+        given = build_head("adaface", 8, 4, AdaFaceOptions(margin=0.5))
+        named = build_head("adaface", 8, 4, margin=0.5)
+        assert given.options == named.options == AdaFaceOptions(margin=0.5)
+        assert build_head("adaface", 8, 4).options == AdaFaceOptions()
+
+    @pytest.mark.parametrize(
+        ("arguments", "settings", "reason"),
+        [
+            (("softmax", 8, 4), {}, "head is 'softmax', must be one of adaface"),
+            (("adaface", 8, 4), {"margin": 1.6}, "margin is 1.6"),
+            (("adaface", 8, 4), {"angle": 1}, "option of adaface is 'angle'"),
+            (("adaface", 8, 4, AdaFaceOptions()), {"margin": 0.3}, "not both"),
+            (("adaface", 8, 4, object()), {}, "takes AdaFaceOptions"),
+        ],
+    )
+    def test_refusals(self, arguments, settings, reason):
+        with pytest.raises(InputError, match=reason):
+            build_head(*arguments, **settings)

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from bridges.cli import embed as command
-from bridges.embedding.gallery import embed_folder
-from bridges.embedding.recogniser import load_recogniser
+from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, load_embeddings
@@ -69,6 +69,15 @@ def test_same_call_returns_and_another_is_refused(people, model, tmp_path):
         embed_folder(people, tmp_path / "g.npz", model=model, flip=False)
     with pytest.raises(InputError, match="images"):
         embed_folder(people / "ann", tmp_path / "g.npz", model=model)
+
+
+def test_precision_is_a_setting_and_the_device_is_none(people, model, tmp_path):
+    made = embed_folder(people, tmp_path / "g.npz", model=model, device="cpu")
+    settings = made.metadata["created_with"]["settings"]
+    assert set(settings) == {"images", "groups", "model", "flip", "kind"}
+    embed_folder(people, tmp_path / "g.npz", model=model)
+    with pytest.raises(InputError, match=r"made with other settings \(precision\)"):
+        embed_folder(people, tmp_path / "g.npz", model=model, precision="bfloat16")
 
 
 def test_other_groups_are_refused(people, model, tmp_path):

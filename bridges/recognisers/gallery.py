@@ -1,4 +1,4 @@
-"""Embedding of a folder of images into an embedding file."""
+"""Embedding of a folder of images, or another image source, into an embedding file."""
 
 import hashlib
 import os
@@ -10,9 +10,11 @@ import numpy as np
 from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_dataset import ImageDataset, open_images
-from bridges.embedding.recogniser import Recogniser, load_recogniser
+from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.unreadable import check_source
 from bridges.provenance import check_same_settings
+from bridges.recognisers.embedding import embed_source
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -34,69 +36,76 @@ def embed_folder(
     kind: str = "gallery",
     identity_from: str = AUTO,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> EmbeddingFile:
-    """Embeds every image of a folder.
+    """Embeds every image of a folder, or of another image source.
 
-    Says on standard error what was found in the folder. All images are decoded before
-    the first is embedded, so that a damaged one ends nothing in the middle.
+    Reports on standard error what was found in it. All images are decoded before the
+    first is embedded, so that a damaged one does not end the work midway.
 
     Args:
-      images: a dataset folder, a tree with a folder per identity, or a flat folder of
-        images, which gives no labels. Faces must be cropped as the recogniser expects;
-        other sizes are resampled.
+      images: a dataset folder, a tree with a folder per identity, a flat folder of
+        images, which gives no labels, or what else
+        :func:`bridges.datasets.image_source.open_images` takes. Faces must be cropped
+        as the recogniser expects; other sizes are resampled.
       output: the ``.npz`` file to write.
-      model: ``"recogniser_f"`` or the folder of a checkpoint.
+      model: ``"recogniser_f"``, the folder of a checkpoint, or what else
+        :func:`bridges.recognisers.recogniser.load_recogniser` takes.
       flip: embed each image together with its mirror image.
       kind: ``"gallery"`` or ``"queries"``.
       identity_from: what says who is on an image where there is no metadata, see
-        :class:`bridges.datasets.image_dataset.ImageDataset`.
+        :func:`bridges.datasets.image_source.open_images`.
       skip_unreadable: leave out images that can't be read; ``skipped`` in the file's
         ``metadata.created_with.settings`` lists them.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Returns:
-      The content of the file written, or of the same file already there.
+      The content of the file written, or of one of the same settings already there.
 
     Raises:
       InputError: no images, unreadable ones (all named), no such recogniser, or an
-        output that belongs to other settings.
+        output that was made with other settings.
     """
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}, expected {' or '.join(KINDS)}")
     files.check_output(output)
-    dataset = open_images(images, identity_from=identity_from)
-    recogniser = load_recogniser(model)
+    source = open_images(images, identity_from=identity_from)
+    recogniser = load_recogniser(model, device=device, precision=precision)
     settings = {
-        "images": dataset.fingerprint(),
-        "groups": _digest(groups_of(dataset.records)),
+        "images": source.fingerprint(),
+        "groups": _digest(groups_of(source.records)),
         "model": recogniser.model["sha256"],
         "flip": flip,
         "kind": kind,
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({"precision": precision} if precision != "float32" else {}),
     }
     with files.writing(output):
         found = _read_same(pathlib.Path(output), settings)
         if found is not None:
             return found
-        return _embed(dataset, recogniser, output, settings, skip_unreadable)
+        return _embed(source, recogniser, output, settings, skip_unreadable)
 
 
 def _embed(
-    dataset: ImageDataset,
+    source: ImageSource,
     recogniser: Recogniser,
     output: PathLike,
     settings: dict[str, Any],
     skip_unreadable: bool,
 ) -> EmbeddingFile:
-    """Embeds and writes; what :func:`embed_folder` returns."""
+    """Embeds and writes; returns what :func:`embed_folder` does."""
     kind, flip = settings["kind"], settings["flip"]
-    skipped = dataset.check(skip_unreadable=skip_unreadable)
-    embeddings = recogniser.embed_files(dataset.paths, flip=flip)
+    source, skipped = check_source(source, skip_unreadable=skip_unreadable)
+    embeddings = embed_source(recogniser, source, flip=flip)
     made = EmbeddingFile(
         embeddings,
-        dataset.labels if dataset.labelled else None,
-        np.array([record["file_name"] for record in dataset.records]),
+        source.labels if source.labelled else None,
+        np.array([record["file_name"] for record in source.records]),
         {"kind": kind, "model": recogniser.model},
-        groups_of(dataset.records),
+        groups_of(source.records),
     )
     save_embeddings(
         output,
@@ -108,18 +117,18 @@ def _embed(
         model=recogniser.model,
         settings={**settings, "skipped": skipped} if skipped else settings,
     )
-    # What went through a pipe can't be read again.
+    # A pipe's content can't be read again.
     return made if files.is_stream(output) else load_embeddings(output)
 
 
 def _read_same(output: pathlib.Path, settings: dict[str, Any]) -> EmbeddingFile | None:
-    """The embeddings already there, if they are the ones asked for."""
+    """The embeddings already there, or None; refuses those of other settings."""
     if not files.was_written(output):
         return None
     found = load_embeddings(output)
     made_by = found.metadata.get("created_with")
     old = made_by.get("settings") if isinstance(made_by, dict) else None
-    # What could not be read is a finding, no setting.
+    # What could not be read is a result, not a setting.
     old = {k: v for k, v in (old or {}).items() if k != "skipped"}
     check_same_settings(output, old, settings)
     return found

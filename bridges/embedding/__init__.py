@@ -1,1 +1,0 @@
-"""Embeddings of face images."""

@@ -1,0 +1,1 @@
+"""Recognisers in use: images in, unit embeddings out."""

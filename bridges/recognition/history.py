@@ -1,0 +1,116 @@
+"""How far a training is, and the history of its losses and metrics."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bridges.recognition.config import TrainingConfig
+from bridges.recognition.steps import StepOutput, num_steps
+from bridges.recognition.tasks import IDENTITY
+from hyperface_jax import InputError
+
+
+@dataclasses.dataclass
+class TrainingCounts:
+    """How far a training is; JSON-ready, saved with every checkpoint.
+
+    Attributes:
+      step: steps done.
+      seconds: time spent, over all runs.
+      sums: loss and metrics, summed over the steps of this epoch.
+      history: a row for each epoch: epoch, step, the means, seconds.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> "TrainingCounts":
+        """What a checkpoint holds, also one written when there was only one task."""
+        saved = dict(saved)
+        if "correct" in saved:
+            loss, correct = saved.pop("loss"), saved.pop("correct")
+            saved["sums"] = {"loss": loss, "accuracy": correct}
+        return cls(**saved)
+
+    def add(
+        self, values: dict[str, float], num_images: int, config: TrainingConfig
+    ) -> None:
+        """Counts a step, and at the end of an epoch writes a row of the history.
+
+        Args:
+          values: loss and metrics of the step.
+          num_images: images of an epoch.
+          config: the settings.
+        """
+        # In whole numbers: a quotient of floats may be just below one.
+        epoch = self.step * config.batch_size // num_images
+        self.step += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        ended = self.step * config.batch_size // num_images > epoch
+        if ended or self.step == num_steps(num_images, config):
+            before = self.history[-1]["step"] if self.history else 0
+            means = {k: v / (self.step - before) for k, v in self.sums.items()}
+            self.history.append(
+                {
+                    "epoch": epoch + 1,
+                    "step": self.step,
+                    **means,
+                    "seconds": round(self.seconds, 1),
+                }
+            )
+            self.sums = {}
+
+
+def scalars_of(out: StepOutput) -> dict[str, torch.Tensor]:
+    """Losses and metrics of a step by the names they have in the history.
+
+    ``"loss"`` is the sum over the tasks. Metrics of the identity task have bare names,
+    those of others their task's name before them. With several tasks there is the loss
+    of each, without its weight.
+    """
+    scalars = {"loss": out.loss}
+    for name, task in out.tasks.items():
+        if len(out.tasks) > 1:
+            scalars[loss_name(name, len(out.tasks))] = task.loss.detach()
+        prefix = "" if name == IDENTITY else f"{name}."
+        scalars |= {prefix + key: value.detach() for key, value in task.metrics.items()}
+    return scalars
+
+
+def loss_name(task: str, num_tasks: int) -> str:
+    """What the history calls a task's loss."""
+    return "loss" if num_tasks == 1 else f"{task}.loss"
+
+
+def fetch(steps: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, float]]:
+    """The numbers of several steps, copied from the device at once."""
+    table = torch.stack([torch.stack([*step.values()]) for step in steps]).tolist()
+    return [
+        dict(zip(step, row, strict=True))
+        for step, row in zip(steps, table, strict=True)
+    ]
+
+
+def check_finite(
+    values: dict[str, float], tasks: Sequence[str], output: os.PathLike, step: int
+) -> None:
+    """Refuses to go on where a loss is not finite.
+
+    Raises:
+      InputError: names the task and the step.
+    """
+    for task in tasks:
+        loss = values[loss_name(task, len(tasks))]
+        if not math.isfinite(loss):
+            raise InputError(
+                f"{output}: the loss of the task {task} is {loss} at step {step}; "
+                "train again into another folder with a lower learning_rate"
+            )
