@@ -91,8 +91,10 @@ def test_every_flag_is_read(script):
             node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
         }
     for value in vars(module).values():
-        if isinstance(value, type) and dataclasses.is_dataclass(value):
-            used |= {field.name for field in dataclasses.fields(value)}
+        # The options of several implementations are by their names.
+        for one in value.values() if isinstance(value, dict) else [value]:
+            if dataclasses.is_dataclass(one):
+                used |= {field.name for field in dataclasses.fields(one)}
     unused = {name for name in module.FLAGS if name not in used}
     assert not unused, "accepted and never read"
 
