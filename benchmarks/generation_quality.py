@@ -22,17 +22,18 @@ from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.evaluation.error_rates import equal_error_rate
-from bridges.generation.autoencoder import psnr
-from bridges.generation.generator import Generator, load_generator
+from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.identity_variation import image_seed, vary_identity
-from bridges.generation.image_generation import GenerationConfig
 from bridges.generation.image_workers import (
-    BATCH_SIZE,
     Condition,
     ImageSettings,
     decode_jpeg,
     make_images,
 )
+from bridges.generators.generator import BATCH_SIZE
+from bridges.generators.latent_diffusion.autoencoder import psnr
+from bridges.generators.latent_diffusion.generator import LatentDiffusionGenerator, load
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.pixels import to_pixels, to_unit_range
 from bridges.recognisers.embedding import embed_images
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
@@ -43,6 +44,7 @@ from hyperface_jax.commands import progress, provenance, require_flags, run_comm
 FLAGS = flags.FlagValues()
 
 _DEFAULT = GenerationConfig()
+_SAMPLING = LatentDiffusionSettings()
 _IMAGES_OF_PACKED = 2
 flags.DEFINE_string(
     "held_out", None, "rendered dataset of identities never seen", flag_values=FLAGS
@@ -56,7 +58,7 @@ flags.DEFINE_string(
     "recogniser", _DEFAULT.recogniser, "name or folder", flag_values=FLAGS
 )
 flags.DEFINE_list("guidance", ["4", "4.5", "5"], "to compare", flag_values=FLAGS)
-flags.DEFINE_integer("steps", _DEFAULT.steps, "solver steps", flag_values=FLAGS)
+flags.DEFINE_integer("steps", _SAMPLING.steps, "solver steps", flag_values=FLAGS)
 flags.DEFINE_float("beta", _DEFAULT.beta, "of Algorithm 3", flag_values=FLAGS)
 flags.DEFINE_integer("identities", 60, "how many to make", flag_values=FLAGS)
 flags.DEFINE_integer(
@@ -127,7 +129,8 @@ def generate(
         for k in range(images)
     ]
     processes = FLAGS.num_processes or default_num_processes()
-    settings = ImageSettings(FLAGS.generator, FLAGS.recogniser, guidance, FLAGS.steps)
+    sampling = LatentDiffusionSettings(guidance, FLAGS.steps)
+    settings = ImageSettings(FLAGS.generator, FLAGS.recogniser, sampling)
     made, times = [], []
     for content, _ in make_images(conditions, settings, processes):
         made.append(decode_jpeg(content))
@@ -140,7 +143,7 @@ def generate(
 
 
 def measure_autoencoder(
-    generator: Generator, recogniser: Recogniser, images: np.ndarray
+    generator: LatentDiffusionGenerator, recogniser: Recogniser, images: np.ndarray
 ) -> tuple[dict[str, float], np.ndarray]:
     """How much the latents keep of ``images``: in dB, and of who is in them.
 
@@ -203,18 +206,18 @@ def load_held_out(recogniser: Recogniser, size: int) -> tuple[np.ndarray, np.nda
 
 
 def measure_references(
-    recogniser: Recogniser, generator: Generator
+    recogniser: Recogniser, generator: LatentDiffusionGenerator
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Figures and images of packed references."""
     content = load_embeddings(FLAGS.references, model=generator.recogniser)
     rows = content.embeddings[: FLAGS.num_references]
-    made, _ = generate(rows, _IMAGES_OF_PACKED, _DEFAULT.guidance)
+    made, _ = generate(rows, _IMAGES_OF_PACKED, _SAMPLING.guidance)
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -1)
     figures = {
         "references": len(rows),
         "max_cosine": float(cosines.max()),
-        "guidance": _DEFAULT.guidance,
+        "guidance": _SAMPLING.guidance,
         **measure(embed_images(recogniser, made), rows),
     }
     return figures, made
@@ -247,13 +250,13 @@ def print_row(name: str, row: dict[str, float]) -> None:
 def main() -> None:
     """Measures, prints a table, writes the record and the contact sheet."""
     require_flags(FLAGS, "held_out", "output")
-    generator = load_generator(FLAGS.generator)
-    recogniser = load_recogniser(FLAGS.recogniser)
+    generator = load(FLAGS.generator, device="cpu")
+    recogniser = load_recogniser(FLAGS.recogniser, device="cpu")
     check_model(recogniser.model, generator.recogniser, "recogniser")
     rendered, means = load_held_out(recogniser, generator.image_size)
     print(f"{'':14}    rank1      own impostor    intra      eer  images/s")
     record: dict[str, Any] = {"benchmark": "generation_quality"}
-    record["rendered"] = measure(recogniser.embed(rendered), means)
+    record["rendered"] = measure(embed_images(recogniser, rendered), means)
     print_row("rendered", record["rendered"])
     record["autoencoder"], restored = measure_autoencoder(
         generator, recogniser, rendered

@@ -11,9 +11,10 @@ from bridges.evaluation.verification import evaluate_verification, find_benchmar
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import FaceWorld, Photograph, render_dataset
 from bridges.generation.generation_config import GenerationConfig
-from bridges.generation.generator import load_generator
 from bridges.generation.identity_variation import vary_identity
-from bridges.generation.training_config import DiffusionTrainingConfig
+from bridges.generators.generator import load_generator
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
+from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
 from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.config import TrainingConfig
@@ -38,7 +39,8 @@ def write(folder, **record) -> None:
     [
         (config, {name: value})
         for config, names in (
-            (GenerationConfig, ("images_per_identity", "beta", "steps", "seed")),
+            (GenerationConfig, ("images_per_identity", "beta", "seed")),
+            (LatentDiffusionSettings, ("guidance", "steps")),
             (TrainingConfig, ("epochs", "batch_size", "image_size", "seed")),
             (AdaFaceOptions, ("margin", "scale", "concentration", "margin_warmup")),
             (DemoConfig, ("num_identities", "num_pairs", "regularization_weight")),
@@ -132,4 +134,4 @@ def test_a_generator_s_arguments():
         ([1, 2], {"steps": 1.5}),
     ):
         with pytest.raises(InputError):
-            generator.generate(rows, seeds, **settings)
+            generator.generate(rows, seeds, LatentDiffusionSettings(**settings))

@@ -2,18 +2,22 @@
 
 Renders a gallery of synthetic faces, embeds it, packs identities on the recogniser's
 hypersphere, generates images of each, trains a recogniser on them from scratch,
-verifies it on five sets and writes report.html. Interrupted, the same command goes on
-where it stopped.
+verifies it on five sets and writes report.html. After an interruption the same command
+resumes.
 
 Example:
   hyperface-demo --output=runs/demo
   hyperface-demo --output=runs/demo --compare
 """
 
+import dataclasses
+
 from absl import flags
 
+from bridges import device_flags
 from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.demo.config import DemoConfig
+from bridges.generators import settings_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -28,14 +32,12 @@ _HELP = {
     "image_size": "side of rendered images in pixels",
     "packing_iterations": "iterations of the packing",
     "regularization_weight": "how strongly identities are held near gallery faces",
-    "guidance": "how closely generated images follow their identity",
-    "steps": "denoising steps per generated image",
     "epochs": "passes of the training over the images",
     "batch_size": "images per training step",
     "recogniser": "recogniser whose hypersphere is packed: a name or a folder",
     "generator": "image generator: a name or a folder",
     "compare": "also train on rendered faces and on references that were not packed, "
-    "equally many images each; about twice the time more",
+    "equally many images each; takes about three times as long",
     "seed": "of everything random",
 }
 
@@ -43,15 +45,22 @@ flags.DEFINE_string(
     "output", None, "the folder of the run, runs/demo say", flag_values=FLAGS
 )
 define_config_flags(DemoConfig(), _HELP, FLAGS)
+_SETTINGS = settings_flags.define(FLAGS)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
     """Runs the chain with the settings that the flags give."""
     require_flags(FLAGS, "output")
-    config = config_from_flags(DemoConfig(), FLAGS)
+    config = dataclasses.replace(
+        config_from_flags(DemoConfig(), FLAGS),
+        settings=settings_flags.given(FLAGS.generator, _SETTINGS, FLAGS),
+    )
     from bridges.demo.chain import run_demo
 
-    result = run_demo(FLAGS.output, config, announce=_announce)
+    result = run_demo(
+        FLAGS.output, config, announce=_announce, **device_flags.given(FLAGS)
+    )
     print(result.headline())
 
 

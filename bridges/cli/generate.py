@@ -1,8 +1,8 @@
 """Makes an image dataset of people who do not exist: many images per reference.
 
 Takes packed references, as hyperface-pack writes them, and writes a folder of images
-with their identities. Interrupted, the same command goes on, and the result is the one
-it would have been. Example:
+with their identities. After an interruption the same command resumes, and the result is
+the one it would have been. Example:
 
     hyperface-generate --references=references.npz --output=dataset
     hyperface-generate --references=references.npz --images_per_identity=16 \\
@@ -12,10 +12,14 @@ The output folder holds images/, metadata.jsonl, references.npz and dataset.json
 is what hyperface-train takes.
 """
 
+import dataclasses
+
 from absl import flags
 
+from bridges import device_flags
 from bridges.config_flags import config_from_flags, define_config_flags
 from bridges.generation.generation_config import GenerationConfig
+from bridges.generators import settings_flags
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -27,12 +31,11 @@ _HELP = {
     "images_per_identity": "images of each reference",
     "beta": "how far each image's embedding is turned away from its reference: "
     "standard deviation of the noise on each entry; 0.01 turns by about 13 degrees",
-    "guidance": "how much the identity is exaggerated, after the first two fifths of "
-    "the steps: 1 not at all; more gives images of a person that look more alike",
-    "steps": "steps of the diffusion solver",
     "seed": "seed of the dataset",
-    "num_processes": "worker processes, by default one a core; does not change the "
-    "images",
+    "num_processes": "worker processes, by default one per core; does not change the "
+    "images; a GPU is used by one process",
+    "batch_size": "images computed at once, by default 16 on a CPU and 128 on a GPU; "
+    "images of another batch size may be rounded differently",
 }
 
 flags.DEFINE_string(
@@ -40,15 +43,22 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("output", None, "folder for the dataset", flag_values=FLAGS)
 define_config_flags(GenerationConfig(), _HELP, FLAGS)
+_SETTINGS = settings_flags.define(FLAGS)
+device_flags.define(FLAGS)
 
 
 def main() -> None:
     """Makes the dataset that the flags describe."""
     require_flags(FLAGS, "references", "output")
-    config = config_from_flags(GenerationConfig(), FLAGS)
+    config = dataclasses.replace(
+        config_from_flags(GenerationConfig(), FLAGS),
+        settings=settings_flags.given(FLAGS.generator, _SETTINGS, FLAGS),
+    )
     from bridges.generation.image_generation import generate_dataset
 
-    generate_dataset(FLAGS.references, FLAGS.output, config)
+    generate_dataset(
+        FLAGS.references, FLAGS.output, config, **device_flags.given(FLAGS)
+    )
     print(f"{FLAGS.output}: a dataset; train on it with hyperface-train --dataset")
 
 

@@ -1,6 +1,5 @@
 """The whole chain: render, embed, pack, generate, train, verify, report."""
 
-import dataclasses
 import functools
 import os
 import pathlib
@@ -50,13 +49,18 @@ def run_demo(
     config: DemoConfig | None = None,
     *,
     announce: Callable[[str], None] = lambda line: None,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> DemoResult:
-    """Runs the chain; goes on where an earlier run with the same settings stopped.
+    """Runs the chain; resumes an earlier run with the same settings.
 
     Args:
       output: the run folder.
       config: the settings.
       announce: told a line when a stage starts.
+      device: what all stages but rendering and packing compute on, see
+        :func:`bridges.devices.find_device`.
+      precision: likewise.
 
     Returns:
       The report and the headline figures.
@@ -69,10 +73,9 @@ def run_demo(
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, expected a folder to write to")
     stages.check_models(config)
-    # Comparisons may be added to a finished run.
-    settings = dataclasses.asdict(config)
-    del settings["compare"]
-    recorder = StageRecorder(folder, settings, _stages(folder, config), announce)
+    where = stages.Where(device, precision)
+    planned = _stages(folder, config, where)
+    recorder = StageRecorder(folder, config.record(), planned, announce)
     with files.exclusive(folder):
         recorder.run()
     report = folder / "report.html"
@@ -81,7 +84,9 @@ def run_demo(
     return DemoResult(report, packing, run.metrics, recorder.seconds)
 
 
-def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
+def _stages(
+    folder: pathlib.Path, config: DemoConfig, where: stages.Where
+) -> list[Stage]:
     images = config.num_identities * config.images_per_identity
     faces = config.gallery_identities * config.gallery_images
     sets = f"{len(VERIFICATION_SETS)} verification sets"
@@ -101,7 +106,7 @@ def _stages(folder: pathlib.Path, config: DemoConfig) -> list[Stage]:
         ]
     return [
         *(
-            Stage(name, what, functools.partial(work, folder, config))
+            Stage(name, what, functools.partial(work, folder, config, where))
             for name, what, work in planned
         ),
         Stage("report", "one page", functools.partial(write_report, folder)),

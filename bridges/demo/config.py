@@ -1,8 +1,10 @@
 """Settings of the demo chain."""
 
 import dataclasses
+from typing import Any
 
 from bridges.generation.generation_config import GenerationConfig
+from bridges.generators.generator import GENERATORS, kind_of
 from bridges.recognition.config import TrainingConfig
 from bridges.settings_checks import check_settings
 from hyperface_jax import InputError
@@ -16,7 +18,6 @@ _RANGES = {
     "image_size": (16, 1024),
     "packing_iterations": (1, 10**9),
     "regularization_weight": (0, 1e6),
-    "steps": (1, 1000),
     "batch_size": (2, 2**20),
     "seed": (0, 2**32 - 1),
 }
@@ -41,12 +42,11 @@ class DemoConfig:
       regularization_weight: α ≥ 0, how strongly references are held near the gallery.
         At the paper's 0.5 they go as far apart as they can, to places where the small
         shipped generator has seen nobody; at 2 its images still show who was asked for.
-      guidance: how closely generated images follow their reference.
-      steps: denoising steps per generated image, at least 1.
       epochs: passes of the training over the images.
       batch_size: images per training step.
       recogniser: the recogniser whose hypersphere is packed: a name or a folder.
       generator: the image generator: a name or a folder.
+      settings: of that generator, of its ``settings_type``; None for its defaults.
       compare: also train on rendered faces and on unpacked references.
       seed: of everything random.
     """
@@ -59,12 +59,11 @@ class DemoConfig:
     image_size: int = 64
     packing_iterations: int = 300
     regularization_weight: float = 2.0
-    guidance: float = GenerationConfig.guidance
-    steps: int = GenerationConfig.steps
     epochs: float = 20.0
     batch_size: int = 128
     recogniser: str = GenerationConfig.recogniser
     generator: str = GenerationConfig.generator
+    settings: Any | None = None
     compare: bool = False
     seed: int = 0
 
@@ -98,10 +97,27 @@ class DemoConfig:
             generator=self.generator,
             recogniser=self.recogniser,
             images_per_identity=self.images_per_identity,
-            guidance=self.guidance,
-            steps=self.steps,
             seed=self.seed,
+            settings=self.settings,
         )
+
+    def record(self) -> dict[str, Any]:
+        """All settings that the files of a run depend on, for ``run.json``.
+
+        Those of the generator stand among the others. Whether to compare is not among
+        them: comparisons may be added to a finished run.
+
+        Raises:
+          InputError: no such generator.
+        """
+        values = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        del values["compare"]
+        settings = values.pop("settings")
+        if settings is None:
+            settings = GENERATORS[kind_of(self.generator)].default_settings()
+        return {**values, **dataclasses.asdict(settings)}
 
     def training(self) -> TrainingConfig:
         """The settings of the trained recognisers."""

@@ -1,4 +1,4 @@
-"""Identity-conditioned image generation: a latent diffusion model over face images.
+"""Image datasets from reference embeddings: Algorithm 3 over any generator.
 
 Names are loaded on first use, so that reading one module does not load them all.
 """
@@ -8,9 +8,7 @@ from typing import Any
 
 _EXPORTS = {
     "GenerationConfig": "generation_config",
-    "Generator": "generator",
     "generate_dataset": "image_generation",
-    "load_generator": "generator",
     "vary_identity": "identity_variation",
 }
 

@@ -1,9 +1,11 @@
-"""Reference embeddings to an image dataset: Algorithm 3 over the generator.
+"""Reference embeddings to an image dataset: Algorithm 3 over a generator.
 
-Kill it at any moment: the same command goes on and ends with the same images.
+It may be killed at any moment; the same call then resumes, and ends with the same
+images.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -14,20 +16,22 @@ from typing import Any
 import numpy as np
 
 from bridges.datasets.image_dataset import ImageDatasetWriter
+from bridges.devices import Device, announce_device, find_device
 from bridges.generation.generation_config import GenerationConfig
-from bridges.generation.generator import (
-    Generator,
-    check_recogniser,
-    load_generator,
-)
 from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generation.image_workers import (
     Condition,
+    ImageMaker,
     ImageSettings,
     make_images,
 )
-from bridges.generation.latent_diffusion import SAMPLER_VERSION
-from bridges.recognisers.recogniser import Recogniser, load_recogniser
+from bridges.generators.generator import (
+    ACCELERATOR_BATCH_SIZE,
+    BATCH_SIZE,
+    Generator,
+    check_recogniser,
+    checked_settings,
+)
 from bridges.worker_processes import default_num_processes
 from hyperface_jax import (
     EmbeddingFile,
@@ -47,6 +51,9 @@ def generate_dataset(
     references: EmbeddingFile | str | os.PathLike[str],
     output: str | os.PathLike[str],
     config: GenerationConfig | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> None:
     """Makes ``images_per_identity`` images of every reference embedding.
 
@@ -59,25 +66,34 @@ def generate_dataset(
     With more than one process a script that calls this has to do so under
     ``if __name__ == "__main__":``, as Python's ``multiprocessing`` needs.
 
+    Images are bit-equal for one kind of device, precision and batch size.
+    ``dataset.json`` records these where they differ from the default on the CPU, and
+    one data set is never made with several.
+
     Args:
       references: an embedding file or its content, of kind references.
-      output: the dataset folder; a half-made one is gone on with.
+      output: the dataset folder; resumed if incomplete.
       config: the settings.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Raises:
       InputError: references of another kind or of another recogniser than the
-        generator's, unknown models, or an output that belongs to other settings.
+        generator's, unknown models, settings of another generator, an output that
+        belongs to other settings, or no such device.
     """
     config = config or GenerationConfig()
-    generator = load_generator(config.generator)
-    recogniser = load_recogniser(config.recogniser, device="cpu")
-    check_recogniser(recogniser.model, generator)
+    place = find_device(device, precision, quiet=True)
+    maker = ImageMaker(_image_settings(config, place))
+    generator = maker.generator
+    check_recogniser(maker.recogniser.model, generator)
     content = _read_references(references, generator)
-    settings = _settings(content, config, generator, recogniser)
+    settings = _settings(content, config, maker)
     with ImageDatasetWriter(output, settings=settings, kind="generated") as writer:
         if writer.complete:
             return
-        _make_missing(writer, content, config)
+        announce_device(device, place)
+        _make_missing(writer, content, config, maker)
         save_embeddings(
             writer.folder / "references.npz",
             content.embeddings,
@@ -89,13 +105,37 @@ def generate_dataset(
             packing=content.metadata.get("packing"),
         )
         writer.finish(
-            models={"generator": generator.model, "recogniser": recogniser.model},
+            models={"generator": generator.model, "recogniser": maker.recogniser.model},
             **({"licence": generator.licence} if generator.licence else {}),
         )
 
 
+def _image_settings(config: GenerationConfig, place: Device) -> ImageSettings:
+    """What the processes are told.
+
+    Raises:
+      InputError: several processes for one accelerator.
+    """
+    usual = ACCELERATOR_BATCH_SIZE if place.is_accelerator else BATCH_SIZE
+    if place.is_accelerator and (config.num_processes or 1) > 1:
+        raise InputError(
+            f"num_processes is {config.num_processes}, but {place.name} is used by "
+            "one process; leave it out, or compute on the cpu"
+        )
+    return ImageSettings(
+        config.generator,
+        config.recogniser,
+        config.settings,
+        place,
+        config.batch_size or usual,
+    )
+
+
 def _make_missing(
-    writer: ImageDatasetWriter, content: EmbeddingFile, config: GenerationConfig
+    writer: ImageDatasetWriter,
+    content: EmbeddingFile,
+    config: GenerationConfig,
+    maker: ImageMaker,
 ) -> None:
     """Makes the images that ``writer`` does not have yet."""
     done, references = writer.done, content.embeddings
@@ -103,15 +143,12 @@ def _make_missing(
         range(len(references)), range(config.images_per_identity)
     )
     missing = [key for key in wanted if key not in done]
+    num_processes = config.num_processes or _num_processes(len(missing))
     made = make_images(
         (_condition(references, config, *key) for key in missing),
-        ImageSettings(
-            config.generator,
-            config.recogniser,
-            config.guidance,
-            config.steps,
-        ),
-        config.num_processes or _num_processes(len(missing)),
+        maker.settings,
+        1 if maker.settings.device.is_accelerator else num_processes,
+        maker=maker,
     )
     bar = progress(
         description="generating",
@@ -133,7 +170,7 @@ def _make_missing(
 
 
 def _num_processes(num_images: int) -> int:
-    """One process a core, but none whose start would take longer than its work."""
+    """One process per core, but none whose start would take longer than its work."""
     return min(default_num_processes(), max(1, num_images // _WORTH_A_PROCESS))
 
 
@@ -188,12 +225,14 @@ def _read_references(
 
 
 def _settings(
-    content: EmbeddingFile,
-    config: GenerationConfig,
-    generator: Generator,
-    recogniser: Recogniser,
+    content: EmbeddingFile, config: GenerationConfig, maker: ImageMaker
 ) -> dict[str, Any]:
-    """All that the images depend on: contents by digest rather than by file name."""
+    """All that the images depend on: contents by digest rather than by file name.
+
+    The settings of the generator stand among the others, as they did when there was one
+    kind alone.
+    """
+    generator, batch_size = maker.generator, maker.settings.batch_size
     embeddings = np.ascontiguousarray(content.embeddings, np.float32)
     return {
         "references": hashlib.sha256(embeddings.tobytes()).hexdigest(),
@@ -201,12 +240,13 @@ def _settings(
         "images_per_identity": config.images_per_identity,
         "image_size": generator.image_size,
         "generator": generator.model["sha256"],
-        "recogniser": recogniser.model["sha256"],
+        "recogniser": maker.recogniser.model["sha256"],
         "beta": config.beta,
-        "guidance": config.guidance,
-        "steps": config.steps,
-        "sampler": SAMPLER_VERSION,
+        **dataclasses.asdict(checked_settings(generator, config.settings)),
+        "sampler": generator.version,
         "seed": config.seed,
+        **maker.settings.device.record(),
+        **({} if batch_size == BATCH_SIZE else {"batch_size": batch_size}),
         **({"groups": _digest_of_groups(content.groups)} if content.groups else {}),
     }
 

@@ -13,7 +13,7 @@ from tests.console_scripts import ROOT, SCRIPTS
 GENERATOR_COMMANDS = ("train_autoencoder", "train_latent_diffusion", "export")
 MODULES = [
     *SCRIPTS.values(),
-    *(f"bridges.generation.{name}" for name in GENERATOR_COMMANDS),
+    *(f"bridges.generators.latent_diffusion.{name}" for name in GENERATOR_COMMANDS),
 ]
 COMMAND_LINES = (["--help"], ["--no_such_flag=1"], [])
 # One process for all: the heavy packages can't be found in it, and an attempt is

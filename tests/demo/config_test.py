@@ -6,6 +6,7 @@ import pytest
 
 from bridges.demo import stages
 from bridges.demo.config import DemoConfig
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from hyperface_jax import InputError
 
 
@@ -20,7 +21,6 @@ from hyperface_jax import InputError
         ("num_pairs", 610),
         ("image_size", 8),
         ("packing_iterations", 0),
-        ("steps", 0),
         ("batch_size", 1),
         ("batch_size", 3201),
         ("seed", -1),
@@ -32,10 +32,35 @@ def test_a_setting_out_of_range_is_refused(name, value):
         DemoConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["guidance", "epochs"])
-def test_what_a_stage_refuses_is_refused_at_once(name):
-    with pytest.raises(InputError, match=name):
-        DemoConfig(**{name: float("nan")})
+def test_what_a_stage_refuses_is_refused_at_once():
+    with pytest.raises(InputError, match="epochs"):
+        DemoConfig(epochs=float("nan"))
+    with pytest.raises(InputError, match="takes settings of type Latent"):
+        stages.check_models(DemoConfig(settings=3))
+
+
+def test_record_is_that_of_runs_made_before_generators_had_their_own_settings():
+    expected = {
+        "gallery_identities": 2000,
+        "gallery_images": 1,
+        "num_identities": 200,
+        "images_per_identity": 16,
+        "num_pairs": 600,
+        "image_size": 64,
+        "packing_iterations": 300,
+        "regularization_weight": 2.0,
+        "guidance": 5.0,
+        "steps": 10,
+        "epochs": 20.0,
+        "batch_size": 128,
+        "recogniser": "recogniser_f",
+        "generator": "embedded",
+        "seed": 0,
+    }
+    assert DemoConfig().record() == expected
+    settings = LatentDiffusionSettings(guidance=2.0, steps=3)
+    record = DemoConfig(settings=settings, compare=True).record()
+    assert record == {**expected, "guidance": 2.0, "steps": 3}
 
 
 def test_a_comparison_needs_a_gallery_face_for_each_identity():

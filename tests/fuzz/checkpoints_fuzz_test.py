@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from bridges.generation.data_parallel import Workers
-from bridges.generation.generator import load_generator
-from bridges.generation.timed_training import CHECKPOINT, train_for
+from bridges.generators.generator import load_generator
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import load_progress, save_progress
+from bridges.training.data_parallel import Workers
+from bridges.training.timed_training import CHECKPOINT, train_for
 from tests.fuzz.readers import survive
 from tests.generation.tiny_models import save_tiny_generator, save_tiny_recogniser
 

@@ -6,7 +6,7 @@ import tiny_models
 import torch
 from sklearn.decomposition import PCA
 
-from bridges.generation.autoencoder import (
+from bridges.generators.latent_diffusion.autoencoder import (
     AutoencoderConfig,
     FaceAutoencoder,
     psnr,

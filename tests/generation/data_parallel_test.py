@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from bridges.generation import timed_training
-from bridges.generation.data_parallel import Workers, run_workers
+from bridges.training import timed_training
+from bridges.training.data_parallel import Workers, run_workers
 from hyperface_jax import InputError
 from tests.child_processes import started
 
@@ -131,7 +131,7 @@ def train_in_worker(workers: Workers, folder: str) -> None:
 TRAINING = """
 import sys
 from hyperface_jax.commands import run_command
-from bridges.generation.data_parallel import run_workers
+from bridges.training.data_parallel import run_workers
 from tests.generation.data_parallel_test import train_in_worker
 from absl import flags
 
@@ -173,7 +173,7 @@ def test_processes_end_with_a_terminated_call(tmp_path, root):
             """
             import os, time
             from hyperface_jax.commands import run_command
-            from bridges.generation.data_parallel import run_workers
+            from bridges.training.data_parallel import run_workers
             from absl import flags
 
             def work(workers):

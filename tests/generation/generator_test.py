@@ -8,8 +8,9 @@ import tiny_models
 import torch
 
 from bridges import pretrained
-from bridges.generation import generator as generator_module
-from bridges.generation import load_generator
+from bridges.generators import generator as generator_module
+from bridges.generators import load_generator
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
@@ -30,11 +31,12 @@ def generator(folder):
 
 ROWS = tiny_models.unit_rows(37)
 SEEDS = np.arange(37)
+STEPS = LatentDiffusionSettings(steps=3)
 
 
 @pytest.fixture(scope="module")
 def images(generator):
-    return generator.generate(ROWS, SEEDS, steps=3)
+    return generator.generate(ROWS, SEEDS, STEPS)
 
 
 def test_what_it_says_of_itself(generator, folder, images):
@@ -47,13 +49,13 @@ def test_what_it_says_of_itself(generator, folder, images):
 
 def test_any_image_can_be_made_again_by_itself(generator, images):
     for row in (0, 15, 16, 36):
-        alone = generator.generate(ROWS[row : row + 1], SEEDS[row : row + 1], steps=3)
+        alone = generator.generate(ROWS[row : row + 1], SEEDS[row : row + 1], STEPS)
         np.testing.assert_array_equal(alone[0], images[row])
 
 
 def test_order_and_company_do_not_matter(generator, images):
     order = np.random.default_rng(0).permutation(37)
-    shuffled = generator.generate(ROWS[order], SEEDS[order], steps=3)
+    shuffled = generator.generate(ROWS[order], SEEDS[order], STEPS)
     np.testing.assert_array_equal(shuffled, images[order])
 
 
@@ -61,7 +63,7 @@ def test_threads_do_not_matter(generator, images):
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        again = generator.generate(ROWS[:5], SEEDS[:5], steps=3)
+        again = generator.generate(ROWS[:5], SEEDS[:5], STEPS)
         assert torch.get_num_threads() == 4, "the caller's setting is left alone"
     finally:
         torch.set_num_threads(threads)
@@ -71,7 +73,7 @@ def test_threads_do_not_matter(generator, images):
 def test_the_global_random_state_is_neither_read_nor_changed(generator, images):
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    again = generator.generate(ROWS[:2], SEEDS[:2], steps=3)
+    again = generator.generate(ROWS[:2], SEEDS[:2], STEPS)
     assert torch.equal(torch.get_rng_state(), before)
     np.testing.assert_array_equal(again, images[:2])
 
@@ -81,13 +83,14 @@ def test_the_global_random_state_is_neither_read_nor_changed(generator, images):
     [
         {"embeddings": ROWS[1:2]},
         {"seeds": [99]},
-        {"guidance": 4.0},
-        {"steps": 4},
+        {"settings": LatentDiffusionSettings(guidance=4.0, steps=3)},
+        {"settings": LatentDiffusionSettings(guidance=2.0, steps=4)},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_every_argument_matters(generator, change):
-    base = {"embeddings": ROWS[:1], "seeds": [0], "guidance": 2.0, "steps": 3}
+    settings = LatentDiffusionSettings(guidance=2.0, steps=3)
+    base = {"embeddings": ROWS[:1], "seeds": [0], "settings": settings}
     first = generator.generate(**base)
     assert (generator.generate(**{**base, **change}) != first).any()
 
@@ -105,7 +108,7 @@ def test_float16_changes_images_by_a_grey_level_at_most(tmp_path):
     tiny_models.save_tiny_generator(tmp_path / "a", RECOGNISER, torch.float32)
     tiny_models.save_tiny_generator(tmp_path / "b", RECOGNISER, torch.float16)
     first, second = (
-        load_generator(tmp_path / name).generate(ROWS[:4], SEEDS[:4], steps=3)
+        load_generator(tmp_path / name).generate(ROWS[:4], SEEDS[:4], STEPS)
         for name in "ab"
     )
     assert np.abs(first.astype(int) - second).mean() < 1
@@ -118,15 +121,23 @@ def test_float16_changes_images_by_a_grey_level_at_most(tmp_path):
         ({"embeddings": tiny_models.unit_rows(1, 8)}, "8 entries"),
         ({"embeddings": ROWS[0]}, "shape"),
         ({"seeds": [1, 2]}, "2 seeds for 1"),
-        ({"guidance": -1.0}, "guidance"),
-        ({"guidance": float("nan")}, "guidance"),
-        ({"steps": 0}, "steps"),
+        ({"settings": {"steps": 3}}, "takes settings of type LatentDiffusionSettings"),
     ],
 )
 def test_refusals(generator, arguments, message):
     base = {"embeddings": ROWS[:1], "seeds": [0]}
     with pytest.raises(InputError, match=message):
         generator.generate(**{**base, **arguments})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"guidance": -1.0}, {"guidance": 99.0}, {"guidance": float("nan")}, {"steps": 0}],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        LatentDiffusionSettings(**settings)
 
 
 def test_an_unknown_generator_is_refused(tmp_path):

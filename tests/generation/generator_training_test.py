@@ -10,23 +10,28 @@ import tiny_models
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.generation import autoencoder_training, load_generator, timed_training
-from bridges.generation.autoencoder_losses import feature_distance
-from bridges.generation.autoencoder_training import train_autoencoder
-from bridges.generation.data_parallel import Workers
-from bridges.generation.generator_export import export_generator
-from bridges.generation.latent_cache import (
+from bridges.generators import load_generator
+from bridges.generators.latent_diffusion import autoencoder_training
+from bridges.generators.latent_diffusion.autoencoder_losses import feature_distance
+from bridges.generators.latent_diffusion.autoencoder_training import train_autoencoder
+from bridges.generators.latent_diffusion.diffusion_training import (
+    train_latent_diffusion,
+)
+from bridges.generators.latent_diffusion.generator_export import export_generator
+from bridges.generators.latent_diffusion.latent_cache import (
     load_autoencoder,
     load_latent_cache,
     load_sources,
 )
-from bridges.generation.latent_diffusion_training import train_latent_diffusion
-from bridges.generation.training_config import (
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
+from bridges.generators.latent_diffusion.training_config import (
     AutoencoderTrainingConfig,
     DiffusionTrainingConfig,
 )
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.training import timed_training
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 
 ONE_SECOND = 1 / 60
@@ -245,7 +250,12 @@ def test_a_trained_pair_becomes_a_generator(world, tmp_path):
     assert (generator.model["name"], generator.licence) == ("new", "CC0-1.0")
     assert generator.recogniser["name"] == "recogniser"
     rows = tiny_models.unit_rows(2)
-    assert generator.generate(rows, [0, 1], steps=2).shape == (2, 16, 16, 3)
+    assert generator.generate(rows, [0, 1], LatentDiffusionSettings(steps=2)).shape == (
+        2,
+        16,
+        16,
+        3,
+    )
 
 
 def test_the_decoder_phase_leaves_the_latents_alone(world, tmp_path):
@@ -360,7 +370,9 @@ def test_a_trained_pair_gains_latent_channels(world, tmp_path):
     )
     export_generator(tmp_path / "wider", tmp_path / "denoiser", tmp_path / "generator")
     rows = tiny_models.unit_rows(2)
-    images = load_generator(tmp_path / "generator").generate(rows, [0, 1], steps=2)
+    images = load_generator(tmp_path / "generator").generate(
+        rows, [0, 1], LatentDiffusionSettings(steps=2)
+    )
     assert images.shape == (2, 16, 16, 3)
     with pytest.raises(InputError, match="can't become 4"):
         train_autoencoder(

@@ -6,13 +6,13 @@ import tiny_models
 import torch
 from torch.nn import functional
 
-from bridges.generation.identity_conditioning import (
+from bridges.generation.identity_variation import vary_identity
+from bridges.generators.latent_diffusion.identity_conditioning import (
     IdentityConditioning,
     index_identities,
     mean_of_others,
     perturbed,
 )
-from bridges.generation.identity_variation import vary_identity
 
 
 def test_shapes_and_scale():

@@ -14,12 +14,15 @@ import pytest
 import tiny_models
 
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
-from bridges.generation import GenerationConfig, generate_dataset, load_generator
+from bridges.generation import GenerationConfig, generate_dataset
 from bridges.generation.identity_variation import image_seed, vary_identity
+from bridges.generators import load_generator
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, load_embeddings
 
-SETTINGS = {"images_per_identity": 5, "steps": 2, "seed": 3}
+TWO_STEPS = LatentDiffusionSettings(steps=2)
+SETTINGS = {"images_per_identity": 5, "settings": TWO_STEPS, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_records_and_images(world):
             identity=identity,
             index=index,
         )
-        image = generator.generate(condition[None], [record["seed"]], steps=2)[0]
+        image = generator.generate(condition[None], [record["seed"]], TWO_STEPS)[0]
         assert dataset.paths[row].read_bytes() == encode_jpeg(image)
 
 
@@ -183,13 +186,19 @@ def test_the_number_of_processes_does_not_matter(world, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"beta": 0.02}, {"guidance": 1.5}, {"steps": 1}, {"seed": 4}],
-    ids=lambda changes: next(iter(changes)),
+    [
+        {"beta": 0.02},
+        {"settings": LatentDiffusionSettings(guidance=1.5, steps=2)},
+        {"settings": LatentDiffusionSettings(steps=1)},
+        {"seed": 4},
+    ],
+    ids=str,
 )
 def test_every_setting_matters_and_is_remembered(world, tmp_path, changes):
-    config = config_of(world, images_per_identity=1, **changes)
     with pytest.raises(InputError, match="made with"):
+        config = config_of(world, **changes)
         generate_dataset(world / "references.npz", world / "dataset", config)
+    config = config_of(world, images_per_identity=1, **changes)
     generate_dataset(world / "references.npz", tmp_path / "other", config)
     name = "images/000001/000001_000.jpg"
     other = (tmp_path / "other" / name).read_bytes()
@@ -246,10 +255,9 @@ def test_a_generator_that_does_not_exist_is_refused(world, tmp_path, name):
         {"images_per_identity": 0},
         {"beta": -0.1},
         {"beta": float("nan")},
-        {"guidance": 99.0},
-        {"steps": 0},
         {"seed": -1},
         {"num_processes": 0},
+        {"batch_size": 0},
     ],
     ids=lambda changes: next(iter(changes)),
 )

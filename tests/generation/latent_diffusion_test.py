@@ -5,11 +5,13 @@ import tiny_models
 import torch
 from torch import nn
 
-from bridges.generation.latent_diffusion import (
+from bridges.generators.latent_diffusion.denoiser import (
     DiffusionConfig,
     IdentityDenoiser,
-    alphas_cumprod,
-    diffusion_loss,
+)
+from bridges.generators.latent_diffusion.diffusion_loss import diffusion_loss
+from bridges.generators.latent_diffusion.noise_schedule import noise_schedule
+from bridges.generators.latent_diffusion.sampler import (
     guidance_schedule,
     sample_latents,
 )
@@ -26,7 +28,7 @@ class PointMass(nn.Module):
     def __init__(self, point: torch.Tensor) -> None:
         super().__init__()
         self.point = point
-        self.power = alphas_cumprod()
+        self.power = noise_schedule().alphas_cumprod
 
     def forward(self, noisy, times, embeddings):
         power = self.power[times.long()].view(-1, 1, 1, 1)
@@ -80,7 +82,7 @@ def test_the_first_step_is_guided_as_the_schedule_says(point):
 
     sample_latents(recorded, embeddings, noise, guidance=4.0, steps=5)
     (_, first), (second, then) = seen[:2]
-    power = alphas_cumprod()
+    power = noise_schedule().alphas_cumprod
     face = point + 0.25 * embeddings[:, :1, None, None]
     noise_left = (noise - power[first].sqrt() * face) / (1 - power[first]).sqrt()
     expected = power[then].sqrt() * face + (1 - power[then]).sqrt() * noise_left
@@ -90,7 +92,7 @@ def test_the_first_step_is_guided_as_the_schedule_says(point):
 def test_the_loss_of_the_exact_denoiser_is_zero(point):
     latents = point.expand(64, -1, -1, -1)
     embeddings = torch.zeros(64, 2)
-    loss = diffusion_loss(PointMass(point), latents, embeddings, alphas_cumprod())
+    loss = diffusion_loss(PointMass(point), latents, embeddings, noise_schedule())
     assert loss.item() < 1e-8
 
 
@@ -101,12 +103,12 @@ def test_the_loss_of_a_constant_denoiser_in_closed_form():
         del times, embeddings
         return torch.zeros_like(noisy)
 
-    power = alphas_cumprod()
+    power = noise_schedule().alphas_cumprod
     count = 4000
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(count, 4, 8, 8, generator=generator)
     loss = diffusion_loss(
-        zero, latents, torch.zeros(count, 2), power, generator=generator
+        zero, latents, torch.zeros(count, 2), noise_schedule(), generator=generator
     )
     snr = power / (1 - power)
     expected = (snr.clamp(max=5) / (snr + 1)).mean()
@@ -114,7 +116,7 @@ def test_the_loss_of_a_constant_denoiser_in_closed_form():
 
 
 def test_the_schedule_starts_clean_and_ends_in_noise():
-    power = alphas_cumprod()
+    power = noise_schedule().alphas_cumprod
     assert power.shape == (1000,)
     assert power[0] > 0.9999
     assert power[-1] < 1e-6

@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import torch
 
-from bridges.generation.autoencoder import AutoencoderConfig
-from bridges.generation.generator import KIND, GeneratorNetwork
-from bridges.generation.latent_diffusion import DiffusionConfig
-from bridges.generation.model_folder import save_model
+from bridges.generators.latent_diffusion.autoencoder import AutoencoderConfig
+from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
+from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
+from bridges.generators.latent_diffusion.model_folder import save_model
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import save_weights
 from bridges.recognition.iresnet import build_backbone
@@ -72,10 +72,14 @@ def save_tiny_generator(
 
 
 def save_references(
-    path: pathlib.Path, model: dict[str, str], count: int = 3, kind: str = "references"
+    path: pathlib.Path,
+    model: dict[str, str],
+    count: int = 3,
+    kind: str = "references",
+    size: int = EMBEDDING_SIZE,
 ) -> np.ndarray:
     """Writes random references of ``model``; returns them."""
-    rows = unit_rows(count)
+    rows = unit_rows(count, size)
     save_embeddings(path, rows, kind=kind, model=model)
     return rows
 

@@ -6,9 +6,12 @@ import pytest
 import tiny_models
 import torch
 
-from bridges.generation.autoencoder import FaceAutoencoder, psnr
-from bridges.generation.latent_diffusion import IdentityDenoiser
-from bridges.generation.widening import copy_into_wider, widen_autoencoder
+from bridges.generators.latent_diffusion.autoencoder import FaceAutoencoder, psnr
+from bridges.generators.latent_diffusion.denoiser import IdentityDenoiser
+from bridges.generators.latent_diffusion.widening import (
+    copy_into_wider,
+    widen_autoencoder,
+)
 
 WIDE = dataclasses.replace(tiny_models.AUTOENCODER, latent_channels=7)
 

@@ -2,14 +2,15 @@
 
 import os
 import pathlib
+from typing import Any
 
 import torch
 
-from bridges.generation.autoencoder import AutoencoderConfig
-from bridges.generation.generation_config import DEFAULT_GENERATOR
-from bridges.generation.generator import GeneratorNetwork, describe_generator
-from bridges.generation.latent_diffusion import DiffusionConfig
-from bridges.generation.model_folder import (
+from bridges.generators.generator import DEFAULT_GENERATOR
+from bridges.generators.latent_diffusion.autoencoder import AutoencoderConfig
+from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
+from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
+from bridges.generators.latent_diffusion.model_folder import (
     WEIGHTS,
     build_config,
     load_weights,
@@ -58,5 +59,26 @@ def export_generator(
             f"{diffusion}: trained on the latents of another autoencoder than "
             f"{autoencoder}; only its decoder may differ"
         )
-    description = describe_generator(name, first, second, licence)
+    description = _description(name, first, second, licence)
     save_model(output, network, description, dtype=torch.float16)
+
+
+def _description(
+    name: str,
+    autoencoder: dict[str, Any],
+    denoiser: dict[str, Any],
+    licence: str | None,
+) -> dict[str, Any]:
+    """``config.json`` of a generator, from those of its two networks."""
+    return {
+        "kind": KIND,
+        "name": name,
+        **({"licence": licence} if licence else {}),
+        "autoencoder": autoencoder["config"],
+        "denoiser": denoiser["config"],
+        "recogniser": denoiser["recogniser"],
+        "training": {
+            "autoencoder": autoencoder["training"],
+            "denoiser": denoiser["training"],
+        },
+    }

@@ -9,36 +9,35 @@ import torch
 from bridges import pretrained
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_dataset import open_images
-from bridges.generation.autoencoder import (
+from bridges.devices import announce_device, find_device
+from bridges.generators.latent_diffusion.autoencoder import (
     AutoencoderConfig,
     FaceAutoencoder,
-    latent_dimensions,
-    psnr,
 )
-from bridges.generation.autoencoder_losses import (
-    Distance,
-    feature_distance,
-    reconstruction_losses,
+from bridges.generators.latent_diffusion.autoencoder_losses import feature_distance
+from bridges.generators.latent_diffusion.autoencoder_steps import (
+    AutoencoderSteps,
+    spread,
+    standardise,
 )
-from bridges.generation.data_parallel import Workers, run_workers
-from bridges.generation.model_folder import (
+from bridges.generators.latent_diffusion.model_folder import (
     digest_of,
     is_trained,
     load_weights,
     read_shape,
     save_model,
 )
-from bridges.generation.timed_training import (
-    CHECKPOINT,
-    cosine_schedule,
-    evaluating,
-    optimizer_step,
-    train_for,
+from bridges.generators.latent_diffusion.training_config import (
+    AutoencoderTrainingConfig,
 )
-from bridges.generation.training_config import AutoencoderTrainingConfig
-from bridges.generation.training_images import TrainingImages, load_training_images
-from bridges.generation.widening import widen_autoencoder
+from bridges.generators.latent_diffusion.training_images import (
+    TrainingImages,
+    load_training_images,
+)
+from bridges.generators.latent_diffusion.widening import widen_autoencoder
 from bridges.pixels import to_unit_range
+from bridges.training.data_parallel import Workers, num_workers, run_workers
+from bridges.training.timed_training import CHECKPOINT, train_for
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -56,6 +55,8 @@ def train_autoencoder(
     recogniser: str | None = None,
     identity_from: str = AUTO,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> None:
     """Trains an autoencoder and writes it to ``output``.
 
@@ -73,11 +74,15 @@ def train_autoencoder(
         :class:`bridges.datasets.image_dataset.ImageDataset`.
       skip_unreadable: leave out images that can't be read; the model's record lists
         them.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions, likewise.
 
     Raises:
       InputError: an unreadable dataset, a phase without what it needs, fewer latent
-        channels than the trained autoencoder has, or an output of other settings.
+        channels than the trained autoencoder has, an output of other settings, or no
+        such device.
     """
+    place = find_device(device, precision, quiet=True)
     if config.phase == "decoder":
         for name, value in (("autoencoder", autoencoder), ("recogniser", recogniser)):
             if value is None:
@@ -91,12 +96,14 @@ def train_autoencoder(
         "autoencoder": digest_of(autoencoder),
         "recogniser": digest_of(recogniser and pretrained.find(recogniser)),
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({} if precision == "float32" else {"precision": precision}),
     }
     path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
-        # Left by a kill right after the model.
+        # Left by a kill right after the model was written.
         files.discard(path)
         return
+    announce_device(device, place)
     skipped = found.check(skip_unreadable=skip_unreadable)
     images = load_training_images(found, shape.image_size)
     about = {"settings": settings, **({"skipped": skipped} if skipped else {})}
@@ -105,7 +112,8 @@ def train_autoencoder(
         # Once more: until now another process may have been writing.
         if is_trained(output, KIND, settings):
             return
-        run_workers(_train, arguments, config.num_processes)
+        count = num_workers(config.num_processes, config.batch_size, place)
+        run_workers(_train, arguments, count, place)
         files.discard(path)
 
 
@@ -121,29 +129,36 @@ def _train(
 ) -> None:
     """What each process does: trains, and in process 0 saves the model."""
     torch.manual_seed(config.seed)
-    model = _initial_model(images, shape, autoencoder)
-    distance = None if recogniser is None else feature_distance(recogniser)
+    # On the CPU: random weights are then the same for every device.
+    model = _initial_model(images, shape, autoencoder).to(workers.device.torch)
+    distance = None
+    if recogniser is not None:
+        distance = feature_distance(recogniser, workers.device)
     torch.manual_seed(config.seed + 1 + workers.rank)
-    training = _Training(workers, images, config, model, distance)
+    training = AutoencoderSteps(workers, images, config, model, distance)
     record = train_for(
         60 * config.minutes,
         training.update,
-        {"model": model, "optimizer": training.optimizer},
+        training.state(),
         output,
         settings=about["settings"],
         images_per_step=config.batch_size,
         workers=workers,
-        evaluate=lambda: {"held-out dB": _held_out_psnr(model, images.held_out)},
+        evaluate=training.evaluate,
     )
     if workers.rank != 0:
         return
     if config.phase == "full":
-        _standardise(model, images.images)
+        standardise(model, images.images, workers.device)
     description = {
         "kind": KIND,
         "config": dataclasses.asdict(shape),
         **about,
-        "training": {**record, **provenance(dataclasses.asdict(config))},
+        "training": {
+            **record,
+            **workers.device.record(),
+            **provenance(dataclasses.asdict(config)),
+        },
     }
     save_model(output, model, description)
 
@@ -176,7 +191,7 @@ def _initial_model(
     """A trained autoencoder, widened if need be, or one that codes patches linearly."""
     model = FaceAutoencoder(shape).to(memory_format=torch.channels_last)
     if autoencoder is None:
-        examples = to_unit_range(_spread(images.images, 4096))
+        examples = to_unit_range(spread(images.images, 4096))
         model.start_from_principal_components(examples)
         return model
     trained = read_shape(autoencoder, KIND, AutoencoderConfig)
@@ -185,99 +200,5 @@ def _initial_model(
         return model
     narrow = FaceAutoencoder(trained)
     load_weights(autoencoder, narrow)
-    widen_autoencoder(narrow, model, to_unit_range(_spread(images.images, 4096)))
+    widen_autoencoder(narrow, model, to_unit_range(spread(images.images, 4096)))
     return model
-
-
-def _spread(images: torch.Tensor, count: int) -> torch.Tensor:
-    """Every k-th image: at least ``count`` where there are as many, less than twice."""
-    return images[:: max(1, len(images) // count)]
-
-
-class _Training:
-    """The steps of one process."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        images: TrainingImages,
-        config: AutoencoderTrainingConfig,
-        model: FaceAutoencoder,
-        distance: Distance | None,
-    ) -> None:
-        self._workers = workers
-        self._images = images.images
-        self._config = config
-        self._model = model
-        self._distance = distance
-        self._decoder_alone = config.phase == "decoder"
-        trained = (
-            model.decoder_parameters() if self._decoder_alone else model.parameters()
-        )
-        self.optimizer = torch.optim.AdamW(
-            trained, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
-
-    def update(self, progress: float, step: int) -> dict[str, float]:
-        """Takes a step; returns the weighted terms of the loss."""
-        count = self._config.own_batch_size
-        batch = self._images[torch.randint(len(self._images), (count,))]
-        batch = to_unit_range(batch.flip(3) if step % 2 else batch)
-        losses = self._losses(batch)
-        rate = cosine_schedule(progress, step, warmup=100)
-        optimizer_step(
-            self.optimizer,
-            sum(losses.values()),
-            learning_rate=self._config.learning_rate * rate,
-            workers=self._workers,
-        )
-        return {name: loss.item() for name, loss in losses.items()}
-
-    def _losses(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        config = self._config
-        losses = {}
-        if self._decoder_alone:
-            decoded = self._decode_with_noise(images)
-        else:
-            latents = self._model.distribution(images)
-            dimensions = latent_dimensions(self._model.config)
-            losses["kl"] = config.kl_weight * latents.kl().mean() / dimensions
-            decoded = self._model.decode_raw(latents.sample())
-        if self._distance is not None:
-            distance = self._distance(decoded, images)
-            losses["features"] = config.feature_weight * distance
-        return losses | reconstruction_losses(
-            decoded,
-            images,
-            gradient_weight=config.gradient_weight,
-            coarse_weight=config.coarse_weight,
-        )
-
-    def _decode_with_noise(self, images: torch.Tensor) -> torch.Tensor:
-        """Images decoded from latents that stay as they are, but for some noise."""
-        with torch.no_grad():
-            latents = self._model.encode(images)
-        strength = self._config.latent_noise * torch.rand(len(latents), 1, 1, 1)
-        return self._model.decode(latents + strength * torch.randn_like(latents))
-
-
-def _held_out_psnr(model: FaceAutoencoder, images: torch.Tensor) -> float:
-    with evaluating(model):
-        values = []
-        for batch in to_unit_range(images).split(64):
-            decoded = model.decode_raw(model.distribution(batch).mode())
-            values.append(psnr(decoded, batch))
-    return round(torch.cat(values).mean().item(), 3)
-
-
-def _standardise(model: FaceAutoencoder, images: torch.Tensor) -> None:
-    """Sets the scaling of latents from some ten thousand of the training images."""
-    with evaluating(model):
-        coded = [
-            model.distribution(to_unit_range(batch))
-            for batch in _spread(images, 8192).split(128)
-        ]
-    model.standardise(
-        torch.cat([batch.mean for batch in coded]),
-        torch.cat([batch.std for batch in coded]),
-    )

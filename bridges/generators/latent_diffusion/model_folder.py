@@ -10,11 +10,9 @@ import torch
 from absl import logging
 
 from bridges import weights_file
+from bridges.generators.generator import CONFIG, WEIGHTS
 from bridges.provenance import check_same_settings, read_json
 from hyperface_jax import InputError, files
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -39,7 +37,7 @@ def save_model(
     """
     folder = pathlib.Path(folder)
     weights = {
-        name: value.detach().to(dtype).contiguous()
+        name: value.detach().to("cpu", dtype).contiguous()
         for name, value in module.state_dict().items()
     }
     (folder / WEIGHTS).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Synchronous data parallel training on the cores of one machine.
+"""Synchronous data parallel training on the cores, or the GPUs, of one machine.
 
-Small networks use two cores better as two single-threaded processes that average
-their gradients than as one process with two threads, and a second busy program next to
-spinning OpenMP threads slows them several times.
+Small networks use two cores better as two single-threaded processes that average their
+gradients than as one process with two threads: spinning OpenMP threads become several
+times slower when another program keeps the cores busy. On CUDA each process has a GPU
+of its own.
 """
 
 import os
@@ -21,6 +22,7 @@ import torch
 from absl import logging
 from torch import distributed
 
+from bridges.devices import Device
 from bridges.worker_processes import follow_parent, kill, starting
 from hyperface_jax import InputError, interruptions
 from hyperface_jax.commands import lacks_memory
@@ -32,18 +34,26 @@ class Workers:
     Attributes:
       rank: which process this is, from 0; process 0 logs and writes.
       count: how many there are.
+      device: what this process computes on.
     """
 
-    def __init__(self, rank: int, count: int, end: Event | None = None) -> None:
+    def __init__(
+        self,
+        rank: int,
+        count: int,
+        end: Event | None = None,
+        device: Device | None = None,
+    ) -> None:
         self.rank = rank
         self.count = count
+        self.device = device or Device()
         self._end = end
 
     @property
     def told_to_end(self) -> bool:
-        """Whether whoever started the processes was interrupted, and they are to save.
+        """Whether the starting process was interrupted, so that these have to save.
 
-        Not all of them learn it at the same moment: go by what they :meth:`agree` on.
+        They do not all see it at the same moment, so act on what they :meth:`agree` on.
         """
         return self._end is not None and self._end.is_set()
 
@@ -63,32 +73,58 @@ class Workers:
         """The value that process 0 holds; each process has to call it."""
         if self.count == 1:
             return value
-        message = torch.tensor(value, dtype=torch.float64)
+        # On the device, since NCCL sends nothing else.
+        message = torch.tensor(value, dtype=torch.float64, device=self.device.torch)
         distributed.broadcast(message, 0)
         return message.item()
 
 
+def num_workers(wanted: int, batch_size: int, device: Device) -> int:
+    """How many processes share a batch: those wanted, but one per accelerator at most.
+
+    Args:
+      wanted: how many there should be.
+      batch_size: has to be divisible by the result.
+      device: of process 0; on CUDA, the others use those with the next numbers.
+    """
+    if not device.is_accelerator:
+        return wanted
+    present = 1
+    if device.torch.type == "cuda":
+        present = torch.cuda.device_count() - device.torch.index
+    most = min(wanted, present)
+    count = max(n for n in range(1, most + 1) if batch_size % n == 0)
+    if count < wanted:
+        logging.info("%d processes, each with a device of its own", count)
+    return count
+
+
 def run_workers(
-    function: Callable[..., None], arguments: tuple[Any, ...], count: int
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+    count: int,
+    device: Device | None = None,
 ) -> None:
     """Calls ``function(workers, *arguments)`` in ``count`` single-threaded processes.
 
-    What one process fails at, the caller is told as if there were only one; none of
-    them outlives the call.
+    An error in one process is raised here as if there were only one; none of them
+    outlives the call.
 
     Args:
       function: importable by name when ``count`` > 1. What it raises has to be
         picklable then. Interrupted, it is told to end and given some seconds.
       arguments: picklable; tensors should be in shared memory.
       count: one process runs here and starts no other.
+      device: of process 0, by default the CPU; see :func:`num_workers`.
 
     Raises:
       MemoryError: a process was ended from outside.
       Exception: what ``function`` raised.
     """
+    device = device or Device()
     if count == 1:
         torch.set_num_threads(1)
-        function(Workers(0, 1), *arguments)
+        function(Workers(0, 1, device=device), *arguments)
         return
     # Read by the OpenMP runtime of the children when it starts: idle threads sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -98,7 +134,7 @@ def run_workers(
     end, failures = context.Event(), context.SimpleQueue()
     children: set[BaseProcess] = set()
     with tempfile.TemporaryDirectory() as folder:
-        run = (count, folder, end, failures, logging.get_verbosity())
+        run = (count, folder, end, failures, logging.get_verbosity(), device)
         try:
             with starting(children):
                 processes = [
@@ -156,20 +192,22 @@ def _enter(
     end: Event,
     failures: SimpleQueue,
     verbosity: int,
+    first: Device,
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
     follow_parent()
     torch.set_num_threads(1)
     logging.set_verbosity(verbosity)
+    device = _device_of(rank, first)
     distributed.init_process_group(
-        "gloo",
+        "nccl" if device.torch.type == "cuda" else "gloo",
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=count,
     )
     try:
-        function(Workers(rank, count, end), *arguments)
+        function(Workers(rank, count, end, device), *arguments)
     except KeyboardInterrupt:
         # As told, by one that waits: what the interpreter does last takes a second.
         os._exit(0)
@@ -182,3 +220,12 @@ def _enter(
         sys.exit(1)
     finally:
         distributed.destroy_process_group()
+
+
+def _device_of(rank: int, first: Device) -> Device:
+    """The device of a process: on CUDA, the ``rank``-th from the first one on."""
+    if first.torch.type != "cuda":
+        return first
+    device = Device(f"cuda:{first.torch.index + rank}", first.precision)
+    torch.cuda.set_device(device.torch)
+    return device

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from bridges.devices import Device
 from bridges.recognisers.recogniser import load_recogniser, perceptual
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -36,11 +37,12 @@ def reconstruction_losses(
     return losses
 
 
-def feature_distance(recogniser: str) -> Distance:
+def feature_distance(recogniser: str, device: Device | None = None) -> Distance:
     """A distance between images: of a recogniser's normalised feature maps.
 
     Args:
       recogniser: its name or folder.
+      device: where the images will be, by default the CPU.
 
     Returns:
       A function of the images to improve and of those they should be, each
@@ -49,7 +51,9 @@ def feature_distance(recogniser: str) -> Distance:
     Raises:
       InputError: no such recogniser, or one without feature maps.
     """
-    judge = perceptual(load_recogniser(recogniser, device="cpu"))
+    device = device or Device()
+    where = {"device": device.name, "precision": device.precision}
+    judge = perceptual(load_recogniser(recogniser, **where))
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         if images.shape[-1] != judge.image_size:
@@ -62,10 +66,12 @@ def feature_distance(recogniser: str) -> Distance:
     def distance(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             targets = features(images)
-        terms = [
-            (functional.normalize(x) - functional.normalize(y)).square().sum(1).mean()
+        # In float32, of whatever precision the features are.
+        pairs = [
+            (functional.normalize(x.float()), functional.normalize(y.float()))
             for x, y in zip(features(decoded), targets, strict=True)
         ]
+        terms = [(x - y).square().sum(1).mean() for x, y in pairs]
         return sum(terms) / len(terms)
 
     return distance

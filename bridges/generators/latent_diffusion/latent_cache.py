@@ -1,7 +1,7 @@
 """What diffusion training reads: latents and identity embeddings of a dataset.
 
-They are computed once, by all processes together, and kept beside the training
-checkpoint, so that a killed run starts again within seconds.
+They are computed once, in float32 by all processes together, and kept beside the
+training checkpoint, so that a killed run resumes within seconds.
 """
 
 import os
@@ -14,17 +14,21 @@ import torch
 from absl import logging
 
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
-from bridges.generation.data_parallel import Workers, run_workers
-from bridges.generation.model_folder import (
+from bridges.devices import Device
+from bridges.generators.latent_diffusion.autoencoder import (
+    AutoencoderConfig,
+    FaceAutoencoder,
+)
+from bridges.generators.latent_diffusion.model_folder import (
     build_to_fit,
     load_weights,
     read_shape,
 )
-from bridges.generation.timed_training import evaluating
-from bridges.generation.training_images import load_training_images
+from bridges.generators.latent_diffusion.training_images import load_training_images
 from bridges.pixels import to_unit_range
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
+from bridges.training.data_parallel import Workers, run_workers
+from bridges.training.timed_training import evaluating
 from hyperface_jax import InputError, files
 
 _BATCH = 128
@@ -97,6 +101,7 @@ def load_sources(dataset: ImageDataset, autoencoder: str, recogniser: str) -> So
     Raises:
       InputError: a dataset or a model that can't be read.
     """
+    # For what they say of themselves; the processes that compute load their own.
     encoder = load_autoencoder(autoencoder)
     judge = load_recogniser(recogniser, device="cpu")
     models = {
@@ -108,7 +113,11 @@ def load_sources(dataset: ImageDataset, autoencoder: str, recogniser: str) -> So
 
 
 def load_latent_cache(
-    sources: Sources, output: str, *, num_processes: int
+    sources: Sources,
+    output: str,
+    *,
+    num_processes: int,
+    device: Device | None = None,
 ) -> LatentCache:
     """Reads the cache in ``output``, or computes and writes it.
 
@@ -116,6 +125,7 @@ def load_latent_cache(
       sources: what it is made of.
       output: where ``latents.safetensors`` is kept.
       num_processes: single-threaded processes that compute.
+      device: of the first of them, by default the CPU.
 
     Raises:
       InputError: a dataset that can't be read.
@@ -123,7 +133,7 @@ def load_latent_cache(
     path = pathlib.Path(output) / "latents.safetensors"
     tensors = _read(path, sources.models)
     if tensors is None:
-        tensors = _compute(sources, num_processes)
+        tensors = _compute(sources, num_processes, device or Device())
         files.write_bytes(path, safetensors.torch.save(tensors, sources.models))
     shared = {name: value.share_memory_() for name, value in tensors.items()}
     recogniser = dict(sources.judge.model)
@@ -143,12 +153,14 @@ def _read(path: pathlib.Path, models: dict[str, str]) -> dict[str, torch.Tensor]
         raise InputError(f"{path}: damaged ({error}); remove it") from None
 
 
-def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:
+def _compute(
+    sources: Sources, num_processes: int, device: Device
+) -> dict[str, torch.Tensor]:
     """The tensors of a cache; each process loads both models from their places."""
     config, judge = sources.encoder.config, sources.judge
     images = faces = load_training_images(sources.dataset, config.image_size)
     if judge.image_size != config.image_size:
-        # What the recogniser is given everywhere else: the files, resampled once.
+        # As everywhere else, the recogniser is given the files, resampled once.
         faces = load_training_images(sources.dataset, judge.image_size)
     shape = (config.latent_channels, config.latent_size, config.latent_size)
     tensors = {"labels": images.labels, "held_out_labels": images.held_out_labels}
@@ -161,7 +173,7 @@ def _compute(sources: Sources, num_processes: int) -> dict[str, torch.Tensor]:
         embeddings = torch.empty(count, judge.embedding_size).share_memory_()
         logging.info("encoding %d images", count)
         arguments = (chosen, seen, latents, embeddings, *sources.places)
-        run_workers(_encode, arguments, num_processes)
+        run_workers(_encode, arguments, num_processes, device)
         tensors |= {f"{prefix}latents": latents, f"{prefix}embeddings": embeddings}
     tensors["held_out_latents"] = tensors["held_out_latents"][0].contiguous()
     return tensors
@@ -177,14 +189,15 @@ def _encode(
     recogniser: str,
 ) -> None:
     """Fills in every ``workers.count``-th batch of ``latents`` and ``embeddings``."""
-    encoder = load_autoencoder(autoencoder)
-    judge = load_recogniser(recogniser, device="cpu")
+    device = workers.device
+    encoder = load_autoencoder(autoencoder).to(device.torch)
+    judge = load_recogniser(recogniser, device=device.name)
     starts = range(workers.rank * _BATCH, len(images), workers.count * _BATCH)
     with evaluating(encoder):
         for start in starts:
             rows = slice(start, start + _BATCH)
-            batch = to_unit_range(images[rows])
-            latents[0, rows] = encoder.encode(batch).half()
-            latents[1, rows] = encoder.encode(batch.flip(3)).half()
+            batch = to_unit_range(device.take(images[rows]))
+            latents[0, rows] = encoder.encode(batch).half().cpu()
+            latents[1, rows] = encoder.encode(batch.flip(3)).half().cpu()
             pixels = faces[rows].permute(0, 2, 3, 1).contiguous().numpy()
             embeddings[rows] = torch.from_numpy(judge.embed(pixels))

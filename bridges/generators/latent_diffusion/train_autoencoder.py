@@ -3,21 +3,22 @@
 The first phase trains all of it and needs nothing but images; it can start from a
 trained autoencoder, also to give it more latent channels. Once a diffusion model lives
 in the latents, --phase=decoder improves the decoder alone; latents stay as they are.
-A recogniser's features can be a further judge. A killed run goes on where it was.
+A recogniser's features can be a further judge. A killed run is resumed
+by the same command.
 
 Example:
-  python -m bridges.generation.train_autoencoder --dataset=faces --output=autoencoder \\
-    --minutes=25
-  python -m bridges.generation.train_autoencoder --phase=decoder --dataset=faces \\
-    --autoencoder=autoencoder --recogniser=recogniser_f --output=autoencoder_2 \\
-    --minutes=8 --num_processes=2
+  python -m bridges.generators.latent_diffusion.train_autoencoder \\
+    --dataset=faces --output=autoencoder --minutes=25
+  python -m bridges.generators.latent_diffusion.train_autoencoder \\
+    --phase=decoder --dataset=faces --autoencoder=autoencoder \\
+    --recogniser=recogniser_f --output=autoencoder_2 --minutes=8 --num_processes=2
 """
 
 from absl import flags, logging
 
-from bridges import folder_flags
+from bridges import device_flags, folder_flags
 from bridges.config_flags import config_from_flags, define_config_flags
-from bridges.generation.training_config import (
+from bridges.generators.latent_diffusion.training_config import (
     DESCRIPTIONS,
     PHASES,
     AutoencoderTrainingConfig,
@@ -41,6 +42,7 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 folder_flags.define(FLAGS)
+device_flags.define(FLAGS)
 define_config_flags(
     AutoencoderTrainingConfig(),
     {
@@ -57,7 +59,9 @@ def main() -> None:
     """Trains an autoencoder with the settings that the flags give."""
     require_flags(FLAGS, "dataset", "output")
     config = config_from_flags(AutoencoderTrainingConfig(), FLAGS)
-    from bridges.generation.autoencoder_training import train_autoencoder
+    from bridges.generators.latent_diffusion.autoencoder_training import (
+        train_autoencoder,
+    )
 
     logging.set_verbosity(logging.INFO)
     train_autoencoder(
@@ -68,11 +72,12 @@ def main() -> None:
         autoencoder=FLAGS.autoencoder,
         recogniser=FLAGS.recogniser,
         **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
     )
 
 
 def run() -> None:
-    """Entry point of ``python -m bridges.generation.train_autoencoder``."""
+    """Entry point of the command."""
     run_command(main, FLAGS)
 
 

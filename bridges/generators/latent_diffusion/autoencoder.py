@@ -104,10 +104,11 @@ class FaceAutoencoder(nn.Module):
         """The diagonal Gaussian of raw latents of ``images`` (diffusers' class)."""
         blocks = functional.pixel_unshuffle(images, _BLOCK)
         blocks = blocks.contiguous(memory_format=torch.channels_last)
-        learnt = self.kl.encode(blocks).latent_dist.parameters
+        # In float32, of whatever precision the convolutions are.
+        learnt = self.kl.encode(blocks).latent_dist.parameters.float()
         mean, log_variance = learnt.chunk(2, dim=1)
         patches = functional.pixel_unshuffle(images, self.config.downsampling)
-        mean = mean + self.patch_encoder(patches)
+        mean = mean + self.patch_encoder(patches).float()
         return DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1))
 
     def decode_raw(self, latents: torch.Tensor) -> torch.Tensor:
@@ -115,8 +116,11 @@ class FaceAutoencoder(nn.Module):
         latents = latents.contiguous(memory_format=torch.channels_last)
         halves = functional.pixel_shuffle(self.kl.decode(latents).sample, 2)
         learnt = functional.pixel_shuffle(self.refinement(halves), 2)
-        patches = self.patch_decoder(latents)
-        return learnt + functional.pixel_shuffle(patches, self.config.downsampling)
+        patches = functional.pixel_shuffle(
+            self.patch_decoder(latents), self.config.downsampling
+        )
+        # In half precision the sum would lose grey levels.
+        return learnt.float() + patches.float()
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Standardised latents of ``images``: the mode of their distribution."""
@@ -188,7 +192,9 @@ class FaceAutoencoder(nn.Module):
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             if name.startswith(_DECIDE_LATENTS):
-                digest.update(name.encode() + value.contiguous().numpy().tobytes())
+                digest.update(
+                    name.encode() + value.contiguous().cpu().numpy().tobytes()
+                )
         return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from there: far cheaper than starting over.
 import torch
 from torch import nn
 
-from bridges.generation.autoencoder import (
+from bridges.generators.latent_diffusion.autoencoder import (
     FIRST_LOG_VARIANCE,
     FaceAutoencoder,
     to_patches,

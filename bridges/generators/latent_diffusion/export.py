@@ -4,7 +4,7 @@ Weights are stored as float16, which halves the folder and changes images by les
 one grey level.
 
 Example:
-  python -m bridges.generation.export --autoencoder=autoencoder_2 \\
+  python -m bridges.generators.latent_diffusion.export --autoencoder=autoencoder_2 \\
     --diffusion=diffusion --output=bridges/pretrained/latent_diffusion
 """
 
@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from bridges.generation.generation_config import DEFAULT_GENERATOR
+from bridges.generators.generator import DEFAULT_GENERATOR, WEIGHTS
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -40,8 +40,7 @@ flags.DEFINE_string(
 def main() -> None:
     """Joins the models that the flags name; prints the size of the result."""
     require_flags(FLAGS, "autoencoder", "diffusion", "output")
-    from bridges.generation.generator_export import export_generator
-    from bridges.generation.model_folder import WEIGHTS
+    from bridges.generators.latent_diffusion.generator_export import export_generator
 
     export_generator(
         FLAGS.autoencoder,
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def run() -> None:
-    """Entry point of ``python -m bridges.generation.export``."""
+    """Entry point of ``python -m bridges.generators.latent_diffusion.export``."""
     run_command(main, FLAGS)
 
 

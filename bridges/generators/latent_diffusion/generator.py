@@ -1,42 +1,41 @@
-"""The image generator: identity embeddings and seeds in, face images out."""
+"""The latent diffusion model in use: its two networks as a generator."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from bridges import pretrained
-from bridges.generation.autoencoder import AutoencoderConfig, FaceAutoencoder
-from bridges.generation.generation_config import (
-    DEFAULT_GENERATOR,
-    DEFAULT_GUIDANCE,
-    DEFAULT_STEPS,
-    check_sampling,
-)
-from bridges.generation.latent_diffusion import (
-    DiffusionConfig,
-    IdentityDenoiser,
-    sample_latents,
-)
-from bridges.generation.model_folder import (
+from bridges.devices import Device, find_device, single_threaded
+from bridges.generators.generator import (
+    ACCELERATOR_BATCH_SIZE,
+    BATCH_SIZE,
     CONFIG,
     WEIGHTS,
+    checked_settings,
+    find_folder,
+)
+from bridges.generators.latent_diffusion.autoencoder import (
+    AutoencoderConfig,
+    FaceAutoencoder,
+)
+from bridges.generators.latent_diffusion.denoiser import (
+    DiffusionConfig,
+    IdentityDenoiser,
+)
+from bridges.generators.latent_diffusion.model_folder import (
     build_config,
     build_to_fit,
     load_weights,
     read_description,
 )
+from bridges.generators.latent_diffusion.sampler import SAMPLER_VERSION, sample_latents
+from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.pixels import to_pixels
-from hyperface_jax import InputError, check_embeddings, files
+from hyperface_jax import InputError, check_embeddings, checks, files
 
 KIND = "generator"
-# Rounding inside a matrix product depends on its shape. Every batch has this many rows,
-# padded if need be, so that an image does not depend on how many are made with it.
-BATCH_SIZE = 16
 
 
 class GeneratorNetwork(nn.Module):
@@ -50,17 +49,22 @@ class GeneratorNetwork(nn.Module):
         self.denoiser = IdentityDenoiser(denoiser)
 
 
-class Generator:
-    """An identity-conditioned face generator.
+class LatentDiffusionGenerator:
+    """A :class:`bridges.generators.generator.Generator`.
 
     Attributes:
       network: the autoencoder and the denoiser.
+      device: what it computes on.
+      batch_size: images computed at once.
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of the recogniser whose embeddings it takes.
       licence: what images it was trained on and how its own may be used, or None.
       embedding_size: length of an embedding.
       image_size: height and width of an image in pixels.
     """
+
+    version = SAMPLER_VERSION
+    settings_type = LatentDiffusionSettings
 
     def __init__(
         self,
@@ -69,9 +73,30 @@ class Generator:
         model: dict[str, str],
         recogniser: dict[str, str],
         licence: str | None = None,
+        device: Device | None = None,
+        batch_size: int | None = None,
     ) -> None:
+        """Moves the networks to a device.
+
+        Args:
+          network: changed in place.
+          model: see the attributes.
+          recogniser: see the attributes.
+          licence: see the attributes.
+          device: by default the CPU.
+          batch_size: by default 16 on the CPU and 128 on an accelerator.
+
+        Raises:
+          InputError: a batch size that is no positive number.
+        """
+        self.device = device or Device()
         self.network = network.eval().requires_grad_(False)
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(self.device.torch, memory_format=torch.channels_last)
+        if batch_size is None:
+            accelerated = self.device.is_accelerator
+            batch_size = ACCELERATOR_BATCH_SIZE if accelerated else BATCH_SIZE
+        checks.whole_number(batch_size, "batch_size", 1)
+        self.batch_size = batch_size
         self.model = model
         self.recogniser = recogniser
         self.licence = licence
@@ -82,33 +107,29 @@ class Generator:
         self,
         embeddings: np.ndarray,
         seeds: Sequence[int] | np.ndarray,
-        *,
-        guidance: float = DEFAULT_GUIDANCE,
-        steps: int = DEFAULT_STEPS,
+        settings: LatentDiffusionSettings | None = None,
     ) -> np.ndarray:
         """Makes an image for each embedding.
 
-        An image is a function of its embedding, its seed and the two settings; what
-        else is in the call does not matter. It is bit-equal on one kind of processor;
-        another may round differently.
+        An image is a function of its embedding, its seed and the settings; what else is
+        in the call does not matter. It is bit-equal on one kind of processor for one
+        batch size; another may round differently.
 
         Args:
           embeddings: ``[n, d]`` unit rows, in the space of :attr:`recogniser`.
           seeds: ``[n]`` integers in [0, 2⁶³), one ``torch.Generator`` each.
-          guidance: how much the identity is exaggerated; 1 is not at all, at 5 images
-            of a person look much alike.
-          steps: solver steps.
+          settings: guidance and steps.
 
         Returns:
           ``[n, s, s, 3]`` uint8 RGB.
 
         Raises:
           InputError: embeddings that are no unit rows of the right length, a seed for
-            each is missing, or a setting out of range.
+            each is missing, or settings of another generator.
         """
         embeddings = np.asarray(embeddings)
         check_embeddings(embeddings, "embeddings")
-        check_sampling(guidance, steps)
+        settings = checked_settings(self, settings)
         if embeddings.shape[1] != self.embedding_size:
             raise InputError(
                 f"embeddings have {embeddings.shape[1]} entries, generator "
@@ -119,37 +140,62 @@ class Generator:
         with single_threaded():
             batches = [
                 self._generate_batch(
-                    embeddings[start : start + BATCH_SIZE],
-                    seeds[start : start + BATCH_SIZE],
-                    guidance,
-                    steps,
+                    embeddings[start : start + self.batch_size],
+                    seeds[start : start + self.batch_size],
+                    settings,
                 )
-                for start in range(0, len(embeddings), BATCH_SIZE)
+                for start in range(0, len(embeddings), self.batch_size)
             ]
         return np.concatenate(batches)
 
-    @torch.no_grad()
     def _generate_batch(
         self,
         embeddings: np.ndarray,
-        seeds: Sequence[int] | np.ndarray,
-        guidance: float,
-        steps: int,
+        seeds: Sequence[int],
+        settings: LatentDiffusionSettings,
     ) -> np.ndarray:
+        """The images of at most ``batch_size`` rows."""
         config = self.network.autoencoder.config
         shape = (config.latent_channels, config.latent_size, config.latent_size)
-        noise = torch.zeros(BATCH_SIZE, *shape)
-        conditions = torch.zeros(BATCH_SIZE, self.embedding_size)
+        noise = torch.zeros(self.batch_size, *shape)
+        conditions = torch.zeros(self.batch_size, self.embedding_size)
         conditions[: len(embeddings)] = torch.from_numpy(
             np.ascontiguousarray(embeddings, np.float32)
         )
+        # On the CPU for every device: only there is a seed the same noise everywhere.
         for row, seed in enumerate(seeds):
-            source = torch.Generator().manual_seed(int(seed))
+            source = torch.Generator().manual_seed(seed)
             noise[row] = torch.randn(shape, generator=source)
-        latents = sample_latents(
-            self.network.denoiser, conditions, noise, guidance=guidance, steps=steps
-        )
-        return to_pixels(self.network.autoencoder.decode(latents))[: len(embeddings)]
+        images = self.decode_noise(conditions, noise, settings)
+        return to_pixels(images)[: len(embeddings)]
+
+    @torch.no_grad()
+    def decode_noise(
+        self,
+        conditions: torch.Tensor,
+        noise: torch.Tensor,
+        settings: LatentDiffusionSettings,
+    ) -> torch.Tensor:
+        """Images of noise, on the generator's device.
+
+        Args:
+          conditions: ``[n, d]`` unit rows or zero, on the CPU.
+          noise: ``[n, c, h, w]`` standard normal, on the CPU.
+          settings: guidance and steps.
+
+        Returns:
+          ``[n, 3, s, s]`` float32; they may leave [-1, 1] a little.
+        """
+        place = self.device.torch
+        with self.device.autocast():
+            latents = sample_latents(
+                self.network.denoiser,
+                conditions.to(place),
+                noise.to(place),
+                guidance=settings.guidance,
+                steps=settings.steps,
+            )
+            return self.network.autoencoder.decode(latents)
 
 
 def _checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
@@ -166,26 +212,26 @@ def _checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def load_generator(
-    name_or_folder: str | os.PathLike[str] = DEFAULT_GENERATOR,
-) -> Generator:
-    """Loads a generator that ships with the package, or one from a folder.
+def load(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> LatentDiffusionGenerator:
+    """Loads the generator that ships, or one from a folder.
 
     Args:
       name_or_folder: ``"latent_diffusion"``, also called ``"embedded"``, or a folder
-        that ``python -m bridges.generation.export`` wrote; see
-        :func:`bridges.pretrained.find`.
+        that ``python -m bridges.generators.latent_diffusion.export`` wrote.
+      device: see :func:`bridges.devices.find_device`.
+      precision: likewise.
+      batch_size: images computed at once; None for the default of the device.
 
     Raises:
-      InputError: no such generator, or a damaged one.
+      InputError: no such generator, a damaged one, or no such device.
     """
-    folder = pretrained.find(name_or_folder)
-    if not folder.is_dir():
-        names = ", ".join(shipped_generators()) or "none"
-        raise InputError(
-            f"no generator {str(name_or_folder)!r}: it is no folder, and those that "
-            f"ship are: {names}"
-        )
+    folder = find_folder(name_or_folder)
     description = read_description(folder, KIND)
     shapes = (
         build_config(folder, description, "autoencoder", AutoencoderConfig),
@@ -205,63 +251,11 @@ def load_generator(
         "name": description.get("name", folder.name),
         "sha256": files.sha256_of(folder / WEIGHTS),
     }
-    return Generator(
+    return LatentDiffusionGenerator(
         network,
         model=model,
         recogniser=recogniser,
         licence=description.get("licence"),
+        device=find_device(device, precision),
+        batch_size=batch_size,
     )
-
-
-def shipped_generators() -> list[str]:
-    """Names of the generators that ship with the package."""
-    found = []
-    for path in sorted(pretrained.FOLDER.glob("*/config.json")):
-        with contextlib.suppress(InputError):
-            read_description(path.parent, KIND)
-            found.append(path.parent.name)
-    return found
-
-
-def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
-    """Raises InputError unless ``generator`` takes embeddings of ``recogniser``."""
-    wanted = generator.recogniser
-    if recogniser["sha256"] != wanted["sha256"]:
-        raise InputError(
-            f"recogniser {recogniser['name']} ({recogniser['sha256'][:12]}…) is not "
-            f"the one whose embeddings generator {generator.model['name']} takes, "
-            f"{wanted['name']} ({wanted['sha256'][:12]}…); give that --recogniser, or "
-            "none with a generator that ships"
-        )
-
-
-@contextlib.contextmanager
-def single_threaded() -> Iterator[None]:
-    """One thread for torch: how a sum is split among threads changes its rounding."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def describe_generator(
-    name: str,
-    autoencoder: dict[str, Any],
-    denoiser: dict[str, Any],
-    licence: str | None = None,
-) -> dict[str, Any]:
-    """``config.json`` of a generator, from those of its two networks."""
-    return {
-        "kind": KIND,
-        "name": name,
-        **({"licence": licence} if licence else {}),
-        "autoencoder": autoencoder["config"],
-        "denoiser": denoiser["config"],
-        "recogniser": denoiser["recogniser"],
-        "training": {
-            "autoencoder": autoencoder["training"],
-            "denoiser": denoiser["training"],
-        },
-    }

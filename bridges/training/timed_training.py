@@ -1,4 +1,4 @@
-"""A training loop bounded by time, which a killed run takes up where it was.
+"""A training loop bounded by time, resumed from its checkpoint after a kill.
 
 Progress is the share of the time budget that is spent, and the learning rate is a
 function of progress, so the same command gives a finished model on any machine: a
@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from absl import logging
 
-from bridges.generation.data_parallel import Workers
+from bridges.devices import Device
 from bridges.provenance import check_same_settings
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError, files, interruptions
 
 CHECKPOINT = "training.pt"
@@ -38,12 +39,19 @@ def cosine_schedule(progress: float, step: int, *, warmup: int) -> float:
     )
 
 
+def gradient_scaler(device: Device) -> torch.amp.GradScaler:
+    """Keeps gradients of float16 from becoming zero; does nothing otherwise."""
+    enabled = device.precision == "float16"
+    return torch.amp.GradScaler(device.torch.type, enabled=enabled)
+
+
 def optimizer_step(
     optimizer: torch.optim.Optimizer,
     loss: torch.Tensor,
     *,
     learning_rate: float,
     workers: Workers,
+    scaler: torch.amp.GradScaler,
 ) -> None:
     """Descends ``loss``: gradients averaged over the processes, their norm at most 1.
 
@@ -52,19 +60,23 @@ def optimizer_step(
       loss: a scalar with a graph.
       learning_rate: of this step.
       workers: the processes of the run.
+      scaler: of the loss, see :func:`gradient_scaler`.
     """
     (group,) = optimizer.param_groups
     group["lr"] = learning_rate
     optimizer.zero_grad()
-    loss.backward()
+    scaler.scale(loss).backward()
+    # Before it is known whether some are infinite, so that all processes find the same.
     workers.average_gradients(group["params"])
+    scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
 
 
 def train_for(
     seconds: float,
-    update: Callable[[float, int], Mapping[str, float]],
+    update: Callable[[float, int], Mapping[str, float | torch.Tensor]],
     state: Mapping[str, Any],
     folder: str | os.PathLike[str],
     *,
@@ -77,13 +89,13 @@ def train_for(
 ) -> dict[str, Any]:
     """Calls ``update`` until the budget is spent, with checkpoints and a log.
 
-    Interrupted, it finishes the step and saves the state, and is gone on with from
+    When interrupted it finishes the step and saves the state; a later call resumes from
     there.
 
     Args:
       seconds: the budget, counting what an earlier, killed run spent.
       update: ``update(progress, step)`` takes one optimiser step and returns the terms
-        of the loss.
+        of the loss, as numbers or as scalars on any device.
       state: objects with ``state_dict`` and ``load_state_dict`` to keep.
       folder: where the checkpoint lives; a checkpoint found there is continued.
       settings: what the model depends on; a checkpoint of other settings is refused.
@@ -92,7 +104,7 @@ def train_for(
       workers: the processes of the run.
       evaluate: figures on held-out data for the log; called in process 0 alone.
       evaluate_every: seconds between evaluations.
-      checkpoint_every: seconds between checkpoints, and so what a kill costs at most.
+      checkpoint_every: seconds between checkpoints, the most that a kill can cost.
 
     Returns:
       ``steps``, ``images``, ``seconds``, ``milliseconds_per_image`` and, in process 0,
@@ -101,19 +113,19 @@ def train_for(
     path = pathlib.Path(folder) / CHECKPOINT
     spent, step = _load(path, state, settings)
     if step:
-        # Or every run would go through the random numbers of the first again.
+        # Otherwise every run would draw the random numbers of the first again.
         torch.manual_seed(torch.initial_seed() + step * workers.count)
     log = _Log(step, spent, images_per_step)
     resumed_at = time.monotonic() - spent
     saved = evaluated = spent
     step_seconds = 0.0
-    # A step changes the state bit by bit: in the middle there is none to save.
+    # A step changes the state piece by piece; only between steps can it be saved.
     with interruptions.held_back() as interrupted:
         while True:
             spent = workers.agree(time.monotonic() - resumed_at)
             ends = workers.agree(bool(interrupted) or workers.told_to_end) > 0
             evaluates = evaluate is not None and spent - evaluated > evaluate_every
-            # Also before what takes long, since that may be interrupted, too.
+            # Also before an evaluation, which takes long and may be interrupted, too.
             due = spent >= seconds or ends or evaluates
             due |= interruptions.is_due(spent - saved, checkpoint_every, step_seconds)
             if due and workers.rank == 0:
@@ -158,16 +170,17 @@ class _Log:
         self.figures: dict[str, float] = {}
         self._step = step
         self._images_per_step = images_per_step
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, float | torch.Tensor] = {}
 
-    def add(self, terms: Mapping[str, float]) -> None:
+    def add(self, terms: Mapping[str, float | torch.Tensor]) -> None:
+        # Added up where they are: to ask an accelerator for a number is to wait for it.
         for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._sums[name] = self._sums.get(name, 0.0) + value
 
     def write(self, step: int, spent: float, seconds: float) -> None:
         steps = step - self._step
         rate = 1e3 * (spent - self.since) / (steps * self._images_per_step)
-        terms = {name: total / steps for name, total in self._sums.items()}
+        terms = {name: float(total) / steps for name, total in self._sums.items()}
         figures = " ".join(
             f"{name} {value:.4g}" for name, value in {**terms, **self.figures}.items()
         )
@@ -195,7 +208,7 @@ def _save(
         "step": step,
         "state": {name: part.state_dict() for name, part in state.items()},
     }
-    # To memory first: writing to a file, torch doesn't say what the system refused.
+    # To memory first: when writing to a file, torch hides the error of the system.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     files.write_bytes(path, buffer.getvalue())
@@ -207,7 +220,7 @@ def _load(
     if not path.exists():
         return 0.0, 0
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
         found = dict(content["settings"])
         spent, step = content["spent"], content["step"]
         if not (spent >= 0 and step >= 0):

@@ -1,6 +1,5 @@
 """The training of the identity-conditioned denoiser, by several processes."""
 
-import copy
 import dataclasses
 import pathlib
 from typing import Any
@@ -10,26 +9,19 @@ from absl import logging
 
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_dataset import open_images
-from bridges.generation.data_parallel import Workers, run_workers
-from bridges.generation.identity_conditioning import (
-    CONDITIONS_VERSION,
-    IdentityIndex,
-    index_identities,
-    mean_of_others,
-    perturbed,
+from bridges.devices import announce_device, find_device
+from bridges.generators.latent_diffusion.denoiser import (
+    DiffusionConfig,
+    IdentityDenoiser,
 )
-from bridges.generation.latent_cache import (
+from bridges.generators.latent_diffusion.diffusion_steps import DiffusionSteps
+from bridges.generators.latent_diffusion.identity_conditioning import CONDITIONS_VERSION
+from bridges.generators.latent_diffusion.latent_cache import (
     LatentCache,
     load_latent_cache,
     load_sources,
 )
-from bridges.generation.latent_diffusion import (
-    DiffusionConfig,
-    IdentityDenoiser,
-    alphas_cumprod,
-    diffusion_loss,
-)
-from bridges.generation.model_folder import (
+from bridges.generators.latent_diffusion.model_folder import (
     build_config,
     digest_of,
     is_trained,
@@ -38,15 +30,10 @@ from bridges.generation.model_folder import (
     read_shape,
     save_model,
 )
-from bridges.generation.timed_training import (
-    CHECKPOINT,
-    cosine_schedule,
-    evaluating,
-    optimizer_step,
-    train_for,
-)
-from bridges.generation.training_config import DiffusionTrainingConfig
-from bridges.generation.widening import copy_into_wider
+from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
+from bridges.generators.latent_diffusion.widening import copy_into_wider
+from bridges.training.data_parallel import Workers, num_workers, run_workers
+from bridges.training.timed_training import CHECKPOINT, train_for
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import provenance
 
@@ -64,6 +51,8 @@ def train_latent_diffusion(
     initial: str | None = None,
     identity_from: str = AUTO,
     skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> None:
     """Trains a denoiser and writes it to ``output``.
 
@@ -76,16 +65,20 @@ def train_latent_diffusion(
       shape: the denoiser's shape; sizes of latents and embeddings in it are replaced by
         those of the autoencoder and the recogniser.
       initial: folder of a trained denoiser to start from instead of random weights;
-        its latents may be narrower ones, see :mod:`bridges.generation.widening`.
+        its latents may be narrower ones, see :mod:`.widening`.
       identity_from: what says who is on an image where there is no metadata, see
         :class:`bridges.datasets.image_dataset.ImageDataset`.
       skip_unreadable: leave out images that can't be read; the model's record lists
         them.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+      precision: of matrix products and convolutions in training, likewise.
 
     Raises:
       InputError: a dataset or a model that can't be read, an initial denoiser of
-        other conditions or wider latents, or an output of other settings.
+        other conditions or wider latents, an output of other settings, or no such
+        device.
     """
+    place = find_device(device, precision, quiet=True)
     images = open_images(dataset, identity_from=identity_from)
     sources = load_sources(images, autoencoder, recogniser)
     shape = dataclasses.replace(
@@ -103,21 +96,24 @@ def train_latent_diffusion(
         "conditions": CONDITIONS_VERSION,
         **sources.models,
         **({"skip_unreadable": True} if skip_unreadable else {}),
+        **({} if precision == "float32" else {"precision": precision}),
     }
     path = pathlib.Path(output) / CHECKPOINT
     if is_trained(output, KIND, settings):
-        # Left by a kill right after the model.
+        # Left by a kill right after the model was written.
         files.discard(path)
         return
+    announce_device(device, place)
     skipped = images.check(skip_unreadable=skip_unreadable)
     about = {"settings": settings, **({"skipped": skipped} if skipped else {})}
     with files.exclusive(output):
         # Once more: until now another process may have been writing.
         if is_trained(output, KIND, settings):
             return
-        cache = load_latent_cache(sources, output, num_processes=config.num_processes)
+        count = num_workers(config.num_processes, config.batch_size, place)
+        cache = load_latent_cache(sources, output, num_processes=count, device=place)
         arguments = (cache, output, config, about, shape, initial)
-        run_workers(_train, arguments, config.num_processes)
+        run_workers(_train, arguments, count, place)
         files.discard(path)
 
 
@@ -135,9 +131,10 @@ def _train(
     if initial is not None:
         before["initial"] = read_description(initial, KIND)["training"]
     torch.manual_seed(config.seed)
-    denoiser = _initial_denoiser(shape, initial)
+    # On the CPU: random weights are then the same for every device.
+    denoiser = _initial_denoiser(shape, initial).to(workers.device.torch)
     torch.manual_seed(config.seed + 1 + workers.rank)
-    training = _Training(workers, cache, config, denoiser)
+    training = DiffusionSteps(workers, cache, config, denoiser)
     record = train_for(
         60 * config.minutes,
         training.update,
@@ -156,7 +153,12 @@ def _train(
         **about,
         "recogniser": cache.recogniser,
         "autoencoder_latents": cache.models["autoencoder_latents"],
-        "training": {**record, **before, **provenance(dataclasses.asdict(config))},
+        "training": {
+            **record,
+            **before,
+            **workers.device.record(),
+            **provenance(dataclasses.asdict(config)),
+        },
     }
     save_model(output, training.average, description)
 
@@ -170,72 +172,6 @@ def _initial_denoiser(shape: DiffusionConfig, initial: str | None) -> IdentityDe
         load_weights(initial, narrow)
         copy_into_wider(narrow, denoiser)
     return denoiser
-
-
-class _Training:
-    """The steps of one process, and the moving average that is their result."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        cache: LatentCache,
-        config: DiffusionTrainingConfig,
-        denoiser: IdentityDenoiser,
-    ) -> None:
-        self._workers = workers
-        self._cache = cache
-        self._config = config
-        self._denoiser = denoiser
-        self._weights = list(denoiser.parameters())
-        self.average = copy.deepcopy(denoiser).requires_grad_(False)
-        self._averaged = list(self.average.parameters())
-        self._optimizer = torch.optim.AdamW(
-            self._weights, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
-        )
-        self._identities: IdentityIndex = index_identities(cache.labels)
-        self._signal_power = alphas_cumprod()
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {
-            "denoiser": self._denoiser,
-            "average": self.average,
-            "optimizer": self._optimizer,
-        }
-
-    def update(self, progress: float, step: int) -> dict[str, float]:
-        """Takes a step; returns the loss."""
-        latents, conditions = self._draw()
-        loss = diffusion_loss(self._denoiser, latents, conditions, self._signal_power)
-        rate = cosine_schedule(progress, step, warmup=150)
-        optimizer_step(
-            self._optimizer,
-            loss,
-            learning_rate=self._config.learning_rate * rate,
-            workers=self._workers,
-        )
-        # Follows quickly at first, when the weights are still far from anything.
-        decay = min(self._config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
-        return {"loss": loss.item()}
-
-    def evaluate(self) -> dict[str, float]:
-        """The loss of the average on identities never trained on."""
-        loss = _held_out_loss(
-            self.average, self._cache, self._signal_power, self._config.beta
-        )
-        return {"held-out loss": loss}
-
-    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents, plain or mirrored, and the conditions they are learnt under."""
-        count = self._config.own_batch_size
-        images = torch.randint(len(self._cache.labels), (count,))
-        mirrored = torch.randint(2, (count,))
-        latents = self._cache.latents[mirrored, images].float()
-        conditions = mean_of_others(self._cache.embeddings, self._identities, images)
-        conditions = perturbed(conditions, self._config.beta)
-        kept = torch.rand(count, 1) >= self._config.drop_rate
-        return latents, conditions * kept
 
 
 def _widened_shape(
@@ -262,29 +198,3 @@ def _widened_shape(
     if description["autoencoder_latents"] != models["autoencoder_latents"]:
         logging.warning("%s: was trained on the latents of another model", initial)
     return final
-
-
-def _held_out_loss(
-    denoiser: IdentityDenoiser,
-    cache: LatentCache,
-    signal_power: torch.Tensor,
-    beta: float,
-) -> float:
-    """The loss on identities never trained on, with the same noise every time."""
-    generator = torch.Generator().manual_seed(0)
-    index = index_identities(cache.held_out_labels)
-    images = torch.arange(len(cache.held_out_labels))
-    conditions = mean_of_others(cache.held_out_embeddings, index, images, generator)
-    conditions = perturbed(conditions, beta, generator)
-    losses = []
-    with evaluating(denoiser):
-        for rows in images.split(64):
-            loss = diffusion_loss(
-                denoiser,
-                cache.held_out_latents[rows].float(),
-                conditions[rows],
-                signal_power,
-                generator=generator,
-            )
-            losses.append(loss * len(rows))
-    return round(torch.stack(losses).sum().item() / len(images), 5)

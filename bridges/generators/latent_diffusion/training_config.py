@@ -1,4 +1,4 @@
-"""Settings of a generator's two trainings, checked; loads no torch."""
+"""Settings of the two trainings of the model, checked; loads no torch."""
 
 import dataclasses
 from typing import Any
@@ -25,7 +25,8 @@ _RANGES = {
 # For --help, by field.
 DESCRIPTIONS = {
     "minutes": "time budget",
-    "num_processes": "single-threaded processes that share a batch",
+    "num_processes": "single-threaded processes that share a batch; on GPUs, one for "
+    "each at most",
     "batch_size": "images per step over all processes",
     "learning_rate": "highest learning rate",
     "seed": "seed of weights, batches and noise",
@@ -38,7 +39,8 @@ class TimedTrainingConfig:
 
     Attributes:
       minutes: time budget, from the first step on.
-      num_processes: single-threaded processes that share a batch.
+      num_processes: single-threaded processes that share a batch; on accelerators one
+        for each at most.
       batch_size: images per step over all processes.
       learning_rate: its peak.
       seed: of weights, batches and noise.
@@ -58,13 +60,8 @@ class TimedTrainingConfig:
                 f"num_processes {self.num_processes}"
             )
 
-    @property
-    def own_batch_size(self) -> int:
-        """Images per step of one process."""
-        return self.batch_size // self.num_processes
-
     def model_settings(self) -> dict[str, Any]:
-        """All settings but for how long and on how many cores."""
+        """All settings except for how long and on how many cores."""
         settings = dataclasses.asdict(self)
         for name in ("minutes", "num_processes"):
             del settings[name]
@@ -108,7 +105,8 @@ class DiffusionTrainingConfig(TimedTrainingConfig):
     Attributes:
       drop_rate: how often the condition is left out, for guidance.
       beta: how much conditions are perturbed; as much as when images will be made.
-      ema_decay: of the moving average of the weights that is the result.
+      ema_decay: decay of the exponential moving average of the weights, which is the
+        result.
     """
 
     minutes: float = 40.0

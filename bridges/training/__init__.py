@@ -1,0 +1,1 @@
+"""What trainings share: processes that work together, and loops bounded by time."""
