@@ -251,12 +251,12 @@ def main() -> None:
     """Measures, prints a table, writes the record and the contact sheet."""
     require_flags(FLAGS, "held_out", "output")
     generator = load(FLAGS.generator, device="cpu")
-    recogniser = load_recogniser(FLAGS.recogniser)
+    recogniser = load_recogniser(FLAGS.recogniser, device="cpu")
     check_model(recogniser.model, generator.recogniser, "recogniser")
     rendered, means = load_held_out(recogniser, generator.image_size)
     print(f"{'':14}    rank1      own impostor    intra      eer  images/s")
     record: dict[str, Any] = {"benchmark": "generation_quality"}
-    record["rendered"] = measure(recogniser.embed(rendered), means)
+    record["rendered"] = measure(embed_images(recogniser, rendered), means)
     print_row("rendered", record["rendered"])
     record["autoencoder"], restored = measure_autoencoder(
         generator, recogniser, rendered

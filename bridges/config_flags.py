@@ -138,8 +138,7 @@ def options_from_flags(
     own = {field.name for field in dataclasses.fields(config)}
     for other, options in others.items():
         for field in dataclasses.fields(options):
-            others_alone = field.name not in own and field.name in flag_values
-            if others_alone and flag_values[field.name].present:
+            if field.name not in own and flag_values[field.name].present:
                 raise InputError(
                     f"--{field.name} is a setting of {other}, which {kind} does not "
                     "have; leave it out"

@@ -45,7 +45,7 @@ flags.DEFINE_string(
     "output", None, "the folder of the run, runs/demo say", flag_values=FLAGS
 )
 define_config_flags(DemoConfig(), _HELP, FLAGS)
-settings_flags.define(FLAGS)
+_SETTINGS = settings_flags.define(FLAGS)
 device_flags.define(FLAGS)
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     require_flags(FLAGS, "output")
     config = dataclasses.replace(
         config_from_flags(DemoConfig(), FLAGS),
-        settings=settings_flags.given(FLAGS.generator, FLAGS),
+        settings=settings_flags.given(FLAGS.generator, _SETTINGS, FLAGS),
     )
     from bridges.demo.chain import run_demo
 

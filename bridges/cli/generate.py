@@ -43,7 +43,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("output", None, "folder for the dataset", flag_values=FLAGS)
 define_config_flags(GenerationConfig(), _HELP, FLAGS)
-settings_flags.define(FLAGS)
+_SETTINGS = settings_flags.define(FLAGS)
 device_flags.define(FLAGS)
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     require_flags(FLAGS, "references", "output")
     config = dataclasses.replace(
         config_from_flags(GenerationConfig(), FLAGS),
-        settings=settings_flags.given(FLAGS.generator, FLAGS),
+        settings=settings_flags.given(FLAGS.generator, _SETTINGS, FLAGS),
     )
     from bridges.generation.image_generation import generate_dataset
 

@@ -58,7 +58,8 @@ def run_demo(
       output: the run folder.
       config: the settings.
       announce: told a line when a stage starts.
-      device: what images are generated on, see :func:`bridges.devices.find_device`.
+      device: what all stages but rendering and packing compute on, see
+        :func:`bridges.devices.find_device`.
       precision: likewise.
 
     Returns:

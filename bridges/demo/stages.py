@@ -89,7 +89,12 @@ def render(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:
 
 def embed(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:
     """Embeds the gallery."""
-    embed_folder(folder / "gallery", folder / "gallery.npz", model=config.recogniser)
+    embed_folder(
+        folder / "gallery",
+        folder / "gallery.npz",
+        model=config.recogniser,
+        **where._asdict(),
+    )
 
 
 def pack(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:
@@ -159,7 +164,12 @@ def generate(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:
 
 def train(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:
     """Trains a recogniser from scratch on ``folder / "dataset"``."""
-    train_recogniser(folder / "dataset", folder / "checkpoint", config.training())
+    train_recogniser(
+        folder / "dataset",
+        folder / "checkpoint",
+        config.training(),
+        **where._asdict(),
+    )
 
 
 def verify(
@@ -179,7 +189,12 @@ def verify(
     """
     del config
     benchmarks = sets or folder / "verification"
-    verify_checkpoint(folder / "checkpoint", benchmarks, folder / "metrics.json")
+    verify_checkpoint(
+        folder / "checkpoint",
+        benchmarks,
+        folder / "metrics.json",
+        **where._asdict(),
+    )
 
 
 def rendered(folder: pathlib.Path, config: DemoConfig, where: Where) -> None:

@@ -121,7 +121,7 @@ class ImageMaker:
         for row, (_, image) in enumerate(coded):
             shown[row] = image
         with single_threaded():
-            embeddings = embed_images(self.recogniser, shown, batch_size=BATCH_SIZE)
+            embeddings = embed_images(self.recogniser, shown, batch_size=count)
         return [
             (content, round(float(embedding @ condition.reference), 4))
             for (content, _), embedding, condition in zip(

@@ -45,8 +45,8 @@ class HeadOutput(NamedTuple):
 
     Attributes:
       logits: ``[n, classes]`` for the cross-entropy, margin and scale applied.
-      cosines: ``[n, classes]`` without margin and gradient: the accuracy counts an
-        image for the largest of its row.
+      cosines: ``[n, classes]`` without the margin: the accuracy counts an image for
+        the class with the largest one.
     """
 
     logits: "torch.Tensor"

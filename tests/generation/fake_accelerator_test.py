@@ -47,7 +47,7 @@ from bridges.generators.latent_diffusion.training_config import (
     DiffusionTrainingConfig,
 )
 from bridges.generators.latent_diffusion.training_images import TrainingImages
-from bridges.recognisers.recogniser import Recogniser
+from bridges.recognisers.iresnet import IResNetRecogniser
 from bridges.recognition.iresnet import build_backbone
 from bridges.training.data_parallel import Workers
 from tests.generation import tiny_models
@@ -94,16 +94,18 @@ def check_sampling(generator: LatentDiffusionGenerator) -> None:
     assert images.shape == (128, 3, 16, 16) and images.dtype == torch.float32
 
 
-def build_autoencoder() -> tuple[FaceAutoencoder, Recogniser]:
+def build_autoencoder() -> tuple[FaceAutoencoder, IResNetRecogniser]:
     backbone = build_backbone(
         "iresnet_small", image_size=32, embedding_size=tiny_models.EMBEDDING_SIZE
     )
-    judge = Recogniser(backbone, image_size=32, embedding_size=32, model={})
+    judge = IResNetRecogniser(backbone, image_size=32, embedding_size=32, model={})
     autoencoder_losses.load_recogniser = lambda name, **where: judge
     return FaceAutoencoder(tiny_models.AUTOENCODER), judge
 
 
-def check_autoencoder(built: tuple[FaceAutoencoder, Recogniser], phase: str) -> None:
+def check_autoencoder(
+    built: tuple[FaceAutoencoder, IResNetRecogniser], phase: str
+) -> None:
     model = placed(built[0])
     placed(built[1].network)
     steps = AutoencoderSteps(

@@ -52,9 +52,8 @@ def feature_distance(recogniser: str, device: Device | None = None) -> Distance:
       InputError: no such recogniser, or one without feature maps.
     """
     device = device or Device()
-    judge = perceptual(
-        load_recogniser(recogniser, device=device.name, precision=device.precision)
-    )
+    where = {"device": device.name, "precision": device.precision}
+    judge = perceptual(load_recogniser(recogniser, **where))
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         if images.shape[-1] != judge.image_size:
