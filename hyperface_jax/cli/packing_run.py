@@ -20,6 +20,8 @@ from hyperface_jax.errors import InputError
 from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
+# The settings of outputs from before these were flags.
+_BEFORE_FLAGS = {"matmul_precision": "float32"}
 _WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
 
@@ -176,7 +178,7 @@ def _packed_before(
     if found is None:
         raise InputError(f"{values.output} exists and isn't of this command; move it")
     for name, value in inputs.items():
-        if found.get(name) != value:
+        if found.get(name, _BEFORE_FLAGS.get(name)) != value:
             raise InputError(
                 f"{values.output} exists and was packed with another {name} "
                 f"({found.get(name)}, now {value}); choose another --output, or pass "

@@ -15,28 +15,25 @@ from hyperface_jax.bounds import optimality
 from hyperface_jax.devices import sharded
 from hyperface_jax.neighbours import gallery_cache, repulsion, search, similarity
 from hyperface_jax.packing import (
-    algorithm1,
-    algorithm2,
-    annealed,
     enrolled_limit,
     objective,
     packing,
 )
-from hyperface_jax.packing.descent import Moment
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 from tests.hyperface_jax import packing_oracles
 
 N, D, BLOCK = 400, 8, 32
 X = jnp.asarray(packing_oracles.random_rows(N, D))
 PROBLEM = Problem(X, X[:100], X[:50])
-SOLVERS = {"annealed": annealed, "algorithm1": algorithm1, "algorithm2": algorithm2}
 
 
 def solver_step(method):
     config = PackingConfig(method=method, block_size=BLOCK, batch_size=90)
-    solver = SOLVERS[method]
+    solver = packing.SOLVERS[method]
     state = solver.init(jnp.copy(X), PROBLEM, config)
-    return functools.partial(solver.step, config=config), state, PROBLEM, Moment(1, 9.0)
+    dispatch = functools.partial(advance, solver=solver, config=config)
+    return dispatch, state, PROBLEM, Span.of(first=1, count=1, last=9)
 
 
 ENTRY_POINTS = {
@@ -97,7 +94,9 @@ ENTRY_POINTS = {
         X[:300],
     ),
     "duplicates": lambda: (
-        functools.partial(packing._separate, config=PackingConfig(block_size=BLOCK)),
+        functools.partial(
+            packing._part_duplicates, config=PackingConfig(block_size=BLOCK)
+        ),
         X,
         PROBLEM,
     ),
@@ -109,7 +108,10 @@ ENTRY_POINTS = {
         PROBLEM,
         jnp.float32(0.3),
     ),
-    **{f"{method} step": functools.partial(solver_step, method) for method in SOLVERS},
+    **{
+        f"{method} step": functools.partial(solver_step, method)
+        for method in packing.SOLVERS
+    },
 }
 
 
