@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from hyperface_jax import InputError, PackingConfig, pack_embeddings
-from hyperface_jax.packing import clock
+from hyperface_jax.packing import checkpoint, clock, packing
+from hyperface_jax.packing.problem import Problem
 from hyperface_jax.packing.solver import Span
 from tests.hyperface_jax import packing_oracles
 
@@ -179,6 +180,57 @@ def test_steps_too_long_to_wait_for_are_saved_one_by_one(
         on_progress=on_progress,
     )
     assert saved == [(2, 1), (3, 2), (4, 3), (4, 4)]
+
+
+def test_a_checkpoint_of_the_version_before_the_precision_is_ours():
+    settings = {
+        "method": "annealed",
+        "num_iterations": 5,
+        "time_limit": None,
+        "tolerance": None,
+        "learning_rate": None,
+        "decay_rate": 0.75,
+        "decay_every": 5000,
+        "batch_size": 1000,
+        "batch_distances": "batch",
+        "regularization_weight": 0.0,
+        "reduction": "min",
+        "max_enrolled_cosine": 0.3,
+        "block_size": None,
+        "seed": 0,
+        "solver": 6,
+    }
+    nothing = np.zeros((0, 8), np.float32)
+    expected = checkpoint.fingerprint(settings, ROWS, *3 * [nothing])
+    config = PackingConfig(num_iterations=5, regularization_weight=0.0)
+    given = Problem.beside(ROWS, None)
+    assert packing._fingerprint(ROWS, given, config) == expected
+    faster = dataclasses.replace(config, matmul_precision="tf32x3")
+    assert packing._fingerprint(ROWS, given, faster) != expected
+
+
+@pytest.mark.parametrize("precision", ["tf32x3", "bf16x3"])
+def test_a_precision_that_the_device_lacks_is_refused(precision):
+    config = PackingConfig(matmul_precision=precision)
+    with pytest.raises(InputError, match=f"is {precision}, which this cpu can't"):
+        pack_embeddings(ROWS, ROWS, config)
+
+
+@pytest.mark.parametrize("method", ["annealed", "algorithm1", "algorithm2"])
+def test_a_solver_is_traced_once_however_steps_are_dispatched(method, monkeypatch):
+    solver = type(packing.SOLVERS[method])
+    chex.clear_trace_counter()
+    monkeypatch.setattr(solver, "step", chex.assert_max_traces(solver.step, n=1))
+    counts = iter([1, 1, 2, 5, 3, 1])
+
+    def span(self, done, config):
+        return Span.of(done, next(counts), config.iterations - 1)
+
+    monkeypatch.setattr("hyperface_jax.packing.clock.Clock.span", span)
+    # Settings that no other test has compiled.
+    config = PackingConfig(method=method, num_iterations=13, seed=713)
+    result = pack_embeddings(ROWS, ROWS, config)
+    assert len(result.history["objective"]) == 13
 
 
 def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path):
