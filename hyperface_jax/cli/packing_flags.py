@@ -76,7 +76,6 @@ def define(values: flags.FlagValues) -> None:
         "batch_distances",
         _DEFAULTS.batch_distances,
         BATCH_DISTANCES,
-        MATMUL_PRECISIONS,
         "algorithm2: distances within the batch, or from the batch to all references.",
         flag_values=values,
     )
