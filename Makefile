@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint fuzz setup clean help
+.PHONY: demo test test-gpu lint fuzz setup clean help
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the whole chain on shipped weights, ending in a report (RUN=r
 
 test: lint  ## lint and the whole test suite
 	@$(BIN)/python -m pytest
+
+test-gpu: $(STAMP)  ## a GPU against the CPU (install the extra cuda or cuda13 first)
+	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu -rs tests/gpu
 
 fuzz: $(STAMP)  ## damage files of every kind, a thousand times each (FUZZ_ROUNDS, FUZZ_SEED)
 	@FUZZ_ROUNDS=$${FUZZ_ROUNDS:-1000} FUZZ_SEED=$${FUZZ_SEED:-1} \
@@ -36,7 +39,7 @@ clean:  ## remove caches (not .venv, not runs/)
 
 help:  ## this list
 	@echo "make TARGET: every target sets up what it needs first."
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 10
 	@echo "Another interpreter: make PYTHON=python3.12 demo. Another folder: make RUN=runs/mine demo."
 
 # The stamp is written last, so an interrupted installation is taken up again and a

@@ -19,9 +19,9 @@ from benchmarks import plots, timing
 from hyperface_jax import PackingConfig
 from hyperface_jax.commands import run_command, settings_of
 from hyperface_jax.neighbours import similarity
-from hyperface_jax.packing import annealed
-from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.annealed import Annealed
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_integer(
@@ -58,13 +58,14 @@ def solver_iteration(n: int, d: int) -> timing.Call:
     x = jnp.asarray(timing.power_law_gallery(n, d))
     nothing = jnp.zeros((0, d))
     problem, config = Problem(x, nothing, nothing), PackingConfig(num_iterations=300)
-    state = annealed.init(jnp.copy(x), problem, config)
+    solver, last = Annealed(), config.iterations - 1
+    state = solver.init(jnp.copy(x), problem, config)
+    span = Span.of(first=0, count=1, last=last)
 
     def step() -> jnp.ndarray:
         nonlocal state
-        moment = Moment(np.int32(0), np.float32(config.iterations - 1))
-        state, terms = annealed.step(state, problem, moment, config=config)
-        return terms.objective
+        state, steps = advance(state, problem, span, solver=solver, config=config)
+        return steps.terms[0]
 
     return step
 

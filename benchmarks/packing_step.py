@@ -26,9 +26,9 @@ from benchmarks import dense_algorithm1, plots, timing
 from hyperface_jax import PackingConfig
 from hyperface_jax.commands import run_command, settings_of
 from hyperface_jax.neighbours import gallery_cache, similarity
-from hyperface_jax.packing import algorithm1
-from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.algorithm1 import Algorithm1
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_integer(
@@ -92,14 +92,16 @@ def _our_step(n: int, d: int, *, search_all: bool) -> timing.Call:
     nothing = jnp.zeros((0, d))
     problem = Problem(gallery, nothing, nothing)
     config = PackingConfig(method="algorithm1")
-    state = algorithm1.init(jnp.copy(gallery), problem, config)
+    solver = Algorithm1()
+    state = solver.init(jnp.copy(gallery), problem, config)
+    span = Span.of(first=0, count=1, last=0)
 
     def step() -> tuple:
         nonlocal state
         if search_all:
             state = state._replace(known=gallery_cache.unknown(state.embeddings))
-        state, terms = algorithm1.step(state, problem, Moment(0, 0.0), config=config)
-        return terms.objective, state.embeddings[:1]
+        state, steps = advance(state, problem, span, solver=solver, config=config)
+        return steps.terms[0], state.embeddings[:1]
 
     return step
 

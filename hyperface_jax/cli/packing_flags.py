@@ -4,6 +4,7 @@ from absl import flags
 
 from hyperface_jax.packing.config import (
     BATCH_DISTANCES,
+    MATMUL_PRECISIONS,
     METHODS,
     REDUCTIONS,
     PackingConfig,
@@ -96,6 +97,14 @@ def define(values: flags.FlagValues) -> None:
         "block_size",
         _DEFAULTS.block_size,
         "Side of the tiles of cosines in memory; by default what suits the device.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "matmul_precision",
+        _DEFAULTS.matmul_precision,
+        MATMUL_PRECISIONS,
+        "Precision of the products in the iterations; figures of the result are in "
+        "float32 or better whatever this is. tf32x3 and bf16x3 are faster, on GPUs.",
         flag_values=values,
     )
     flags.DEFINE_integer(

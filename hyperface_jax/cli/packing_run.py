@@ -20,6 +20,8 @@ from hyperface_jax.errors import InputError
 from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
+# The settings of outputs from before these were flags.
+_BEFORE_FLAGS = {"matmul_precision": "float32"}
 _WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
 
@@ -182,7 +184,7 @@ def _packed_before(
         raise InputError(f"{values.output} exists and isn't of this command; move it")
     artifacts.check_same_settings(
         values.output,
-        record["inputs"],
+        {**_BEFORE_FLAGS, **record["inputs"]},
         inputs,
         remedy="choose another --output, or pass --overwrite",
     )

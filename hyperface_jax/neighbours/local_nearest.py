@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from hyperface_jax.neighbours import tiles
+from hyperface_jax.neighbours.precision import Precision
 from hyperface_jax.neighbours.tiles import MASKED
 
 
@@ -27,13 +28,14 @@ class Neighbors(NamedTuple):
     runner_up: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="block_size")
+@functools.partial(jax.jit, static_argnames=("block_size", "precision"))
 def nearest(
     queries: jax.Array,
     rows: jax.Array,
     exclude: jax.Array | None,
     *,
     block_size: int | None,
+    precision: Precision,
 ) -> Neighbors:
     """:func:`hyperface_jax.neighbours.similarity.nearest` on one device."""
     query_block = tiles.even_block_size(block_size, len(queries))
@@ -46,7 +48,8 @@ def nearest(
         block, excluded = group
 
         def visit(best: Neighbors, start: Any, size: int) -> Neighbors:
-            c = tiles.cosines(block, jax.lax.dynamic_slice_in_dim(rows, start, size))
+            columns = jax.lax.dynamic_slice_in_dim(rows, start, size)
+            c = tiles.cosines(block, columns, precision)
             if excluded is not None:
                 row = start + jnp.arange(size)
                 c = jnp.where(row != excluded[:, None], c, MASKED)
@@ -64,9 +67,9 @@ def nearest(
     return jax.tree.map(lambda a: a.reshape(-1)[: len(queries)], found)
 
 
-@functools.partial(jax.jit, static_argnames="block_size")
+@functools.partial(jax.jit, static_argnames=("block_size", "precision"))
 def nearest_other(
-    rows: jax.Array, *, block_size: int | None
+    rows: jax.Array, *, block_size: int | None, precision: Precision
 ) -> tuple[jax.Array, jax.Array]:
     """:func:`hyperface_jax.neighbours.similarity.nearest_other` on one device."""
     size = tiles.even_block_size(block_size, len(rows))
@@ -77,12 +80,14 @@ def nearest_other(
 
     shape = -(-len(rows) // size), size
     best = jnp.full(shape, MASKED), jnp.zeros(shape, jnp.int32)
-    cosine, row = tiles.visit_pairs(visit, best, rows, size)
+    cosine, row = tiles.visit_pairs(visit, best, rows, size, precision)
     return cosine.reshape(-1)[: len(rows)], row.reshape(-1)[: len(rows)]
 
 
-@functools.partial(jax.jit, static_argnames="block_size")
-def nearest_cosine(rows: jax.Array, *, block_size: int | None) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("block_size", "precision"))
+def nearest_cosine(
+    rows: jax.Array, *, block_size: int | None, precision: Precision
+) -> jax.Array:
     """:func:`hyperface_jax.neighbours.similarity.nearest_cosine` on one device."""
     size = tiles.even_block_size(block_size, len(rows))
 
@@ -91,7 +96,7 @@ def nearest_cosine(rows: jax.Array, *, block_size: int | None) -> jax.Array:
         return best.at[i].max(jnp.max(c, axis=1))
 
     best = jnp.full((-(-len(rows) // size), size), MASKED)
-    best = tiles.visit_pairs(visit, best, rows, size)
+    best = tiles.visit_pairs(visit, best, rows, size, precision)
     return best.reshape(-1)[: len(rows)]
 
 

@@ -4,6 +4,7 @@ One pass yields the forces on both rows of every pair: three matrix products for
 tiles.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperface_jax.neighbours import tiles
+from hyperface_jax.neighbours.precision import Precision, product
 
 # Weights are taken relative to the last known level, and capped at e^40: a pair that
 # has come much closer since is pushed apart hard, not by infinity.
@@ -42,6 +44,7 @@ def repel(
     *,
     fixed: jax.Array | None,
     block_size: int | None,
+    precision: Precision,
 ) -> Repulsion:
     """:func:`hyperface_jax.neighbours.repulsion.repulsion` on one device."""
     n, d = x.shape
@@ -49,6 +52,7 @@ def repel(
     blocks = tiles.to_blocks(x, size)
     count = len(blocks)
     levels = tiles.to_blocks(level, size)
+    add = functools.partial(add_tile, precision=precision)
 
     def visit(total: Repulsion, i: jax.Array, j: jax.Array, c: jax.Array) -> Repulsion:
         of_first = pair_weights(c, levels[i][:, None], temperature)
@@ -56,8 +60,8 @@ def repel(
         both = of_first + of_second
         # A diagonal tile holds both orders of its pairs already.
         once = jnp.where(i == j, 0.0, 1.0)
-        total = add_tile(total, i, c, of_first, both, blocks[j], 1.0)
-        return add_tile(total, j, c.T, of_second.T, both.T, blocks[i], once)
+        total = add(total, i, c, of_first, both, blocks[j], 1.0)
+        return add(total, j, c.T, of_second.T, both.T, blocks[i], once)
 
     start = Repulsion(
         jnp.zeros((count, size, d)),
@@ -65,9 +69,9 @@ def repel(
         jnp.zeros((count, size)),
         jnp.full((count, size), tiles.MASKED),
     )
-    total = tiles.visit_pairs(visit, start, x, size)
+    total = tiles.visit_pairs(visit, start, x, size, precision)
     if fixed is not None and len(fixed):
-        total = _repelled_by(fixed, total, blocks, levels, temperature)
+        total = _repelled_by(fixed, total, blocks, levels, temperature, precision)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], total)
 
 
@@ -77,6 +81,7 @@ def _repelled_by(
     blocks: jax.Array,
     levels: jax.Array,
     temperature: jax.Array,
+    precision: Precision,
 ) -> Repulsion:
     """Adds what fixed rows do to all blocks; one-sided, so two products a tile."""
     size = blocks.shape[1]
@@ -86,10 +91,13 @@ def _repelled_by(
 
     def visit(total: Repulsion, tile: jax.Array) -> tuple[Repulsion, None]:
         i, j = tile
-        c = tiles.cosines(blocks[i], fixed_blocks[j])
+        c = tiles.cosines(blocks[i], fixed_blocks[j], precision)
         c = jnp.where(j * size + jnp.arange(size) < len(fixed), c, tiles.MASKED)
         weights = pair_weights(c, levels[i][:, None], temperature)
-        return add_tile(total, i, c, weights, weights, fixed_blocks[j], 1.0), None
+        others = fixed_blocks[j]
+        return add_tile(
+            total, i, c, weights, weights, others, 1.0, precision=precision
+        ), None
 
     return jax.lax.scan(visit, total, places)[0]
 
@@ -108,6 +116,8 @@ def add_tile(
     weights: jax.Array,
     others: jax.Array,
     scale: float | jax.Array,
+    *,
+    precision: Precision,
 ) -> Repulsion:
     """Adds to ``total`` what a tile does to the rows of one side.
 
@@ -119,8 +129,9 @@ def add_tile(
       weights: ``[size, others]``, ``w_ij + w_ji``.
       others: ``[others, d]``, the rows of the other side.
       scale: 0 leaves all but the nearest cosines as they are.
+      precision: of the product.
     """
-    force = jnp.matmul(weights, others, precision=jax.lax.Precision.HIGHEST)
+    force = product(weights, others, precision)
     return Repulsion(
         total.force.at[block].add(scale * force),
         total.weight.at[block].add(scale * jnp.sum(weights, axis=1)),

@@ -13,9 +13,10 @@ import jax
 from hyperface_jax.devices import sharded
 from hyperface_jax.neighbours import local_repulsion, ring_repulsion
 from hyperface_jax.neighbours.local_repulsion import Repulsion
+from hyperface_jax.neighbours.precision import FLOAT32, Precision
 
 
-@functools.partial(jax.jit, static_argnames=("block_size",))
+@functools.partial(jax.jit, static_argnames=("block_size", "precision"))
 def repulsion(
     x: jax.Array,
     level: jax.Array,
@@ -23,6 +24,7 @@ def repulsion(
     *,
     fixed: jax.Array | None = None,
     block_size: int | None = None,
+    precision: Precision = FLOAT32,
 ) -> Repulsion:
     """Computes forces, weights and nearest cosines in one pass.
 
@@ -33,6 +35,14 @@ def repulsion(
       fixed: ``[f, d]``, unit rows that repel as the others do but have no smoothed
         maximum of their own: ``w_ji`` is 0 for them.
       block_size: side of the tiles of cosines; None takes what suits the device.
+      precision: of the products.
     """
     repel = local_repulsion.repel if sharded.size() is None else ring_repulsion.repel
-    return repel(x, level, temperature, fixed=fixed, block_size=block_size)
+    return repel(
+        x,
+        level,
+        temperature,
+        fixed=fixed,
+        block_size=block_size,
+        precision=precision,
+    )

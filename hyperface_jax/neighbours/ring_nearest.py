@@ -15,6 +15,7 @@ from hyperface_jax.devices import sharded
 from hyperface_jax.devices.sharded import AXIS
 from hyperface_jax.neighbours import ring, tiles
 from hyperface_jax.neighbours.local_nearest import Neighbors
+from hyperface_jax.neighbours.precision import FLOAT32, Precision
 from hyperface_jax.neighbours.tiles import MASKED
 
 Found = tuple[jax.Array, jax.Array]
@@ -28,6 +29,7 @@ def nearest(
     exclude: jax.Array,
     *,
     block_size: int | None,
+    precision: Precision = FLOAT32,
     wanted: jax.Array | None = None,
 ) -> Neighbors:
     """:func:`hyperface_jax.neighbours.similarity.nearest`; the smaller side travels.
@@ -40,16 +42,19 @@ def nearest(
       rows: ``[m, d]``, unit rows.
       exclude: ``[q]`` integers, a row that each query must not find.
       block_size: side of the tiles of cosines; None takes what suits the device.
+      precision: of the products.
       wanted: ``[q]`` booleans: the others may find nothing. None is all.
 
     Returns:
       The neighbours.
     """
     if not isinstance(queries, jax.core.Tracer):
-        search = functools.partial(nearest, block_size=block_size)
+        search = functools.partial(nearest, block_size=block_size, precision=precision)
         return sharded.from_host(search)(queries, rows, exclude)
     everyone = jnp.ones(len(queries), bool)
-    search = functools.partial(_search, count=len(rows), block_size=block_size)
+    search = functools.partial(
+        _search, count=len(rows), block_size=block_size, precision=precision
+    )
     none = jnp.full(len(queries), MASKED)
     best = Neighbors(none, jnp.full(len(queries), _NO_ROW, jnp.int32), none)
 
@@ -86,7 +91,9 @@ def nearest(
     return found._replace(row=jnp.where(found.row == _NO_ROW, 0, found.row))
 
 
-def nearest_other(rows: jax.Array, *, block_size: int | None) -> Found:
+def nearest_other(
+    rows: jax.Array, *, block_size: int | None, precision: Precision
+) -> Found:
     """The nearest *other* row of each; every product serves both of its rows.
 
     Args:
@@ -111,7 +118,7 @@ def nearest_other(rows: jax.Array, *, block_size: int | None) -> Found:
             columns: Callable,
         ) -> tuple[Found, Found]:
             def tile(both: tuple, i: jax.Array, j: jax.Array) -> tuple:
-                c = tiles.cosines(blocks[i], others[j])
+                c = tiles.cosines(blocks[i], others[j], precision)
                 row, real_row = ring.row_numbers(i, size, me, k, n)
                 column, real_column = ring.row_numbers(j, size, home, k, n)
                 valid = real_row[:, None] & real_column & (row[:, None] != column)
@@ -140,6 +147,7 @@ def _search(
     *,
     count: int,
     block_size: int | None,
+    precision: Precision,
 ) -> Neighbors:
     """Improves ``best`` by the rows of the device ``home``, of ``count`` of all."""
     size = tiles.fit_block_size(block_size, len(rows))
@@ -151,7 +159,7 @@ def _search(
     ) -> tuple[Neighbors, None]:
         others, j = tile
         row, real = ring.row_numbers(j, size, home, len(rows), count)
-        c = tiles.cosines(block, others)
+        c = tiles.cosines(block, others, precision)
         c = jnp.where(real & (row != exclude[:, None]), c, MASKED)
         cosine, found = _best(c, row)
         remaining = jnp.where(row == found[:, None], MASKED, c)

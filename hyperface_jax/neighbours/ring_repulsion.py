@@ -4,6 +4,7 @@ Each two blocks of rows meet once, and the forces on the visiting block travel o
 it. Sums are those of one device in another order: equal to float32 rounding.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from hyperface_jax.devices.sharded import AXIS
 from hyperface_jax.neighbours import ring, tiles
 from hyperface_jax.neighbours.local_repulsion import Repulsion, add_tile, pair_weights
+from hyperface_jax.neighbours.precision import Precision
 from hyperface_jax.neighbours.tiles import MASKED
 
 # Rows and their levels, in tiles: [tiles, size, d] and [tiles, size].
@@ -25,6 +27,7 @@ def repel(
     *,
     fixed: jax.Array | None,
     block_size: int | None,
+    precision: Precision,
 ) -> Repulsion:
     """:func:`hyperface_jax.neighbours.repulsion.repulsion` over many devices."""
     n = len(x)
@@ -40,10 +43,12 @@ def repel(
             jnp.zeros_like(block[1]),
             jnp.full_like(block[1], MASKED),
         )
-        visit = _between(block, temperature, rows=len(x), count=n)
+        visit = _between(block, temperature, rows=len(x), count=n, precision=precision)
         found = ring.pairs(visit, block, nothing, _sum)
         if with_fixed:
-            push = _pushed(block, temperature, len(fixed_rows[0]), len(fixed))
+            push = _pushed(
+                block, temperature, len(fixed_rows[0]), len(fixed), precision
+            )
             blocks = tiles.to_blocks(fixed_rows[0], size)
             found, _ = ring.around(push, found, blocks)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
@@ -53,11 +58,17 @@ def repel(
 
 
 def _between(
-    block: Block, temperature: jax.Array, *, rows: int, count: int
+    block: Block,
+    temperature: jax.Array,
+    *,
+    rows: int,
+    count: int,
+    precision: Precision,
 ) -> Callable:
     """What happens when another block visits: for :func:`ring.pairs`."""
     x, levels = block
-    me, (tiles, size, _) = jax.lax.axis_index(AXIS), x.shape
+    me, (blocks, size, _) = jax.lax.axis_index(AXIS), x.shape
+    add = functools.partial(add_tile, precision=precision)
 
     def visit(
         found: Repulsion,
@@ -69,7 +80,7 @@ def _between(
         others, other_levels = other
 
         def tile(both: tuple, i: jax.Array, j: jax.Array) -> tuple:
-            c = tiles.cosines(x[i], others[j])
+            c = tiles.cosines(x[i], others[j], precision)
             first, real = ring.row_numbers(i, size, me, rows, count)
             second, other_real = ring.row_numbers(j, size, home, rows, count)
             valid = real[:, None] & other_real & (first[:, None] != second)
@@ -80,29 +91,37 @@ def _between(
             # A diagonal tile holds both orders of its pairs already.
             once = jnp.where((i == j) & (home == me), 0.0, 1.0)
             return (
-                add_tile(both[0], i, c, of_first, sums, others[j], 1.0),
-                add_tile(both[1], j, c.T, of_second.T, sums.T, x[i], once),
+                add(both[0], i, c, of_first, sums, others[j], 1.0),
+                add(both[1], j, c.T, of_second.T, sums.T, x[i], once),
             )
 
-        return ring.each_tile(tile, (found, other_found), tiles, tiles, columns)
+        return ring.each_tile(tile, (found, other_found), blocks, blocks, columns)
 
     return visit
 
 
-def _pushed(block: Block, temperature: jax.Array, rows: int, count: int) -> Callable:
+def _pushed(
+    block: Block,
+    temperature: jax.Array,
+    rows: int,
+    count: int,
+    precision: Precision,
+) -> Callable:
     """What visiting fixed rows do: one-sided, for :func:`ring.around`."""
     x, levels = block
-    tiles, size, _ = x.shape
+    blocks, size, _ = x.shape
+    add = functools.partial(add_tile, precision=precision)
 
     def visit(found: Repulsion, fixed: jax.Array, home: jax.Array) -> tuple:
         def tile(found: Repulsion, i: jax.Array, j: jax.Array) -> Repulsion:
             _, real = ring.row_numbers(j, size, home, rows, count)
-            c = jnp.where(real, tiles.cosines(x[i], fixed[j]), MASKED)
+            c = tiles.cosines(x[i], fixed[j], precision)
+            c = jnp.where(real, c, MASKED)
             weights = pair_weights(c, levels[i][:, None], temperature)
-            return add_tile(found, i, c, weights, weights, fixed[j], 1.0)
+            return add(found, i, c, weights, weights, fixed[j], 1.0)
 
         return ring.each_tile(
-            tile, found, tiles, len(fixed), lambda i: (jnp.int32(0), jnp.int32(1))
+            tile, found, blocks, len(fixed), lambda i: (jnp.int32(0), jnp.int32(1))
         ), fixed
 
     return visit

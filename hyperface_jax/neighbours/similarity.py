@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from hyperface_jax.devices import sharded
 from hyperface_jax.neighbours import local_nearest, ring_nearest
 from hyperface_jax.neighbours.local_nearest import Neighbors
+from hyperface_jax.neighbours.precision import FLOAT32, Precision
 
 
 def nearest(
@@ -19,6 +20,7 @@ def nearest(
     *,
     exclude: jax.Array | None = None,
     block_size: int | None = None,
+    precision: Precision = FLOAT32,
 ) -> Neighbors:
     """Finds the row nearest to each query.
 
@@ -28,6 +30,7 @@ def nearest(
       exclude: ``[q]`` integers, a row that each query must not find, such as itself.
       block_size: side of the tiles of cosines; None takes what suits the device, on a
         CPU about 1000 at most.
+      precision: of the products.
 
     Returns:
       The neighbours, with the cosine of the runner-up: a query that moves by less
@@ -36,12 +39,19 @@ def nearest(
     if sharded.size() is not None:
         if exclude is None:
             exclude = jnp.full(len(queries), -1)
-        return ring_nearest.nearest(queries, rows, exclude, block_size=block_size)
-    return local_nearest.nearest(queries, rows, exclude, block_size=block_size)
+        return ring_nearest.nearest(
+            queries, rows, exclude, block_size=block_size, precision=precision
+        )
+    return local_nearest.nearest(
+        queries, rows, exclude, block_size=block_size, precision=precision
+    )
 
 
 def nearest_other(
-    rows: jax.Array, *, block_size: int | None = None
+    rows: jax.Array,
+    *,
+    block_size: int | None = None,
+    precision: Precision = FLOAT32,
 ) -> tuple[jax.Array, jax.Array]:
     """Finds, for each row, the nearest *other* row.
 
@@ -52,26 +62,38 @@ def nearest_other(
       rows: ``[n, d]``, unit rows, ``n >= 2``.
       block_size: side of the tiles of cosines; None takes what suits the device, on a
         CPU about 1000 at most.
+      precision: of the products.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
     """
     if sharded.size() is not None:
-        return ring_nearest.nearest_other(rows, block_size=block_size)
-    return local_nearest.nearest_other(rows, block_size=block_size)
+        return ring_nearest.nearest_other(
+            rows, block_size=block_size, precision=precision
+        )
+    return local_nearest.nearest_other(rows, block_size=block_size, precision=precision)
 
 
-def nearest_cosine(rows: jax.Array, *, block_size: int | None = None) -> jax.Array:
+def nearest_cosine(
+    rows: jax.Array,
+    *,
+    block_size: int | None = None,
+    precision: Precision = FLOAT32,
+) -> jax.Array:
     """Finds how near the nearest *other* row of each is, but not which it is.
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.
       block_size: side of the tiles of cosines; None takes what suits the device, on a
         CPU about 1000 at most.
+      precision: of the products.
 
     Returns:
       Cosines ``[n]``.
     """
     if sharded.size() is not None:
-        return nearest_other(rows, block_size=block_size)[0]
-    return local_nearest.nearest_cosine(rows, block_size=block_size)
+        found = nearest_other(rows, block_size=block_size, precision=precision)
+        return found[0]
+    return local_nearest.nearest_cosine(
+        rows, block_size=block_size, precision=precision
+    )

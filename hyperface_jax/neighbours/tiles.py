@@ -1,9 +1,7 @@
 """Tiles of cosines: products of blocks of unit rows, and every pair of blocks once.
 
 Nothing here ever holds an ``n × n`` array: memory is a few tiles of
-``block_size × block_size`` cosines beside the rows themselves. Products are taken at
-float32 precision on every device (``Precision.HIGHEST``; a GPU would otherwise round
-its inputs to 10 bits of mantissa).
+``block_size × block_size`` cosines beside the rows themselves.
 """
 
 import functools
@@ -13,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from hyperface_jax.neighbours.precision import FLOAT32, Precision, product
 
 DEFAULT_BLOCK_SIZE = 512
 # Wide enough to keep two cores at their product, for which 300 are too few; but of few
@@ -26,17 +26,9 @@ _SEARCHED_TILE_ELSEWHERE = 2048
 MASKED = -4.0
 
 
-def cosines(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Cosines ``[p, q]`` between unit rows ``a`` ``[p, d]`` and ``b`` ``[q, d]``.
-
-    They are summed in float32, also of bfloat16 rows.
-    """
-    return jnp.matmul(
-        a,
-        b.T,
-        precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.float32,
-    )
+def cosines(a: jax.Array, b: jax.Array, precision: Precision = FLOAT32) -> jax.Array:
+    """Cosines ``[p, q]`` between unit rows ``a`` ``[p, d]`` and ``b`` ``[q, d]``."""
+    return product(a, b.T, precision)
 
 
 def fit_block_size(block_size: int | None, rows: int) -> int:
@@ -72,7 +64,13 @@ def to_blocks(x: jax.Array, block_size: int) -> jax.Array:
     return x.reshape(-1, block_size, *x.shape[1:])
 
 
-def visit_pairs(visit: Callable, found: Any, rows: jax.Array, block_size: int) -> Any:
+def visit_pairs(
+    visit: Callable,
+    found: Any,
+    rows: jax.Array,
+    block_size: int,
+    precision: Precision = FLOAT32,
+) -> Any:
     """Calls ``visit(found, i, j, cosines)`` for the tiles on and above the diagonal.
 
     ``i`` and ``j`` are the numbers of the tile's blocks of rows; what is no pair of two
@@ -87,7 +85,7 @@ def visit_pairs(visit: Callable, found: Any, rows: jax.Array, block_size: int) -
 
     def visit_tile(found: Any, tile: jax.Array, mask: bool) -> tuple[Any, None]:
         i, j = tile
-        c = cosines(blocks[i], blocks[j])
+        c = cosines(blocks[i], blocks[j], precision)
         if mask:
             row = (i * block_size + within)[:, None]
             column = (j * block_size + within)[None, :]

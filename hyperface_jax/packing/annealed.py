@@ -37,17 +37,25 @@ order sets in, so :math:`τ` falls as slowly as the number of iterations permits
 where the descent has settled, :math:`τ` falls faster, and the end comes sooner.
 """
 
-import functools
 import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hyperface_jax.neighbours import gallery_cache, hypersphere, ring
+from hyperface_jax.neighbours import gallery_cache, hypersphere
+from hyperface_jax.neighbours.precision import PRECISIONS
 from hyperface_jax.neighbours.repulsion import Repulsion, repulsion
 from hyperface_jax.packing import objective, schedule
-from hyperface_jax.packing.problem import Problem, keep_away, nearest_reference
+from hyperface_jax.packing.config import PackingConfig
+from hyperface_jax.packing.enrolled_limit import keep_away
+from hyperface_jax.packing.problem import (
+    Problem,
+    nearest_reference,
+    pull_of_gallery,
+    start_near_gallery,
+)
+from hyperface_jax.packing.solver import Countdown, Solver
 
 _MOMENTUM = 0.8
 # Longest step of a row, in radians: a row that starts crowded must not jump across.
@@ -91,83 +99,70 @@ class State(NamedTuple):
     known: gallery_cache.NearestGallery
 
 
-def init(x: jax.Array, problem: Problem, config: Any) -> State:
-    """The state before the first step.
+class Annealed(Solver[State]):
+    """Smoothed repulsion, annealed; see the module."""
 
-    Args:
-      x: ``[n, d]``, unit rows, where to start.
-      problem: what surrounds them.
-      config: a :class:`hyperface_jax.PackingConfig`.
-    """
-    known = gallery_cache.start(x, problem.gallery, block_size=config.block_size)
-    nearest, _ = nearest_reference(x, problem.fixed, block_size=config.block_size)
-    # The sum of all rows is a good guess; the first row decides where it is zero.
-    axis = jnp.sum(x, axis=0) + 1e-3 * x[0]
-    axis = axis / (jnp.linalg.norm(axis) + _TINY)
-    return State(
-        x,
-        jnp.zeros_like(x),
-        nearest,
-        jnp.zeros(len(x)),
-        axis,
-        jnp.zeros(()),
-        known,
-    )
+    def init(self, x: jax.Array, problem: Problem, config: PackingConfig) -> State:
+        known = start_near_gallery(x, problem, block_size=config.block_size)
+        nearest, _ = nearest_reference(x, problem.fixed, block_size=config.block_size)
+        # The sum of all rows is a good guess; the first row decides where it is zero.
+        axis = jnp.sum(x, axis=0) + 1e-3 * x[0]
+        axis = axis / (jnp.linalg.norm(axis) + _TINY)
+        return State(
+            x,
+            jnp.zeros_like(x),
+            nearest,
+            jnp.zeros(len(x)),
+            axis,
+            jnp.zeros(()),
+            known,
+        )
 
+    def is_settled(self, state: State, done: Any, config: PackingConfig) -> Any:
+        """Whether the lowest temperature is reached: nothing is left to wait for."""
+        del done, config
+        return state.cooled >= 1
 
-def is_settled(state: State) -> bool:
-    """Whether the lowest temperature is reached: nothing is left to wait for."""
-    return float(state.cooled) >= 1
-
-
-@functools.partial(jax.jit, static_argnames="config", donate_argnums=0)
-def step(
-    state: State, problem: Problem, moment: Any, *, config: Any
-) -> tuple[State, objective.Terms]:
-    """One iteration; the state is donated.
-
-    Args:
-      state: of :func:`init` or the previous step.
-      problem: what surrounds the references.
-      moment: decides how fast the temperature falls at least, and how far.
-      config: a :class:`hyperface_jax.PackingConfig`.
-
-    Returns:
-      The next state, and the terms of the objective before the step.
-    """
-    x, alpha = state.embeddings, config.regularization_weight
-    iterations = moment.iteration + 1 + moment.remaining
-    tau, outer = _temperatures(state.cooled, x.shape[1], iterations)
-    known = gallery_cache.refresh(
-        state.known, x, problem.gallery, block_size=config.block_size
-    )
-    pull = ring.take(problem.gallery, known.row)
-    found, state = _repulse(state, problem.fixed, tau, outer, config)
-    share, axis = _largest_share(state, found, tau)
-    descent = hypersphere.tangent(x, alpha * pull - found.force)
-    newton = descent / (alpha + found.weight * share / tau + _TINY)[:, None]
-    velocity = _MOMENTUM * state.velocity + config.step_size * newton
-    velocity = hypersphere.tangent(x, velocity)
-    velocity = _shortened(velocity, jnp.minimum(_MAX_STEP, tau / jnp.sqrt(share)))
-    gain = jnp.mean(jnp.sum(descent * newton, axis=1)) / 2
-    haste = jnp.clip(_SETTLED * tau / (gain + _TINY), 1.0, _MAX_HASTE)
-    least = (1 - state.cooled) / jnp.maximum(1.0, moment.remaining)
-    terms = objective.combine(
-        jnp.max(state.nearest),
-        jnp.mean(state.nearest),
-        jnp.mean(1 - jnp.sum(x * pull, axis=1)),
-        regularization_weight=alpha,
-        reduction=config.reduction,
-    )
-    moved = keep_away(hypersphere.normalize_rows(x + velocity), problem, config)
-    state = state._replace(
-        embeddings=moved,
-        velocity=velocity,
-        axis=axis,
-        cooled=jnp.minimum(1.0, state.cooled + jnp.maximum(haste / iterations, least)),
-        known=known,
-    )
-    return state, terms
+    def step(
+        self,
+        state: State,
+        problem: Problem,
+        countdown: Countdown,
+        config: PackingConfig,
+    ) -> tuple[State, objective.Terms]:
+        x, alpha = state.embeddings, config.regularization_weight
+        iterations = countdown.iteration + 1 + countdown.remaining
+        tau, outer = _temperatures(state.cooled, x.shape[1], iterations)
+        known, pull = pull_of_gallery(
+            state.known, x, problem, block_size=config.block_size
+        )
+        found, state = _repulse(state, problem.fixed, tau, outer, config)
+        share, axis = _largest_share(state, found, tau)
+        descent = hypersphere.tangent(x, alpha * pull - found.force)
+        newton = descent / (alpha + found.weight * share / tau + _TINY)[:, None]
+        velocity = _MOMENTUM * state.velocity + config.step_size * newton
+        velocity = hypersphere.tangent(x, velocity)
+        velocity = _shortened(velocity, jnp.minimum(_MAX_STEP, tau / jnp.sqrt(share)))
+        gain = jnp.mean(jnp.sum(descent * newton, axis=1)) / 2
+        haste = jnp.clip(_SETTLED * tau / (gain + _TINY), 1.0, _MAX_HASTE)
+        least = (1 - state.cooled) / jnp.maximum(1.0, countdown.remaining)
+        cooled = state.cooled + jnp.maximum(haste / iterations, least)
+        terms = objective.combine(
+            jnp.max(state.nearest),
+            jnp.mean(state.nearest),
+            jnp.mean(1 - jnp.sum(x * pull, axis=1)),
+            regularization_weight=alpha,
+            reduction=config.reduction,
+        )
+        moved = keep_away(hypersphere.normalize_rows(x + velocity), problem, config)
+        state = state._replace(
+            embeddings=moved,
+            velocity=velocity,
+            axis=axis,
+            cooled=jnp.minimum(1.0, cooled),
+            known=known,
+        )
+        return state, terms
 
 
 def _temperatures(
@@ -184,7 +179,11 @@ def _temperatures(
 
 
 def _repulse(
-    state: State, fixed: jax.Array, tau: jax.Array, highest: jax.Array, config: Any
+    state: State,
+    fixed: jax.Array,
+    tau: jax.Array,
+    highest: jax.Array,
+    config: PackingConfig,
 ) -> tuple[Repulsion, State]:
     """The gradient of ``n S`` and its weights; updates the smoothed maxima."""
     smoothed = state.nearest + tau * state.log_count
@@ -197,7 +196,12 @@ def _repulse(
         log_share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))
         level = smoothed - tau * log_share
     found = repulsion(
-        state.embeddings, level, tau, fixed=fixed, block_size=config.block_size
+        state.embeddings,
+        level,
+        tau,
+        fixed=fixed,
+        block_size=config.block_size,
+        precision=PRECISIONS[config.matmul_precision],
     )
     smoothed = level + tau * jnp.log(jnp.maximum(found.row_weight, 1e-30))
     log_count = (smoothed - found.nearest) / tau

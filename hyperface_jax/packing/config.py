@@ -9,6 +9,7 @@ from hyperface_jax import checks
 METHODS = ("annealed", "algorithm1", "algorithm2")
 REDUCTIONS = ("min", "mean_nearest")
 BATCH_DISTANCES = ("batch", "all")
+MATMUL_PRECISIONS = ("float32", "tf32x3", "bf16x3")
 # The more rows, the more an iteration costs and the fewer are affordable: annealed does
 # a million over the number of rows, within these limits.
 _ANNEALED_ROW_ITERATIONS = 1_000_000
@@ -57,6 +58,11 @@ class PackingConfig:
         (-1, 1]; has no effect without enrolled embeddings.
       block_size: side of the tiles of cosines in memory, at least 1; None takes what
         suits the device; more than there are rows means one tile.
+      matmul_precision: of the products between references in the iterations:
+        ``"float32"``, or, on devices that have it, ``"tf32x3"`` or ``"bf16x3"``:
+        faster, and off by about 1e-6 and 1e-5. Figures of the result, and the limit to
+        enrolled embeddings, are in float32 or better whatever this is; ``history`` and
+        the tolerance see what the iterations see.
       seed: of algorithm2's batches, of the nudges that separate equal rows, and of how
         a reference that equals an enrolled embedding is turned away from it; nothing
         else is random.
@@ -76,6 +82,7 @@ class PackingConfig:
     max_enrolled_cosine: float = 0.3
     block_size: int | None = None
     seed: int = 0
+    matmul_precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -88,6 +95,7 @@ class PackingConfig:
         checks.one_of(self.method, "method", METHODS)
         checks.one_of(self.reduction, "reduction", REDUCTIONS)
         checks.one_of(self.batch_distances, "batch_distances", BATCH_DISTANCES)
+        checks.one_of(self.matmul_precision, "matmul_precision", MATMUL_PRECISIONS)
         if self.num_iterations is not None:
             checks.whole_number(self.num_iterations, "num_iterations", 1, checks.MOST)
         checks.block_size(self.block_size)

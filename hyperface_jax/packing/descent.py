@@ -1,55 +1,28 @@
-"""The loop around a solver's steps: progress, stopping, checkpoints."""
+"""The loop around a solver: dispatches steps, reports, saves and stops."""
 
 import functools
 import math
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hyperface_jax import interruptions
 from hyperface_jax.devices import processes, sharded
-from hyperface_jax.errors import InputError
-from hyperface_jax.packing import checkpoint, objective
+from hyperface_jax.packing import solver as solvers
+from hyperface_jax.packing.checkpointer import Checkpointer
+from hyperface_jax.packing.clock import Clock
+from hyperface_jax.packing.config import PackingConfig
+from hyperface_jax.packing.objective import Terms
+from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Solver, Span, State, Steps
+from hyperface_jax.packing.stop_rules import check_finite, reason_to_stop
 
-OnProgress = Callable[[int, objective.Terms], None]
+OnProgress = Callable[[int, Terms], None]
 
 _SECONDS_BETWEEN_REPORTS = 0.25
-# Convergence is judged by what this many iterations gained over as many before.
-_PATIENCE = 25
-# An optimum is where the objective stays as low as it can be for this many iterations:
-# on its way there it swings, and may touch the least value and leave it again.
-_STEADY = 5
-
-
-class Moment(NamedTuple):
-    """When a step happens.
-
-    Attributes:
-      iteration: int32, counted from 0: decides batches and learning rates.
-      remaining: float32, how many are to come after this one: as many as are set, or as
-        the time permits: decides how far temperatures fall, and how fast.
-    """
-
-    iteration: Any
-    remaining: Any
-
-
-class Checkpoints(NamedTuple):
-    """Where and when to keep checkpoints.
-
-    Attributes:
-      path: the file.
-      fingerprint: of the run, see :func:`hyperface_jax.packing.checkpoint.fingerprint`.
-      seconds: at least this long between two of them, where steps are short enough for
-        an interruption to wait for.
-    """
-
-    path: Any
-    fingerprint: str
-    seconds: float
 
 
 class Descent(NamedTuple):
@@ -69,26 +42,28 @@ class Descent(NamedTuple):
 
 
 def descend(
-    state: Any,
-    step: Callable[[Any, Moment], tuple[Any, objective.Terms]],
-    config: Any,
+    solver: Solver[State],
+    state: State,
+    problem: Problem,
+    config: PackingConfig,
     *,
     least_objective: float = -math.inf,
-    is_settled: Callable[[Any], bool] | None = None,
     on_progress: OnProgress | None = None,
-    checkpoints: Checkpoints | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Descent:
     """Steps until optimal, converged, out of iterations or out of time.
 
+    Short steps are dispatched several at once; the result and where it stops do not
+    depend on how many.
+
     Args:
-      state: where to start.
-      step: one iteration.
-      config: a :class:`hyperface_jax.PackingConfig`.
+      solver: the method.
+      state: where to start, on the devices in use; donated.
+      problem: what surrounds the references, on the devices in use.
+      config: the settings, its number of iterations filled in.
       least_objective: proven to be the least there can be.
-      is_settled: whether a state is one in which small gains mean convergence; while
-        a temperature has yet to fall, they do not. None: whether half the run is over.
       on_progress: called with the iterations done and the terms, a few times a second.
-      checkpoints: where to keep them, or None. A descent found there is continued, to
+      checkpointer: keeps checkpoints, or None. A descent found there is resumed, to
         the same bits as if it had never stopped, unless time is limited; an interrupted
         one is saved first, and so is a finished one.
 
@@ -96,147 +71,68 @@ def descend(
       InputError: the objective stopped being finite, or the checkpoint isn't ours.
     """
     history: list[np.ndarray] = []
-    begun = time.monotonic()
-    if checkpoints is not None and (found := _load(checkpoints, state)) is not None:
+    clock, settled = Clock(), np.bool(False)
+    if checkpointer is not None and (found := checkpointer.load(state)) is not None:
+        clock = Clock(found.seconds)
+        settled = solver.is_settled(found.state, found.iteration, config)
         state, history = sharded.put(found.state), list(found.history)
-        begun -= found.seconds
-    now = reported = saved = processes.agree(time.monotonic() - begun)
-    pace = _Pace()
+    reported = clock.now
+    advance = sharded.jit(
+        functools.partial(solvers.advance, solver=solver, config=config),
+        donate_argnums=(0,),
+    )
+    reason = functools.partial(
+        reason_to_stop, config=config, least_objective=least_objective
+    )
+    stopped = reason(history, clock.now, is_settled=settled)
 
-    def save() -> None:
-        if checkpoints is not None:
-            _save(checkpoints, state, history, now)
-
-    def reason() -> str | None:
-        if is_settled is not None:
-            settled = functools.partial(is_settled, state)
-        else:
-            settled = functools.partial(_is_late, len(history), config)
-        return _reason(history, now, config, least_objective, settled)
-
-    # A step gives its input away to be overwritten: in the middle there is no state.
+    # A dispatch gives its input away to be overwritten: meanwhile there is no state.
     with interruptions.held_back() as interrupted:
-        while (stopped := reason()) is None:
-            moment = _moment(len(history), now, pace.seconds, config)
-            state, terms = step(state, moment)
-            history.append(np.asarray(jax.device_get(terms), np.float32))
-            _check_finite(history)
-            # Time decides what to do next, so all processes go by the same clock.
-            before, now = now, processes.agree(time.monotonic() - begun)
-            pace.note(len(history), now)
-            if on_progress is not None and now - reported > _SECONDS_BETWEEN_REPORTS:
-                on_progress(len(history), objective.Terms(*map(float, history[-1])))
-                reported = now
-            if checkpoints is not None and interruptions.is_due(
-                now - saved, checkpoints.seconds, now - before
+        while stopped is None:
+            span = clock.span(len(history), config)
+            # To go back to, where the reason to stop is in the middle.
+            start = _copy(state) if span.count > 1 else None
+            state, steps = advance(state, problem, span)
+            reports = _reports(steps, span)
+            clock.note(len(reports), len(history) + len(reports))
+            for i, (terms, settled) in enumerate(reports, start=1):
+                history.append(terms)
+                check_finite(history)
+                # The time is known at the end of the dispatch alone.
+                seconds = clock.now if i == len(reports) else 0.0
+                stopped = reason(history, seconds, is_settled=settled)
+                if stopped is not None and i < len(reports):
+                    state, _ = advance(start, problem, span._replace(count=np.int32(i)))
+                    break
+            if on_progress is not None and (
+                clock.now - reported > _SECONDS_BETWEEN_REPORTS
             ):
-                save()
-                saved = now = processes.agree(time.monotonic() - begun)
+                on_progress(len(history), Terms(*map(float, history[-1])))
+                reported = clock.now
+            if checkpointer is not None and checkpointer.is_due(
+                clock.now, clock.dispatch_seconds
+            ):
+                checkpointer.save(state, history, clock.now)
+                checkpointer.saved_at = clock.read()
             if processes.of_every_process(len(interrupted)).any():
-                save()
+                if checkpointer is not None:
+                    checkpointer.save(state, history, clock.now)
                 raise KeyboardInterrupt
-        if saved < now:
+        if checkpointer is not None and checkpointer.saved_at < clock.now:
             # What comes after may take long, or be interrupted.
-            save()
+            checkpointer.save(state, history, clock.now)
     if on_progress is not None:
-        on_progress(len(history), objective.Terms(*map(float, history[-1])))
-    return Descent(state, np.stack(history), stopped, now)
+        on_progress(len(history), Terms(*map(float, history[-1])))
+    return Descent(state, np.stack(history), stopped, clock.now)
 
 
-def _load(checkpoints: Checkpoints, state: Any) -> checkpoint.Checkpoint | None:
-    """The checkpoint of a descent of states like ``state``; all processes find it."""
-    with processes.together():
-        found = checkpoint.load(
-            checkpoints.path, sharded.logical(state), checkpoints.fingerprint
-        )
-    processes.check_shared(checkpoints.path, 0 if found is None else found.iteration)
-    return found
+def _reports(steps: Steps, span: Span) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The terms ``[terms]`` of each step, and whether its state is settled."""
+    found = sharded.to_host(steps)
+    # Copies: a view would keep the room for all steps of a dispatch.
+    return list(zip(*(array[: span.count].copy() for array in found), strict=True))
 
 
-def _save(
-    checkpoints: Checkpoints, state: Any, history: list[np.ndarray], seconds: float
-) -> None:
-    # Processes gather the state together; one of them writes it.
-    whole = sharded.to_host(state)
-    reached = checkpoint.Checkpoint(len(history), seconds, whole, np.stack(history))
-    with processes.together():
-        if processes.is_main_process():
-            checkpoint.save(checkpoints.path, reached, checkpoints.fingerprint)
-
-
-class _Pace:
-    """How long an iteration takes.
-
-    The first of a process does not count, since it includes compiling.
-
-    Attributes:
-      seconds: 0 while that isn't known.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since: tuple[int, float] | None = None
-
-    def note(self, done: int, now: float) -> None:
-        """Told after every iteration."""
-        if self._since is None:
-            self._since = done, now
-        else:
-            self.seconds = (now - self._since[1]) / (done - self._since[0])
-
-
-def _moment(iteration: int, now: float, pace: float, config: Any) -> Moment:
-    remaining = config.iterations - 1 - iteration
-    if config.time_limit is not None and pace > 0:
-        affordable = (config.time_limit - now) / pace - 1
-        remaining = min(remaining, max(0.0, affordable))
-    return Moment(np.int32(iteration), np.float32(remaining))
-
-
-def _check_finite(history: list[np.ndarray]) -> None:
-    if not np.isfinite(history[-1]).all():
-        raise InputError(
-            f"packing left the finite numbers at iteration {len(history)}; the "
-            "learning_rate is too large: lower it"
-        )
-
-
-def _reason(
-    history: list[np.ndarray],
-    seconds: float,
-    config: Any,
-    least_objective: float,
-    is_settled: Callable[[], bool],
-) -> str | None:
-    """Why to stop now, or None to go on."""
-    done, tolerance = len(history), config.least_gain
-    if done == 0:
-        return None
-    lately = [row[0] for row in history[-_STEADY:]]
-    if done >= _STEADY and max(lately) <= least_objective + (tolerance or 0.0):
-        return (
-            "optimal: the objective is the least there can be, to within "
-            f"{tolerance or 0:g}, after {done} iterations"
-        )
-    if tolerance is not None and _gain(history) < tolerance and is_settled():
-        return (
-            f"converged: the last {_PATIENCE} of {done} iterations lowered the "
-            f"objective by less than {tolerance:g}"
-        )
-    if done >= config.iterations:
-        return f"finished: all {done} iterations are done"
-    if config.time_limit is not None and seconds >= config.time_limit:
-        return f"time limit: {config.time_limit:g} s are over after {done} iterations"
-    return None
-
-
-def _is_late(done: int, config: Any) -> bool:
-    return 2 * done >= config.iterations
-
-
-def _gain(history: list[np.ndarray]) -> float:
-    """By how much the best objective fell of late; infinite before that is known."""
-    if len(history) < 2 * _PATIENCE:
-        return math.inf
-    recent = [row[0] for row in history[-2 * _PATIENCE :]]
-    return float(min(recent[:_PATIENCE]) - min(recent[_PATIENCE:]))
+@jax.jit
+def _copy(state: Any) -> Any:
+    return jax.tree.map(jnp.copy, state)

@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from hyperface_jax.devices import sharded
-from hyperface_jax.neighbours import similarity
-from hyperface_jax.packing.problem import ENROLLED_MARGIN, Problem, keep_away
+from hyperface_jax.neighbours import hypersphere, ring, similarity
+from hyperface_jax.packing.config import PackingConfig
+from hyperface_jax.packing.problem import Problem
 
+# Cosines in float32 are this much below the limit when those in float64 must keep it.
+_MARGIN = 1e-6
 _MAX_SWEEPS = 200
 # Without a gain in as many sweeps there will be none.
 _PATIENCE = 25
@@ -23,7 +26,43 @@ _PATIENCE = 25
 _RESOLUTION = 1e-3
 
 
-def settle(x: Any, problem: Problem, config: Any) -> Any:
+def keep_away(
+    x: jax.Array,
+    problem: Problem,
+    config: PackingConfig,
+    *,
+    limit: jax.Array | float | None = None,
+) -> jax.Array:
+    """Turns each reference that is too near an enrolled embedding away from it.
+
+    One sweep: a reference too near several is turned from the nearest, to the cosine
+    allowed, along the great circle through both; the next sweep sees to the next.
+
+    Args:
+      x: ``[n, d]``, unit rows.
+      problem: holds the enrolled embeddings.
+      config: holds ``max_enrolled_cosine``.
+      limit: the cosine allowed, instead of that one.
+
+    Returns:
+      ``[n, d]``, unit rows.
+    """
+    if not len(problem.enrolled):
+        return x
+    found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
+    near = ring.take(problem.enrolled, found.row)
+    # The direction to turn in is undefined where both are equal: a fixed random one.
+    noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
+    away = hypersphere.normalize_rows(hypersphere.tangent(near, x + 1e-5 * noise))
+    limit = config.max_enrolled_cosine if limit is None else limit
+    # Within rounding of the limit on the safe side, so that the limit is kept exactly.
+    cosine = jnp.maximum(limit - 2 * _MARGIN, -1.0)
+    turned = cosine * near + jnp.sqrt(1 - cosine**2) * away
+    too_near = found.cosine > limit - _MARGIN
+    return jnp.where(too_near[:, None], turned, x)
+
+
+def settle(x: Any, problem: Problem, config: PackingConfig) -> Any:
     """Turns references until each keeps away from all enrolled embeddings.
 
     Args:
@@ -54,7 +93,7 @@ def settle(x: Any, problem: Problem, config: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnames="config")
 def _sweep(
-    x: jax.Array, problem: Problem, limit: jax.Array, *, config: Any
+    x: jax.Array, problem: Problem, limit: jax.Array, *, config: PackingConfig
 ) -> tuple[jax.Array, jax.Array]:
     """One sweep, and the largest cosine before it."""
     found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
@@ -71,7 +110,7 @@ def _sweep_until(
         since = 0 if float(largest) < least - 1e-6 else since + 1
         if float(largest) < least:
             best, least = x, float(largest)
-        if least <= limit - ENROLLED_MARGIN or since > _PATIENCE:
+        if least <= limit - _MARGIN or since > _PATIENCE:
             break
         x = turned
     return best, least

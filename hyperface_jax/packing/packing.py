@@ -16,22 +16,21 @@ from hyperface_jax.devices import processes, sharded
 from hyperface_jax.embeddings import npz_file
 from hyperface_jax.errors import InputError
 from hyperface_jax.neighbours import hypersphere
-from hyperface_jax.packing import (
-    algorithm1,
-    algorithm2,
-    annealed,
-    checkpoint,
-    descent,
-    enrolled_limit,
-    objective,
-)
+from hyperface_jax.neighbours.precision import check_supported
+from hyperface_jax.packing import checkpoint, descent, enrolled_limit, objective
+from hyperface_jax.packing.algorithm1 import Algorithm1
+from hyperface_jax.packing.algorithm2 import Algorithm2
+from hyperface_jax.packing.annealed import Annealed
+from hyperface_jax.packing.checkpointer import Checkpointer
 from hyperface_jax.packing.config import SOLVER_VERSION, PackingConfig
-from hyperface_jax.packing.problem import Problem, keep_away, nearest_reference
+from hyperface_jax.packing.enrolled_limit import keep_away
+from hyperface_jax.packing.problem import Problem, nearest_reference
+from hyperface_jax.packing.solver import Solver
 
-_SOLVERS = {
-    "annealed": annealed,
-    "algorithm1": algorithm1,
-    "algorithm2": algorithm2,
+SOLVERS: dict[str, Solver] = {
+    "annealed": Annealed(),
+    "algorithm1": Algorithm1(),
+    "algorithm2": Algorithm2(),
 }
 # Rows closer than this can't be told apart by a gradient: the push between equal rows
 # is along the rows themselves. They are nudged by a small angle, in radians.
@@ -128,8 +127,8 @@ def pack_embeddings(
 
     Raises:
       InputError: malformed rows, dimensions that differ, too few rows, a checkpoint of
-        another run, a descent that left the finite numbers, or more devices than there
-        are.
+        another run, a descent that left the finite numbers, a precision that the
+        devices don't have, or more devices than there are.
     """
     config = PackingConfig() if config is None else config
     checks.instance_of(config, "config", PackingConfig)
@@ -140,78 +139,66 @@ def pack_embeddings(
     if num_devices is not None:
         checks.whole_number(num_devices, "num_devices", 1, checks.MOST)
     with sharded.use_devices(num_devices):
-        return _pack(
-            initial,
-            gallery,
-            config,
-            {"fixed": fixed, "enrolled": enrolled},
-            on_progress,
-            checkpoint_path,
-            checkpoint_seconds,
+        initial = checks.unit_rows(
+            initial, "initial", min_rows=1 if fixed is not None else 2
         )
+        config = config.for_rows(len(initial))
+        if gallery is None and config.regularization_weight > 0:
+            raise InputError(
+                "gallery is None but regularization_weight is "
+                f"{config.regularization_weight:g}; give a gallery, or a weight of 0"
+            )
+        check_supported(config.matmul_precision)
+        given = Problem.beside(initial, gallery, fixed=fixed, enrolled=enrolled)
+        checkpointer = None
+        if checkpoint_path is not None:
+            identity = _fingerprint(initial, given, config)
+            checkpointer = Checkpointer(checkpoint_path, identity, checkpoint_seconds)
+        return _pack(initial, given, config, on_progress, checkpointer)
 
 
 def _pack(
-    initial: Any,
-    gallery: Any,
+    initial: np.ndarray,
+    given: Problem,
     config: PackingConfig,
-    surroundings: dict[str, Any],
     on_progress: descent.OnProgress | None,
-    checkpoint_path: str | os.PathLike[str] | None,
-    checkpoint_seconds: float,
+    checkpointer: Checkpointer | None,
 ) -> PackingResult:
-    """:func:`pack_embeddings` on the devices that are in use."""
-    initial = checks.unit_rows(
-        initial, "initial", min_rows=1 if surroundings["fixed"] is not None else 2
-    )
-    config = config.for_rows(len(initial))
-    if gallery is None and config.regularization_weight > 0:
-        raise InputError(
-            "gallery is None but regularization_weight is "
-            f"{config.regularization_weight:g}; give a gallery, or a weight of 0"
-        )
-    others = [
-        _surrounding(initial, array, name)
-        for name, array in {"gallery": gallery, **surroundings}.items()
-    ]
-    processes.check_same("embeddings", initial, *others)
-    # With a weight of 0 the gallery can't matter: one row spares its searches.
-    pulling = others[0] if config.regularization_weight > 0 else initial[:1]
-    problem = sharded.put(Problem(pulling, *others[1:]))
-    separate = sharded.jit(functools.partial(_separate, config=config))
-    x, duplicates = separate(sharded.put(initial), problem)
-    checkpoints = None
-    if checkpoint_path is not None:
-        settings = {**dataclasses.asdict(config), "solver": SOLVER_VERSION}
-        identity = checkpoint.fingerprint(settings, initial, *others)
-        checkpoints = descent.Checkpoints(checkpoint_path, identity, checkpoint_seconds)
-    solver = _SOLVERS[config.method]
+    """:func:`pack_embeddings` of checked arrays on the devices that are in use."""
+    processes.check_same("embeddings", initial, *given)
+    # With a weight of 0 the gallery can't matter, and is not searched.
+    pulls = config.regularization_weight > 0
+    problem = sharded.put(given if pulls else given._replace(gallery=None))
+    solver = SOLVERS[config.method]
+    part = sharded.jit(functools.partial(_part_duplicates, config=config))
     init = sharded.jit(
         lambda x, problem: solver.init(keep_away(x, problem, config), problem, config)
     )
-    step = sharded.jit(
-        functools.partial(solver.step, config=config), donate_argnums=(0,)
-    )
+    x, duplicates = part(sharded.put(initial), problem)
     found = descent.descend(
+        solver,
         init(x, problem),
-        lambda state, moment: step(state, problem, moment),
+        problem,
         config,
-        least_objective=_least_objective(initial, others[1], config),
-        is_settled=getattr(solver, "is_settled", None),
+        least_objective=_least_objective(initial, given.fixed, config),
         on_progress=on_progress,
-        checkpoints=checkpoints,
+        checkpointer=checkpointer,
     )
-    result = _result(found, problem, None if gallery is None else others[0], config)
+    x = enrolled_limit.settle(found.state.embeddings, problem, config)
+    result = _measured(sharded.to_host(x), given, found, config)
     return result._replace(duplicates=int(duplicates))
 
 
-def _surrounding(initial: np.ndarray, array: Any, name: str) -> np.ndarray:
-    """Checks an array that may be missing: it is then ``[0, d]``."""
-    if array is None:
-        return np.zeros((0, initial.shape[1]), np.float32)
-    array = checks.unit_rows(array, name)
-    checks.same_dimension(initial, array, f"initial and {name}")
-    return array
+def _fingerprint(initial: np.ndarray, given: Problem, config: PackingConfig) -> str:
+    """What a checkpoint must equal for its descent to be this one."""
+    settings = {**dataclasses.asdict(config), "solver": SOLVER_VERSION}
+    if config.matmul_precision == "float32":
+        # As in checkpoints from before there was a choice.
+        del settings["matmul_precision"]
+    gallery = given.fixed[:0] if given.gallery is None else given.gallery
+    return checkpoint.fingerprint(
+        settings, initial, gallery, given.fixed, given.enrolled
+    )
 
 
 def _least_objective(
@@ -224,7 +211,7 @@ def _least_objective(
     return max_cosine.max_cosine_bound(*initial.shape) - 1
 
 
-def _separate(
+def _part_duplicates(
     x: jax.Array, problem: Problem, config: PackingConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Nudges rows that equal an earlier or fixed row, which no gradient could part."""
@@ -255,33 +242,35 @@ def _separate(
     return x, jnp.sum(ever)
 
 
-def _result(
+def _measured(
+    embeddings: np.ndarray,
+    given: Problem,
     found: descent.Descent,
-    problem: Problem,
-    gallery: np.ndarray | None,
     config: PackingConfig,
 ) -> PackingResult:
-    x = enrolled_limit.settle(found.state.embeddings, problem, config)
-    embeddings, fixed, enrolled = sharded.to_host((x, problem.fixed, problem.enrolled))
-    limit, enrolled_cosine = config.max_enrolled_cosine, -1.0
-    if len(enrolled):
+    """The result, every figure recomputed from the embeddings ``[n, d]``."""
+    enrolled_cosine = -1.0
+    if len(given.enrolled):
         enrolled_cosine = certificate.largest_cosine(
-            embeddings, enrolled, limit, block_size=config.block_size
+            embeddings,
+            given.enrolled,
+            config.max_enrolled_cosine,
+            block_size=config.block_size,
         ).cosine
     terms, nearest_cosine, gallery_cosine = objective.measure(
         embeddings,
-        gallery,
-        fixed=fixed,
+        given.gallery,
+        fixed=given.fixed,
         regularization_weight=config.regularization_weight,
         reduction=config.reduction,
         block_size=config.block_size,
     )
     history = dict(zip(objective.Terms._fields, found.history.T, strict=True))
     if config.regularization_weight == 0:
-        # One row stood in for the gallery: not what the name says.
+        # The gallery was not searched: there is none to be near to.
         del history["regularization"]
     n, d = embeddings.shape
-    bound = max_cosine.max_cosine_bound(n + min(len(fixed), 1), d)
+    bound = max_cosine.max_cosine_bound(n + min(len(given.fixed), 1), d)
     return PackingResult(
         embeddings,
         *terms,

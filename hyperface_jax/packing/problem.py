@@ -4,31 +4,98 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from hyperface_jax.neighbours import hypersphere, ring, similarity
-
-# Cosines in float32 are this much below the limit when those in float64 must keep it.
-ENROLLED_MARGIN = 1e-6
+from hyperface_jax import checks
+from hyperface_jax.neighbours import gallery_cache, ring, similarity
+from hyperface_jax.neighbours.gallery_cache import NearestGallery
+from hyperface_jax.neighbours.precision import FLOAT32, Precision
 
 
 class Problem(NamedTuple):
-    """The arrays of a packing problem that do not move.
+    """The arrays of a packing problem that do not move, NumPy's or on devices.
 
     Attributes:
-      gallery: ``[m, d]``, unit rows: where faces live.
+      gallery: ``[m, d]``, unit rows: where faces live; or None, when nothing pulls.
       fixed: ``[f, d]``, unit rows: references of an earlier set, to keep away from as
         from any other reference; ``f`` may be 0.
       enrolled: ``[e, d]``, unit rows: real people, whom no reference may resemble by
         more than a given cosine; ``e`` may be 0.
     """
 
-    gallery: jax.Array
-    fixed: jax.Array
-    enrolled: jax.Array
+    gallery: Any | None
+    fixed: Any
+    enrolled: Any
+
+    @classmethod
+    def beside(
+        cls, x: Any, gallery: Any, *, fixed: Any = None, enrolled: Any = None
+    ) -> "Problem":
+        """Checks what callers give to surround references, as NumPy arrays.
+
+        Args:
+          x: ``[n, d]`` float32, unit rows, the references; called ``initial``.
+          gallery: ``[m, d]``, unit rows, or None.
+          fixed: ``[f, d]``, unit rows, or None.
+          enrolled: ``[e, d]``, unit rows, or None.
+
+        Raises:
+          InputError: malformed rows, or dimensions that differ.
+        """
+
+        def checked(array: Any, name: str) -> np.ndarray | None:
+            if array is None:
+                return None
+            array = checks.unit_rows(array, name)
+            checks.same_dimension(x, array, f"initial and {name}")
+            return array
+
+        gallery = checked(gallery, "gallery")
+        fixed, enrolled = checked(fixed, "fixed"), checked(enrolled, "enrolled")
+        nobody = np.zeros((0, x.shape[1]), np.float32)
+        return cls(
+            gallery,
+            nobody if fixed is None else fixed,
+            nobody if enrolled is None else enrolled,
+        )
+
+
+def start_near_gallery(
+    x: jax.Array, problem: Problem, *, block_size: int | None
+) -> NearestGallery:
+    """Searches the gallery row nearest to each reference ``[n, d]``, if any pulls."""
+    if problem.gallery is None:
+        return gallery_cache.unknown(x)
+    return gallery_cache.start(x, problem.gallery, block_size=block_size)
+
+
+def pull_of_gallery(
+    known: NearestGallery, x: jax.Array, problem: Problem, *, block_size: int | None
+) -> tuple[NearestGallery, jax.Array]:
+    """Finds the gallery row that pulls each reference.
+
+    Args:
+      known: of :func:`start_near_gallery` or the previous call.
+      x: ``[n, d]``, unit rows.
+      problem: holds the gallery.
+      block_size: side of the tiles of cosines; None takes what suits the device.
+
+    Returns:
+      ``known`` up to date, and ``[n, d]``: the nearest gallery rows, zeros without a
+      gallery.
+    """
+    if problem.gallery is None:
+        return known, jnp.zeros_like(x)
+    known = gallery_cache.refresh(known, x, problem.gallery, block_size=block_size)
+    return known, ring.take(problem.gallery, known.row)
 
 
 def nearest_reference(
-    x: jax.Array, fixed: jax.Array, *, block_size: int | None
+    x: jax.Array,
+    fixed: jax.Array,
+    *,
+    block_size: int | None,
+    precision: Precision = FLOAT32,
 ) -> tuple[jax.Array, jax.Array]:
     """Finds for each reference the nearest other one, moving or fixed.
 
@@ -36,16 +103,22 @@ def nearest_reference(
       x: ``[n, d]``, unit rows.
       fixed: ``[f, d]``, unit rows.
       block_size: side of the tiles of cosines; None takes what suits the device.
+      precision: of the products.
 
     Returns:
       Cosines ``[n]`` and rows ``[n]`` of ``concatenate([x, fixed])``.
     """
-    cosine, row = similarity.nearest_other(x, block_size=block_size)
-    return _or_fixed(x, fixed, cosine, row, len(x), block_size)
+    search = {"block_size": block_size, "precision": precision}
+    cosine, row = similarity.nearest_other(x, **search)
+    return _or_fixed(x, fixed, cosine, row, len(x), **search)
 
 
 def closest_references(
-    x: jax.Array, fixed: jax.Array, *, block_size: int | None
+    x: jax.Array,
+    fixed: jax.Array,
+    *,
+    block_size: int | None,
+    precision: Precision = FLOAT32,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Finds the closest pair of references, at least one of which moves.
 
@@ -56,25 +129,33 @@ def closest_references(
       x: ``[n, d]``, unit rows.
       fixed: ``[f, d]``, unit rows.
       block_size: side of the tiles of cosines; None takes what suits the device.
+      precision: of the products.
 
     Returns:
       Cosines ``[n]`` of each reference to its nearest, and the pair ``[1]``, ``[1]``:
       a row of ``x`` and one of ``concatenate([x, fixed])``.
     """
-    cosine = similarity.nearest_cosine(x, block_size=block_size)
-    cosine, _ = _or_fixed(x, fixed, cosine, jnp.zeros(len(x), int), 0, block_size)
+    search = {"block_size": block_size, "precision": precision}
+    cosine = similarity.nearest_cosine(x, **search)
+    cosine, _ = _or_fixed(x, fixed, cosine, jnp.zeros(len(x), int), 0, **search)
     row = jnp.argmax(cosine)[None]
-    _, other = nearest_reference_of(row, x, fixed, block_size=block_size)
+    _, other = nearest_reference_of(row, x, fixed, **search)
     return cosine, row, other
 
 
 def nearest_reference_of(
-    rows: jax.Array, x: jax.Array, fixed: jax.Array, *, block_size: int | None
+    rows: jax.Array,
+    x: jax.Array,
+    fixed: jax.Array,
+    *,
+    block_size: int | None,
+    precision: Precision = FLOAT32,
 ) -> tuple[jax.Array, jax.Array]:
     """The same for the references ``rows`` ``[b]`` of ``x`` alone."""
     batch = ring.take(x, rows)
-    found = similarity.nearest(batch, x, exclude=rows, block_size=block_size)
-    return _or_fixed(batch, fixed, found.cosine, found.row, len(x), block_size)
+    search = {"block_size": block_size, "precision": precision}
+    found = similarity.nearest(batch, x, exclude=rows, **search)
+    return _or_fixed(batch, fixed, found.cosine, found.row, len(x), **search)
 
 
 def references_at(x: jax.Array, fixed: jax.Array, index: jax.Array) -> jax.Array:
@@ -92,49 +173,13 @@ def _or_fixed(
     cosine: jax.Array,
     row: jax.Array,
     first_fixed: int,
-    block_size: int | None,
+    **search: Any,
 ) -> tuple[jax.Array, jax.Array]:
     if not len(fixed):
         return cosine, row
-    found = similarity.nearest(x, fixed, block_size=block_size)
+    found = similarity.nearest(x, fixed, **search)
     nearer = found.cosine > cosine
     return (
         jnp.where(nearer, found.cosine, cosine),
         jnp.where(nearer, found.row + first_fixed, row),
     )
-
-
-def keep_away(
-    x: jax.Array,
-    problem: Problem,
-    config: Any,
-    *,
-    limit: jax.Array | float | None = None,
-) -> jax.Array:
-    """Turns each reference that is too near an enrolled embedding away from it.
-
-    One sweep: a reference too near several is turned from the nearest, to the cosine
-    allowed, along the great circle through both; the next sweep sees to the next.
-
-    Args:
-      x: ``[n, d]``, unit rows.
-      problem: holds the enrolled embeddings.
-      config: holds ``max_enrolled_cosine``.
-      limit: the cosine allowed, instead of that one.
-
-    Returns:
-      ``[n, d]``, unit rows.
-    """
-    if not len(problem.enrolled):
-        return x
-    found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
-    near = ring.take(problem.enrolled, found.row)
-    # The direction to turn in is undefined where both are equal: a fixed random one.
-    noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
-    away = hypersphere.normalize_rows(hypersphere.tangent(near, x + 1e-5 * noise))
-    limit = config.max_enrolled_cosine if limit is None else limit
-    # Within rounding of the limit on the safe side, so that the limit is kept exactly.
-    cosine = jnp.maximum(limit - 2 * ENROLLED_MARGIN, -1.0)
-    turned = cosine * near + jnp.sqrt(1 - cosine**2) * away
-    too_near = found.cosine > limit - ENROLLED_MARGIN
-    return jnp.where(too_near[:, None], turned, x)

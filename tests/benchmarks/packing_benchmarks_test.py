@@ -8,6 +8,7 @@ from PIL import Image
 
 from benchmarks import (
     dense_algorithm1,
+    device,
     packing_quality,
     packing_scaling,
     packing_step,
@@ -20,6 +21,7 @@ from hyperface_jax import InputError, PackingConfig, pack_embeddings
 from tests.hyperface_jax import packing_oracles
 
 SMALLEST = {
+    device: ["--small", "--repeats=1"],
     packing_step: ["--n=60", "--d=8", "--repeats=1", "--steps=2", "--noapart"],
     packing_quality: [
         "--n=60",

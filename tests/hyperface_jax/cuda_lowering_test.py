@@ -1,124 +1,24 @@
 """Compiled entry points lower for a GPU: no callback, nothing n x n, float32."""
 
-import functools
 import math
 import re
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType
 
-from hyperface_jax import PackingConfig
-from hyperface_jax.bounds import optimality
 from hyperface_jax.devices import sharded
-from hyperface_jax.neighbours import gallery_cache, repulsion, search, similarity
-from hyperface_jax.packing import (
-    algorithm1,
-    algorithm2,
-    annealed,
-    enrolled_limit,
-    objective,
-    packing,
+from hyperface_jax.packing import packing
+from tests.hyperface_jax.entry_points import (
+    ENTRY_POINTS,
+    D,
+    N,
+    entry_point,
+    solver_step,
 )
-from hyperface_jax.packing.descent import Moment
-from hyperface_jax.packing.problem import Problem
-from tests.hyperface_jax import packing_oracles
-
-N, D, BLOCK = 400, 8, 32
-X = jnp.asarray(packing_oracles.random_rows(N, D))
-PROBLEM = Problem(X, X[:100], X[:50])
-SOLVERS = {"annealed": annealed, "algorithm1": algorithm1, "algorithm2": algorithm2}
-
-
-def solver_step(method):
-    config = PackingConfig(method=method, block_size=BLOCK, batch_size=90)
-    solver = SOLVERS[method]
-    state = solver.init(jnp.copy(X), PROBLEM, config)
-    return functools.partial(solver.step, config=config), state, PROBLEM, Moment(1, 9.0)
-
-
-ENTRY_POINTS = {
-    "nearest": lambda: (
-        functools.partial(similarity.nearest, block_size=BLOCK),
-        X,
-        X[:300],
-    ),
-    "nearest_other": lambda: (
-        functools.partial(similarity.nearest_other, block_size=BLOCK),
-        X,
-    ),
-    "nearest_cosine": lambda: (
-        functools.partial(similarity.nearest_cosine, block_size=BLOCK),
-        X,
-    ),
-    "refresh": lambda: (
-        functools.partial(gallery_cache.refresh, block_size=BLOCK),
-        gallery_cache.unknown(X),
-        X,
-        X,
-    ),
-    "repulsion": lambda: (
-        functools.partial(repulsion.repulsion, block_size=BLOCK),
-        X,
-        jnp.zeros(N),
-        0.1,
-    ),
-    "lagrangian": lambda: (
-        lambda *arrays: optimality._lagrangian(*arrays, BLOCK),
-        X,
-        X,
-        jnp.float32(0.9),
-        jnp.float32(0.1),
-    ),
-    "lagrangian's matrix": lambda: (
-        lambda x, found, vectors: optimality._apply(x, found, BLOCK, vectors),
-        X,
-        optimality._lagrangian(X, X, jnp.float32(0.9), jnp.float32(0.1), BLOCK),
-        X,
-    ),
-    "top_k": lambda: (
-        lambda *arrays: search._top_k(*arrays, BLOCK),
-        X[:20],
-        X,
-        jnp.zeros((20, 3)),
-        jnp.zeros((20, 3), jnp.int32),
-    ),
-    "objective": lambda: (
-        jax.grad(
-            lambda x, gallery: (
-                objective.packing_objective(
-                    x, gallery, reduction="mean_nearest", block_size=BLOCK
-                ).objective
-            )
-        ),
-        X,
-        X[:300],
-    ),
-    "duplicates": lambda: (
-        functools.partial(packing._separate, config=PackingConfig(block_size=BLOCK)),
-        X,
-        PROBLEM,
-    ),
-    "enrolment": lambda: (
-        functools.partial(
-            enrolled_limit._sweep, config=PackingConfig(block_size=BLOCK)
-        ),
-        X,
-        PROBLEM,
-        jnp.float32(0.3),
-    ),
-    **{f"{method} step": functools.partial(solver_step, method) for method in SOLVERS},
-}
-
 
 MESH = jax.sharding.AbstractMesh((8,), (sharded.AXIS,), axis_types=(AxisType.Auto,))
-
-
-@functools.cache
-def entry_point(name):
-    return ENTRY_POINTS[name]()
 
 
 def spread(array):
@@ -171,3 +71,22 @@ def test_lowers_for_eight_cuda_devices(name):
     check(text)
     assert "stablehlo.collective_permute" in text
     assert ("jax.buffer_donor" in text) == bool(donated)
+
+
+@pytest.mark.parametrize("method", packing.SOLVERS)
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("tf32x3", "tf32"), ("bf16x3", "bf16")]
+)
+def test_only_products_between_references_are_in_less_than_float32(
+    method, precision, kind
+):
+    function, *arguments = solver_step(method, matmul_precision=precision)
+    exported = jax.export.export(jax.jit(function), platforms=["cuda"])
+    text = exported(*arguments).mlir_module()
+    products = re.findall(r"stablehlo\.dot_general.*", text)
+    faster = [p for p in products if f"lhs_precision_type = {kind}" in p]
+    assert faster
+    assert all("num_primitive_operations = 3" in product for product in faster)
+    # Those with the gallery and with enrolled people.
+    exact = [product for product in products if product not in faster]
+    assert exact and all("HIGHEST" in product for product in exact)

@@ -17,8 +17,8 @@ from hyperface_jax import EmbeddingIndex, PackingConfig, pack_embeddings
 from hyperface_jax.devices import sharded
 from hyperface_jax.neighbours import repulsion, ring, similarity
 from hyperface_jax.packing import annealed, objective
-from hyperface_jax.packing.descent import Moment
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 from tests.hyperface_jax import packing_oracles
 
 BLOCK = 8
@@ -122,7 +122,8 @@ def step_on_eight(n: int, d: int) -> dict[str, np.ndarray]:
         mesh = jax.sharding.get_mesh()
         rows, one = (jax.NamedSharding(mesh, s) for s in (sharded.ROWS, jax.P()))
         problem = sharded.put(Problem(x[: n - 3], x[:0], x[:0]))
-        init = sharded.jit(lambda x, problem: annealed.init(x, problem, config))
+        solver = annealed.Annealed()
+        init = sharded.jit(lambda x, problem: solver.init(x, problem, config))
         state = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(
                 a.shape, a.dtype, sharding=rows if a.ndim else one
@@ -130,10 +131,11 @@ def step_on_eight(n: int, d: int) -> dict[str, np.ndarray]:
             jax.eval_shape(init, sharded.put(x), problem),
         )
         step = sharded.jit(
-            functools.partial(annealed.step, config=config), donate_argnums=(0,)
+            functools.partial(advance, solver=solver, config=config),
+            donate_argnums=(0,),
         )
-        moment = Moment(np.int32(1), np.float32(9))
-        program = step.lower(state, problem, moment).compile()
+        span = Span.of(first=1, count=1, last=10)
+        program = step.lower(state, problem, span).compile()
     text = program.as_text()
 
     def size(shapes: str) -> int:

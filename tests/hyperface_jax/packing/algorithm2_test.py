@@ -9,10 +9,12 @@ import pytest
 from hyperface_jax import PackingConfig, pack_embeddings
 from hyperface_jax.packing import algorithm2
 from hyperface_jax.packing.config import BATCH_DISTANCES
-from hyperface_jax.packing.descent import Moment
+from hyperface_jax.packing.objective import Terms
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 from tests.hyperface_jax import packing_oracles
 
+SOLVER = algorithm2.Algorithm2()
 INITIAL = packing_oracles.clustered_rows(25, 16)
 GALLERY = packing_oracles.clustered_rows(40, 16, seed=1)
 CONFIG = PackingConfig(
@@ -23,7 +25,15 @@ CONFIG = PackingConfig(
 def start(config: PackingConfig) -> tuple[algorithm2.State, Problem]:
     nothing = jnp.zeros((0, 16))
     problem = Problem(jnp.asarray(GALLERY), nothing, nothing)
-    return algorithm2.init(jnp.asarray(INITIAL), problem, config), problem
+    state = SOLVER.init(jnp.asarray(INITIAL), problem, config)
+    return state, problem
+
+
+def step(state: algorithm2.State, problem: Problem, iteration: int, config):
+    """The next state, and the terms before the step."""
+    span = Span.of(iteration, count=1, last=iteration + 9)
+    state, steps = advance(state, problem, span, solver=SOLVER, config=config)
+    return state, Terms(*steps.terms[0])
 
 
 def adam_state(state: algorithm2.State) -> packing_oracles.AdamState:
@@ -41,8 +51,7 @@ def test_a_batch_of_all_is_algorithm1(distances):
     gallery, compared = GALLERY.astype(np.float64), []
     for iteration in range(config.num_iterations):
         before = adam_state(state)
-        moment = Moment(np.int32(iteration), np.float32(9))
-        state, terms = algorithm2.step(state, problem, moment, config=config)
+        state, terms = step(state, problem, iteration, config)
         compared.append(
             packing_oracles.check_adam_step(
                 before,
@@ -66,8 +75,7 @@ def test_only_the_batch_moves_and_its_terms_are_the_batch_s(distances):
     moved_ever = np.zeros(25, bool)
     for iteration in range(30):
         before = np.array(state.embeddings)
-        moment = Moment(iteration, 9.0)
-        state, terms = algorithm2.step(state, problem, moment, config=config)
+        state, terms = step(state, problem, iteration, config)
         moved = (np.asarray(state.embeddings) != before).any(axis=1)
         assert moved.sum() == 7
         moved_ever |= moved

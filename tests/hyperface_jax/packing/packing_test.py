@@ -11,6 +11,7 @@ from hyperface_jax import InputError, PackingConfig, pack_embeddings
 from hyperface_jax.packing import algorithm1
 from hyperface_jax.packing.config import REDUCTIONS
 from hyperface_jax.packing.problem import Problem
+from hyperface_jax.packing.solver import Span, advance
 from tests.hyperface_jax import packing_oracles
 
 FREE = PackingConfig(regularization_weight=0)
@@ -87,11 +88,13 @@ def test_steps_of_algorithm1_equal_a_dense_reference(reduction):
         block_size=9,
     )
     around = Problem(jnp.asarray(gallery), *2 * [jnp.zeros((0, 16))])
-    state = algorithm1.init(jnp.asarray(initial), around, config)
+    solver = algorithm1.Algorithm1()
+    state = solver.init(jnp.asarray(initial), around, config)
     exact, compared = gallery.astype(np.float64), []
     for iteration in range(config.num_iterations):
         before = adam_state(state)
-        state, terms = algorithm1.step(state, around, None, config=config)
+        span = Span.of(iteration, count=1, last=config.num_iterations - 1)
+        state, steps = advance(state, around, span, solver=solver, config=config)
         compared.append(
             packing_oracles.check_adam_step(
                 before,
@@ -102,7 +105,7 @@ def test_steps_of_algorithm1_equal_a_dense_reference(reduction):
             )
         )
         expected = packing_oracles.dense_objective(before.rows, exact, 0.5, reduction)
-        assert float(terms.objective) == pytest.approx(expected, abs=2e-6)
+        assert float(steps.terms[0, 0]) == pytest.approx(expected, abs=2e-6)
     assert np.mean(compared) > 0.9
     # These steps are what packing takes.
     packed = pack_embeddings(initial, gallery, config)

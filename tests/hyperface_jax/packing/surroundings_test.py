@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hyperface_jax import InputError, PackingConfig, pack_embeddings
-from hyperface_jax.packing import problem
+from hyperface_jax.packing import enrolled_limit
+from hyperface_jax.packing.problem import Problem
 from tests.hyperface_jax import packing_oracles
 
 GALLERY = packing_oracles.clustered_rows(60, 12)
@@ -86,9 +87,9 @@ def test_one_sweep_turns_to_the_limit():
     x = packing_oracles.random_rows(30, 3)
     enrolled = packing_oracles.random_rows(1, 3, seed=1)
     nothing = jnp.zeros((0, 3))
-    around = problem.Problem(nothing, nothing, jnp.asarray(enrolled))
+    around = Problem(nothing, nothing, jnp.asarray(enrolled))
     config = PackingConfig(max_enrolled_cosine=0.2)
-    turned = np.asarray(problem.keep_away(jnp.asarray(x), around, config))
+    turned = np.asarray(enrolled_limit.keep_away(jnp.asarray(x), around, config))
     before, after = (x @ enrolled.T)[:, 0], (turned @ enrolled.T)[:, 0]
     np.testing.assert_array_equal(turned[before <= 0.2], x[before <= 0.2])
     np.testing.assert_allclose(after[before > 0.2], 0.2, atol=1e-5)
