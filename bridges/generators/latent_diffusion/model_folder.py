@@ -1,4 +1,4 @@
-"""A model on the disk: ``config.json`` beside ``model.safetensors``."""
+"""A model on disk: ``config.json`` beside ``model.safetensors``."""
 
 import os
 import pathlib
@@ -27,7 +27,7 @@ def save_model(
 ) -> None:
     """Writes a model; the weights come last, so a folder that has them is complete.
 
-    A model that was there before is gone first.
+    A model that was there before is removed first.
 
     Args:
       folder: created when missing.
@@ -56,7 +56,7 @@ def is_trained(
     path = pathlib.Path(folder) / CONFIG
     if not (path.parent / WEIGHTS).exists():
         return False
-    # Models trained by an earlier version don't say.
+    # Models of an earlier version don't record their settings.
     found = read_description(folder, kind).get("settings", settings)
     check_same_settings(path, found, settings)
     logging.info("%s is trained already", folder)
@@ -126,7 +126,7 @@ def build_config(
 def read_shape(
     folder: str | os.PathLike[str], kind: str, config_class: type[Config]
 ) -> Config:
-    """The shape of the network of a finished model of one kind.
+    """The shape of the network in the folder of a finished model.
 
     Raises:
       InputError: no such model, or one that doesn't say.
