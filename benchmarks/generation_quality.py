@@ -250,7 +250,7 @@ def print_row(name: str, row: dict[str, float]) -> None:
 def main() -> None:
     """Measures, prints a table, writes the record and the contact sheet."""
     require_flags(FLAGS, "held_out", "output")
-    generator = load(FLAGS.generator, device="cpu")
+    generator = load(FLAGS.generator)
     recogniser = load_recogniser(FLAGS.recogniser, device="cpu")
     check_model(recogniser.model, generator.recogniser, "recogniser")
     rendered, means = load_held_out(recogniser, generator.image_size)

@@ -1,9 +1,9 @@
-"""Runs a module as a command that ends, however its parent process does, with it.
+"""Runs a module as a command that ends with its parent process, however that ends.
 
 ``python -m bridges.demo.child_command MODULE FLAGS``, with a pipe for standard input
-that the parent holds open: the system closes it when the parent is gone. The command is
-then interrupted as by a signal, so that it saves what it has, and says nothing, since
-nobody is there to read it or the parent has said it already.
+that the parent holds open: the operating system closes it when the parent has ended.
+The command is then interrupted as by a signal, so that it saves what it has, and prints
+nothing, since nobody reads it or the parent has reported already.
 """
 
 import _thread
@@ -16,7 +16,7 @@ import time
 
 from hyperface_jax import interruptions
 
-# Once the parent is gone. Little is left by then of the five it has itself.
+# After the end of the parent, which itself has up to five.
 SECONDS_TO_SAVE = interruptions.PATIENCE + 0.5
 
 

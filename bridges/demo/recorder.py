@@ -19,7 +19,7 @@ class Stage(NamedTuple):
     Attributes:
       name: a word.
       what: what it does, with its sizes.
-      work: does it; when an earlier run did, finds that out by itself and returns.
+      work: does it; returns at once when an earlier run did it.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Stage(NamedTuple):
 class StageRecorder:
     """Runs stages one by one and keeps ``run.json`` up to date.
 
-    Stages skip by themselves what an earlier run finished, since only they can tell
-    that their files are whole. The recorder makes sure that the folder belongs to the
-    same settings, announces the stages, and adds up the time each took over all runs,
-    but for what a run spent in the stage in which it was killed outright.
+    Each stage skips what an earlier run finished, since only the stage can tell whether
+    its files are complete. The recorder checks that the folder belongs to the same
+    settings, announces the stages, and adds up the time of each over all runs, except
+    for the stage during which a run was killed.
     """
 
     def __init__(

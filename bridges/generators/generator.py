@@ -1,7 +1,40 @@
-"""The generator: identity embeddings and seeds in, face images out. Loads no torch.
+"""The generator: what the rest of the package needs of one, and how to add one.
 
-A new kind of generator is a module that implements :class:`Generator`, a settings
-dataclass, and a line in :data:`GENERATORS`.
+A generator is a class with the members of :class:`Generator`, a settings dataclass, and
+one registry entry. This one is complete; its images are of one grey::
+
+    import dataclasses
+    import numpy as np
+    from bridges.generators.generator import GENERATORS, GeneratorKind
+    from bridges.recognisers.recogniser import load_recogniser
+
+    @dataclasses.dataclass(frozen=True)
+    class GreySettings:
+        brightness: float = dataclasses.field(
+            default=0.5, metadata={"help": "0 is black, 1 is white"}
+        )
+
+    class Grey:
+        model = {"name": "grey", "sha256": "0" * 64}
+        licence, version, settings_type = None, 1, GreySettings
+        embedding_size, image_size = 512, 64
+
+        def __init__(self, name_or_path, device, batch_size):
+            self.recogniser = load_recogniser("recogniser_f", device="cpu").model
+
+        def generate(self, embeddings, seeds, settings=None):
+            level = np.uint8(255 * (settings or GreySettings()).brightness)
+            return np.full((len(embeddings), 64, 64, 3), level)
+
+    GENERATORS.register("grey", GeneratorKind(GreySettings, Grey))
+
+From then on ``load_generator`` and ``generate_dataset`` take ``"grey"`` in this
+process. To give it to the commands, ``hyperface-generate --generator=grey
+--brightness=0.7``, add an entry to :data:`GENERATORS` below instead, with strings
+``"module:attribute"``, so that nothing is imported before it is asked for.
+
+This module loads no torch until a generator is loaded. An implementation with torch, on
+any device, is :mod:`bridges.generators.latent_diffusion.generator`.
 """
 
 import contextlib
@@ -9,7 +42,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,6 +52,9 @@ from bridges.registry import Registry, imported
 from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import read_json
 
+if TYPE_CHECKING:
+    from bridges.devices import Device
+
 DEFAULT_GENERATOR = "latent_diffusion"
 # How many images are computed at once. Rounding inside a matrix product depends on its
 # shape, so every batch has this many rows, padded if need be: an image then does not
@@ -27,6 +63,8 @@ BATCH_SIZE = 16
 ACCELERATOR_BATCH_SIZE = 128
 # Folders written before there were several kinds.
 _FIRST_KIND = "generator"
+
+Loader = Callable[[str, "Device", int | None], "Generator"]
 
 
 class Generator(Protocol):
@@ -79,22 +117,22 @@ class Generator(Protocol):
 class GeneratorKind:
     """A kind of generator: its settings, and how one is loaded.
 
-    Worker processes are sent the kind they need, so both are ``"module:attribute"``, or
-    classes and functions that can be imported by name.
+    Worker processes are sent the kind they need, so with several of them both have to
+    be ``"module:attribute"``, or classes and functions that can be imported by name.
 
     Attributes:
       settings: the settings dataclass. Each field has a default and, for the flag made
-        of it, ``metadata["help"]``. Commands read it for ``--help``, so its module
-        should not load torch.
-      load: ``load(name_or_path, *, device, precision, batch_size)`` returns a
-        :class:`Generator`. The first two keywords are those of
-        :func:`bridges.devices.find_device`; ``batch_size`` is how many images are
-        computed at once, None for the default of the device.
+        of it, ``metadata["help"]``; its name is that of no field of
+        :class:`bridges.generation.GenerationConfig`. Commands read it for ``--help``,
+        so its module should not load torch.
+      load: ``load(name_or_path, device, batch_size)`` returns a :class:`Generator`.
+        It is given what was asked for, where to compute, and how many images to compute
+        at once, None for the default of the device.
       suffixes: of files that this kind of generator is stored in, ``(".pkl",)``.
     """
 
     settings: type | str
-    load: Callable[..., Generator] | str
+    load: Loader | str
     suffixes: tuple[str, ...] = ()
 
     def default_settings(self) -> Any:
@@ -137,7 +175,10 @@ def load_generator(
     """
     name = files.path_of(name_or_path)
     load = imported(GENERATORS[kind_of(name)].load)
-    return load(name, device=device, precision=precision, batch_size=batch_size)
+    # Imports torch, which listing the kinds does without.
+    from bridges.devices import find_device
+
+    return load(name, find_device(device, precision), batch_size)
 
 
 def kind_of(name_or_path: str | os.PathLike[str]) -> str:

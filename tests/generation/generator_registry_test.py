@@ -10,6 +10,8 @@ import tiny_models
 from bridges import pretrained
 from bridges.cli import generate
 from bridges.datasets.image_dataset import ImageDataset
+from bridges.generation import GenerationConfig, generate_dataset
+from bridges.generators import generator
 from bridges.generators.generator import (
     GENERATORS,
     GeneratorKind,
@@ -18,6 +20,7 @@ from bridges.generators.generator import (
 )
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
+from tests.docstring_examples import example_of
 
 pytestmark = pytest.mark.skipif(
     not (pretrained.FOLDER / "recogniser_f" / "model.safetensors").exists(),
@@ -79,6 +82,23 @@ def test_a_setting_of_another_generator_is_refused(call, toy, references):
     assert not output.exists()
 
 
+def test_the_example_of_the_docstring_makes_a_dataset(
+    references, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(GENERATORS, "_entries", dict(GENERATORS._entries))
+    names = {}
+    exec(example_of(generator), names)
+    config = GenerationConfig(
+        generator="grey",
+        images_per_identity=2,
+        num_processes=1,
+        settings=names["GreySettings"](brightness=1.0),
+    )
+    generate_dataset(references, tmp_path / "dataset", config, device="cpu")
+    images = ImageDataset(tmp_path / "dataset").load()
+    assert images.shape == (6, 64, 64, 3) and images.min() == 255
+
+
 def test_help_says_whose_a_setting_is(toy):
     assert toy.FLAGS["truncation"].help == "of the grey (of toy)"
     assert toy.FLAGS["steps"].help.endswith("(of latent_diffusion)")
@@ -89,7 +109,7 @@ def test_a_generator_is_found_by_name_by_suffix_and_by_what_its_folder_says(
 ):
     monkeypatch.setattr(GENERATORS, "_entries", dict(GENERATORS._entries))
     found = []
-    kind = GeneratorKind(dict, lambda name, **where: found.append(name), (".toy",))
+    kind = GeneratorKind(dict, lambda name, *where: found.append(name), (".toy",))
     GENERATORS.register("toy", kind)
     files.write_json(tmp_path / "own" / "config.json", {"kind": "toy"})
     given = ["toy", str(tmp_path / "weights.toy"), str(tmp_path / "own")]

@@ -16,7 +16,7 @@ class ToyGenerator:
     model, licence, version = {"name": "toy", "sha256": "7" * 64}, None, 5
     embedding_size, image_size, settings_type = 512, 16, ToySettings
 
-    def __init__(self, name_or_path, **where):
+    def __init__(self, name_or_path, device, batch_size):
         self.recogniser = load_recogniser("recogniser_f", device="cpu").model
 
     def generate(self, embeddings, seeds, settings=None):

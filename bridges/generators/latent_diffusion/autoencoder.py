@@ -131,7 +131,7 @@ class FaceAutoencoder(nn.Module):
         return self.decode_raw(latents * self.latent_std + self.latent_mean)
 
     def decoder_parameters(self) -> list[nn.Parameter]:
-        """What may still be trained once a diffusion model lives in the latents."""
+        """What can be trained further without changing the latents."""
         parts = (
             self.kl.decoder,
             self.kl.post_quant_conv,
@@ -142,7 +142,7 @@ class FaceAutoencoder(nn.Module):
 
     @torch.no_grad()
     def start_from_principal_components(self, images: torch.Tensor) -> None:
-        """Makes a fresh autoencoder the best linear code of patches, with little noise.
+        """Sets a new autoencoder to the best linear code of patches, with little noise.
 
         Each principal component becomes one latent channel of unit variance, and the
         learnt parts begin by adding nothing.
@@ -187,8 +187,11 @@ class FaceAutoencoder(nn.Module):
         self.latent_std.copy_(spread / (variance / variance.mean()).sqrt())
 
     def latents_digest(self) -> str:
-        """SHA-256 of all that decides the latents: autoencoders that share it differ
-        in their decoders only, and one diffusion model serves them all."""
+        """SHA-256 of everything the latents depend on.
+
+        Autoencoders of one digest differ in their decoders only, and share a diffusion
+        model.
+        """
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             if name.startswith(_DECIDE_LATENTS):

@@ -1,4 +1,4 @@
-"""How far a decoded image is from the one it should be."""
+"""Distances between decoded images and the originals."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def reconstruction_losses(
 
     Args:
       decoded: ``[n, 3, s, s]``.
-      images: ``[n, 3, s, s]``, what they should be.
+      images: ``[n, 3, s, s]``, the originals.
       gradient_weight: of the distance between image gradients.
       coarse_weight: of the distance at half and at a quarter of the resolution.
     """
@@ -45,8 +45,8 @@ def feature_distance(recogniser: str, device: Device | None = None) -> Distance:
       device: where the images will be, by default the CPU.
 
     Returns:
-      A function of the images to improve and of those they should be, each
-      ``[n, 3, s, s]`` in [-1, 1]; gradients flow to the first alone.
+      A function of decoded images and of the originals, each ``[n, 3, s, s]`` in
+      [-1, 1]; gradients flow to the decoded ones alone.
 
     Raises:
       InputError: no such recogniser, or one without feature maps.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bridges.devices import Device, find_device, single_threaded
+from bridges.devices import Device, single_threaded
 from bridges.generators.generator import (
     ACCELERATOR_BATCH_SIZE,
     BATCH_SIZE,
@@ -214,9 +214,7 @@ def _checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
 
 def load(
     name_or_folder: str | os.PathLike[str],
-    *,
-    device: str = "auto",
-    precision: str = "float32",
+    device: Device | None = None,
     batch_size: int | None = None,
 ) -> LatentDiffusionGenerator:
     """Loads the generator that ships, or one from a folder.
@@ -224,12 +222,11 @@ def load(
     Args:
       name_or_folder: ``"latent_diffusion"``, also called ``"embedded"``, or a folder
         that ``python -m bridges.generators.latent_diffusion.export`` wrote.
-      device: see :func:`bridges.devices.find_device`.
-      precision: likewise.
+      device: what to compute on, by default the CPU.
       batch_size: images computed at once; None for the default of the device.
 
     Raises:
-      InputError: no such generator, a damaged one, or no such device.
+      InputError: no such generator, or a damaged one.
     """
     folder = find_folder(name_or_folder)
     description = read_description(folder, KIND)
@@ -256,6 +253,6 @@ def load(
         model=model,
         recogniser=recogniser,
         licence=description.get("licence"),
-        device=find_device(device, precision),
+        device=device,
         batch_size=batch_size,
     )

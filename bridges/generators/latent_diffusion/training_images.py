@@ -1,4 +1,4 @@
-"""Training images in memory, and identities held out to measure on."""
+"""Training images in memory, and identities that are held out for evaluation."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,8 @@
 """Gives trained models more latent channels without losing what they know.
 
 A wider autoencoder keeps the latents it had and adds the best linear code of what they
-miss; a wider denoiser first predicts nothing in the channels that are new. Both go on
-from there: far cheaper than starting over.
+miss; a wider denoiser predicts nothing in the new channels at first. Training both
+further is far cheaper than starting over.
 """
 
 import torch
@@ -19,7 +19,7 @@ from bridges.generators.latent_diffusion.autoencoder import (
 def copy_into_wider(narrow: nn.Module, wide: nn.Module) -> None:
     """Copies weights into a module that differs in its latent channels only.
 
-    Channels keep their order and new ones follow. What is new in a tensor becomes zero,
+    Channels keep their order and new ones follow. New entries of a tensor become zero,
     so the old channels are computed as before, whatever the new ones hold.
 
     Args:
@@ -28,7 +28,7 @@ def copy_into_wider(narrow: nn.Module, wide: nn.Module) -> None:
     """
     count, wider = narrow.config.latent_channels, wide.config.latent_channels
     channels = torch.arange(count)
-    # By the sizes of an axis: it holds latents, or means and then log-variances.
+    # By the old and new size of an axis: latents, or means and then log-variances.
     kept = {
         (count, wider): channels,
         (2 * count, 2 * wider): torch.cat([channels, wider + channels]),
@@ -50,7 +50,7 @@ def copy_into_wider(narrow: nn.Module, wide: nn.Module) -> None:
 def widen_autoencoder(
     narrow: FaceAutoencoder, wide: FaceAutoencoder, images: torch.Tensor
 ) -> None:
-    """Makes ``wide`` code what ``narrow`` codes, and linearly what that misses.
+    """Makes ``wide`` code what ``narrow`` codes and, linearly, what that misses.
 
     The residual of each patch is regressed on the patch; the principal components of
     what the regression predicts become the new channels, of unit variance and little
@@ -67,7 +67,7 @@ def widen_autoencoder(
     wide.latent_std[:, added] = 1.0
     wide.kl.quant_conv.bias[last + added] = FIRST_LOG_VARIANCE
     wide.kl.post_quant_conv.weight[added, added] = 1.0
-    # Not zero, or the layer behind it, which is, would never learn.
+    # Not zero: the layer that follows is, and its gradient would vanish.
     for features in (slice(first, last), slice(last + first, 2 * last)):
         nn.init.kaiming_uniform_(wide.kl.encoder.conv_out.weight[features])
 
