@@ -1,4 +1,4 @@
-"""Checks of arrays and numbers, done once, in NumPy, before anything is compiled."""
+"""Checks of arrays and numbers, made once, in NumPy, before anything is compiled."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hyperface_jax.embeddings.conversion import as_array
 from hyperface_jax.embeddings.rows import ROWS_AT_ONCE, check_embeddings
 from hyperface_jax.errors import InputError, shown
 
-# What fits into 32 bits, which compiled code counts in.
+# The largest int32, the type in which compiled code counts.
 MOST = 2**31 - 1
 
 
@@ -23,8 +23,8 @@ def unit_rows(array: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
       min_rows: the smallest acceptable ``n``.
 
     Returns:
-      ``[n, d]`` float32. Rows are divided by their norms, in float64, so that what
-      follows need not wonder how exact the caller's normalisation was.
+      ``[n, d]`` float32. Rows are normalised again, in float64, so that results do not
+      depend on how exactly the caller normalised them.
 
     Raises:
       InputError: wrong rank or dtype, non-finite or non-unit rows, too few rows.

@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 def lacks_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out."""
-    # JAX and torch have no MemoryError; only their words say what it was.
+    # JAX and torch don't raise MemoryError; only their messages tell.
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
     )
@@ -23,7 +23,7 @@ def shown(value: object) -> str:
     """How ``value`` is written in a message: on one short line."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # Whatever its own code raises; or a number too long.
+    except Exception:  # Its own code may raise anything; or a number is too long.
         return f"of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

@@ -18,10 +18,10 @@ from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.descent import OnProgress
 from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
-# Packings reach their optimum in the limit only, and no threshold is known this finely.
+# Packings approach their optimum only in the limit; thresholds are coarser than this.
 RESOLUTION = 1e-4
 LARGEST_LIMIT = 1 - 2 * RESOLUTION
-# Descents of a few points end in local optima; of many, one start is like another.
+# Descents of few points end in local optima; with many, starts hardly matter.
 _STARTS = ((100, 8), (1000, 2))
 _BLOCK = 512
 
@@ -115,7 +115,7 @@ def measure_capacity(
     checks.in_range(max_reference_cosine, "max_reference_cosine", -1, LARGEST_LIMIT)
     limit = max_reference_cosine + RESOLUTION
     people = initialization.from_gallery(gallery, labels, None, config.seed).embeddings
-    own = people[_separated(people, limit)]
+    own = people[_keep_apart(people, limit)]
     bound, source = region_bound(gallery, limit, min_gallery_cosine)
     best, trials = _References(own, np.ones(len(own))), {}
     keep = functools.partial(_keep, limit=limit, min_gallery_cosine=min_gallery_cosine)
@@ -167,7 +167,7 @@ def region_bound(
         # float32 cosines of equal rows differ from 1 by an angle of up to about 5e-4.
         radius = apart / 2 - reach - 1e-3
         if radius > 0:
-            caps = _separated(gallery, math.cos(radius))
+            caps = _keep_apart(gallery, math.cos(radius))
             found.append((float(len(caps)), "cover"))
         centre = gallery.mean(axis=0, dtype=np.float64)
         centre /= max(np.linalg.norm(centre), 1e-12)
@@ -229,12 +229,12 @@ def _keep(
     crowded = np.flatnonzero(inside & ~alone)
     # The least crowded first: they stand in the way of the fewest others.
     crowded = crowded[np.argsort(found.nearest_cosine[crowded], kind="stable")]
-    kept = crowded[_separated(found.embeddings[crowded], limit)]
+    kept = crowded[_keep_apart(found.embeddings[crowded], limit)]
     rows = np.sort(np.concatenate([np.flatnonzero(alone), kept]))
     return _References(found.embeddings[rows], found.gallery_cosine[rows])
 
 
-def _separated(rows: np.ndarray, limit: float) -> np.ndarray:
+def _keep_apart(rows: np.ndarray, limit: float) -> np.ndarray:
     """Rows in order, each kept when its cosine to all kept before is up to ``limit``.
 
     Those left out are nearer than that to one that is kept.

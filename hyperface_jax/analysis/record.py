@@ -1,4 +1,4 @@
-"""The packing record: what a reference file tells about how it was packed."""
+"""The packing record: what a reference file says about how it was packed."""
 
 import dataclasses
 import math
@@ -112,7 +112,7 @@ def _settings(config: PackingConfig) -> dict[str, Any]:
     return dataclasses.asdict(filled)
 
 
-def separation_of(embeddings: np.ndarray, block_size: int | None) -> dict[str, Any]:
+def figures_of_set(embeddings: np.ndarray, block_size: int | None) -> dict[str, Any]:
     """Largest cosine among all rows ``[n, d]`` of a set that grew, and its bound."""
     terms, _, _ = objective.measure(
         checks.unit_rows(embeddings, "embeddings"),

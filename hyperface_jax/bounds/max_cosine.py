@@ -11,9 +11,9 @@ import numpy as np
 
 from hyperface_jax import checks
 
-# Beyond this a float can't tell one number of points from the next.
+# Above this, floats can't represent every number of points.
 _MOST = 10**15
-# Of Levenshtein's polynomials; the zeros of larger ones take minutes.
+# Largest degree of Levenshtein's polynomials; zeros of larger ones take minutes.
 _STRONGEST = 2001
 
 

@@ -27,6 +27,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,14 +36,14 @@ from hyperface_jax import checks
 from hyperface_jax.neighbours import similarity, tiles
 from hyperface_jax.neighbours.local_repulsion import pair_weights
 
-# Weights fit at the temperature that a descent ended with. Tried are these powers of 2,
-# and then finer and finer ones around the best.
+# Weights fit best at the temperature at which the descent ended, which isn't known
+# here: these powers of 2 are tried, then ever finer ones around the best.
 _COARSE_POWERS = tuple(range(-17, -5))
 _FINER = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 _MAX_ITERATIONS = 60
 _ACCURACY = 1e-4
 _PROBES = 8
-# Of the unit of curvature: the size of a residual that is as good as zero.
+# Residuals below this multiple of α/n count as zero.
 _TINY = 1e-6
 
 
@@ -98,7 +99,7 @@ def objective_bound(
     unit = regularization_weight / len(x)
     nearest = similarity.nearest(x, gallery, block_size=block_size).row
     pull = unit * gallery[nearest]
-    # Times its weight.
+    # Weighted regulariser.
     regularization = regularization_weight - float(jnp.sum(x * pull))
     max_cosine = jnp.max(similarity.nearest_cosine(x, block_size=block_size))
     size = tiles.even_block_size(block_size, len(x))
@@ -143,6 +144,8 @@ class _Lagrangian(NamedTuple):
 def _lagrangian(
     x: jax.Array, pull: jax.Array, max_cosine: jax.Array, tau: jax.Array, size: int
 ) -> _Lagrangian:
+    chex.assert_equal_shape((x, pull))
+    chex.assert_rank((max_cosine, tau), 0)
     sums, total = _weighted_sums(x, x, max_cosine, tau, size)
     # So that the weights of all pairs, each once, have the sum 1.
     sums, level = sums / total, max_cosine + tau * jnp.log(total)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from hyperface_jax.analysis.record import packing_record, separation_of
+from hyperface_jax.analysis.record import figures_of_set, packing_record
 from hyperface_jax.bounds.certificate import enrolled_certificate
 from hyperface_jax.bounds.optimality import objective_bound
 from hyperface_jax.cli import packing_start
@@ -99,7 +99,7 @@ def measure(
             block_size=values.block_size,
         )
     if fixed is not None:
-        record["all"] = separation_of(references.embeddings, values.block_size)
+        record["all"] = figures_of_set(references.embeddings, values.block_size)
     return record
 
 

@@ -1,9 +1,9 @@
-"""A run of several processes: joining, agreeing, speaking with one voice.
+"""A run of several processes: joining, agreeing on decisions, one of them printing.
 
 Each process holds some of the devices over which :mod:`hyperface_jax.devices.sharded`
 spreads rows, and all run the same program. What they do next must not differ, or they
-would wait for each other for ever: whatever may differ between them, such as the time
-or what is on a disk, is exchanged first. With one process everything here is
+would wait for each other forever: whatever may differ between them, such as the time
+or the content of a disk, is exchanged first. With one process everything here is
 immediate.
 """
 
@@ -20,7 +20,7 @@ from hyperface_jax import checks
 from hyperface_jax.devices import rendezvous, sharded
 from hyperface_jax.errors import InputError
 
-# For processes that have just met; JAX aborts the program when they are over.
+# Time limit of processes that have just met; JAX aborts the program after it.
 _SECONDS = 60
 
 
@@ -50,7 +50,7 @@ def connect(
             "65535"
         )
     rendezvous.meet(host, int(port), num_processes, process_id)
-    # Between processes the CPU, too, needs a library that sends; a GPU has its own.
+    # CPUs need a library for collectives between processes; GPUs bring their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     _connect_directly(host)
     try:
@@ -73,13 +73,13 @@ def _connect_directly(host: str) -> None:
     looks for exceptions in the first of two variables that is set.
     """
     exceptions = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
-    # JAX warns of what is seen to here.
+    # JAX warns of the problem solved here.
     jax.config.update("jax_check_proxy_envs", False)
     os.environ["no_grpc_proxy"] = ",".join(filter(None, [exceptions, host]))
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -144,7 +144,7 @@ def check_shared(path: str | os.PathLike[str], iteration: int) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Where one process refuses its input, or can't read or write a file, all stop.
+    """Stops all processes where one refuses its input or can't read or write a file.
 
     Raises:
       InputError: in every process, if any raised it or an OSError inside; that one

@@ -14,7 +14,7 @@ from hyperface_jax.errors import InputError
 
 SECONDS = 300.0
 _QUIET_SECONDS = 2.0
-# A name may be unknown, and lead nowhere, for a moment while machines start.
+# While machines start, a host name may be unknown or unreachable for a moment.
 _LOST_SECONDS = 10.0
 _GO = b"go\n"
 
@@ -93,7 +93,7 @@ def _find_itself(
     visitors: list[socket.socket],
     deadline: float,
 ) -> None:
-    """Comes to itself as the others do: where that fails, nobody would arrive."""
+    """Connects to its own address: if that fails, no other process can arrive."""
     deadline = min(deadline, time.monotonic() + _LOST_SECONDS)
     name, reason, on_the_way = f"process 0 {secrets.token_hex()}", "", False
     missing.add(name)
@@ -148,7 +148,7 @@ def _listen(port: int) -> socket.socket:
 def _receive(
     server: socket.socket, missing: set[str], visitors: list[socket.socket]
 ) -> None:
-    """Waits a moment for one more; strangers who do not say a number are ignored."""
+    """Waits a moment for one more; connections that send no number are ignored."""
     server.settimeout(0.5)
     try:
         visitor, _ = server.accept()
@@ -172,7 +172,7 @@ def _receive(
 
 
 def _report(host: str, port: int, process_id: int, deadline: float) -> None:
-    """The others: say who they are, and wait until all have."""
+    """Other processes: report their number and wait until all have."""
     begun, told, reason = time.monotonic(), False, "no answer"
     while time.monotonic() < deadline:
         try:

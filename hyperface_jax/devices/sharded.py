@@ -26,7 +26,7 @@ from hyperface_jax.errors import InputError
 
 AXIS = "rows"
 ROWS = PartitionSpec(AXIS)
-# Rows brought to every host at once, when several processes gather an array.
+# Rows gathered at once by all hosts of several processes.
 _ROWS_AT_ONCE = 65_536
 
 
@@ -93,7 +93,7 @@ def use_devices(num_devices: int | None) -> Iterator[None]:
 def size() -> int | None:
     """Over how many devices rows are spread, or None outside :func:`use_devices`.
 
-    Known while tracing, so compiled functions can depend on it.
+    Static while tracing, so compiled functions can depend on it.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if AXIS not in mesh.axis_names:
@@ -104,7 +104,7 @@ def size() -> int | None:
 def put(tree: Any) -> Any:
     """Spreads the arrays of ``tree``, NumPy's, over the devices as :class:`Rows`.
 
-    Each device is sent its own rows alone. Numbers stay as they are. Outside
+    Each device is sent its own rows only. Scalars stay as they are. Outside
     :func:`use_devices` the arrays merely become JAX's.
     """
     if size() is None:
@@ -132,7 +132,7 @@ def jit(function: Callable, *, donate_argnums: tuple[int, ...] = ()) -> Callable
     compiled = jax.jit(on_rows, donate_argnums=donate_argnums)
     if jax.process_count() == 1:
         return compiled
-    # What one process alone has, such as a number, must be given as NumPy's.
+    # Arrays local to one process must be passed as NumPy's.
     return lambda *arguments: compiled(*jax.tree.map(_as_global, arguments))
 
 

@@ -2,8 +2,8 @@
 
 from hyperface_jax.errors import InputError, lacks_memory, reason_of, shown
 
-# What the code is written for. In the environment JAX finds what users set for other
-# programs of theirs; here it would make another result of the same command, or none.
+# The settings this code is written for. Environment variables set for other programs
+# would change the result of a command, or break it.
 _JAX_SETTINGS = {
     "jax_check_tracer_leaks": False,
     "jax_debug_infs": False,
@@ -23,13 +23,13 @@ _JAX_SETTINGS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_random_seed_offset": 0,
     "jax_threefry_partitionable": True,
-    # Stands for those of each direction, too.
+    # Includes the guards of each direction.
     "jax_transfer_guard": "allow",
 }
 
 
 def load_jax() -> None:
-    """Loads JAX, set as the code needs it, whatever the environment says.
+    """Loads JAX with the settings this code needs, whatever the environment says.
 
     Raises:
       InputError: the environment holds a value that JAX does not take.
@@ -49,7 +49,7 @@ def check_platform() -> None:
     """Checks that JAX has a device, once the processes are joined.
 
     Raises:
-      InputError: it has none of the platform that it was asked for.
+      InputError: JAX finds no device of the platform it was asked for.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""What callers give, as arrays and in messages; nothing here fails on odd values."""
+"""Converts arguments to arrays, refusing whatever can't be converted."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from hyperface_jax.errors import InputError, reason_of, shown
 
-# NumPy drops it from the end of a string, so that two strings may become one.
+# NumPy drops trailing NULs, so that two different strings may become equal.
 NUL = "\0"
 WITHOUT_NUL = "expected a string without the character NUL"
 
@@ -20,14 +20,14 @@ def as_array(values: Any, name: str) -> np.ndarray:
     _refuse_masked(values, name)
     try:
         array = np.asarray(values)
-        # Of other libraries, and no NumPy float; float32 holds it exactly.
+        # A type of other libraries, not a NumPy float; exact in float32.
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
     except ValueError:
         raise InputError(
             f"{name}: its rows differ in length, expected [n, d]"
         ) from None
     except Exception as error:
-        # Whatever the conversion of another library's arrays raises.
+        # Other libraries' arrays may raise anything.
         raise InputError(
             f"{name}: can't be made an array ({reason_of(error)})"
         ) from None
@@ -43,7 +43,7 @@ def as_strings(values: Any, n: int, name: str) -> np.ndarray:
     if array.shape != (n,):
         count = f"{array.shape[0]} entries" if array.ndim == 1 else f"{array.shape}"
         raise InputError(f"{name} has {count}, expected {n}, one for each embedding")
-    # Of a list NumPy makes strings whatever is in it beside one.
+    # NumPy would convert every entry of a list to a string if one is.
     given = values if isinstance(values, list | tuple) else array.tolist()
     for row, value in enumerate(given):
         if not isinstance(value, str):

@@ -10,7 +10,8 @@ from hyperface_jax.errors import InputError
 # float32 rows normalised by any library are within a few 1e-7 of length 1; 1e-3 lets
 # rows pass that went through float16, and no row somebody forgot to normalise.
 NORM_TOLERANCE = 1e-3
-# Rows taken at once where a copy of all could be too much: 128 MB at 512 dimensions.
+# Rows processed at once where a copy of all could be too large: 128 MB at 512
+# dimensions.
 ROWS_AT_ONCE = 65_536
 
 

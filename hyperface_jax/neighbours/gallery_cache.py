@@ -1,4 +1,4 @@
-"""The nearest gallery rows of moving points, searched again only when needed.
+"""A cache of the nearest gallery rows of moving points, searched only when stale.
 
 A point whose nearest gallery row leads the runner-up by a margin ``m`` keeps it as long
 as it has moved by less than ``m / 2`` (both cosines change by at most the distance
@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -17,7 +18,7 @@ from hyperface_jax.neighbours import ring_nearest, similarity
 
 # Two float32 cosines of equal vectors, summed in different orders, differ by less.
 _ROUNDING = 4e-6
-# Enough for products to run at their full rate, and few where few are in doubt.
+# Enough for matrix products at their full rate, little waste where few are stale.
 _POINTS_AT_ONCE = 128
 
 
@@ -40,7 +41,7 @@ def start(
 ) -> NearestGallery:
     """Searches the nearest row of ``gallery`` ``[m, d]`` for every row of ``x``."""
     found = similarity.nearest(x, gallery, block_size=block_size)
-    # A copy: the anchor stays when the points, whose buffer may be donated, move.
+    # A copy, since the buffer of the points may be donated.
     return NearestGallery(found.row, found.cosine - found.runner_up, jnp.copy(x))
 
 
@@ -73,6 +74,8 @@ def refresh(
     Returns:
       The up-to-date record.
     """
+    chex.assert_equal_shape((x, known.anchor))
+    chex.assert_shape(gallery, (None, x.shape[1]))
     if sharded.size() is not None:
         return _refresh_on_many(known, x, gallery, block_size)
     return _refresh(known, x, gallery, block_size)
@@ -112,7 +115,7 @@ def _refresh_on_many(
 
 
 def _doubtful(known: NearestGallery, x: jax.Array) -> jax.Array:
-    """Which points ``[n]`` may have changed their nearest gallery row."""
+    """The points ``[n]`` whose nearest gallery row may have changed."""
     moved = jnp.linalg.norm(x - known.anchor, axis=1)
     return 2 * moved + _ROUNDING > known.margin
 

@@ -1,5 +1,6 @@
 """Points on the unit hypersphere: rows ``[n, d]`` of length 1."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,7 @@ def tangent(x: jax.Array, v: jax.Array) -> jax.Array:
     Returns:
       ``[n, d]``: ``v_i - (v_i · x_i) x_i``, orthogonal to ``x_i``.
     """
+    chex.assert_equal_shape((x, v))
     return v - jnp.sum(v * x, axis=1, keepdims=True) * x
 
 

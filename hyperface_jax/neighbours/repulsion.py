@@ -8,6 +8,7 @@ tiles above the diagonal yields it for all rows: three matrix products for two t
 
 import functools
 
+import chex
 import jax
 
 from hyperface_jax.devices import sharded
@@ -37,6 +38,11 @@ def repulsion(
       block_size: side of the tiles of cosines; None takes what suits the device.
       precision: of the products.
     """
+    chex.assert_rank(x, 2)
+    chex.assert_shape(level, (len(x),))
+    chex.assert_rank(temperature, 0)
+    if fixed is not None:
+        chex.assert_shape(fixed, (None, x.shape[1]))
     repel = local_repulsion.repel if sharded.size() is None else ring_repulsion.repel
     return repel(
         x,

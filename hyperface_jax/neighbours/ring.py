@@ -21,23 +21,23 @@ from hyperface_jax.devices.sharded import AXIS, ROWS
 
 
 def over_devices(
-    body: Callable, spread: tuple, whole: tuple = (), *, count: int
+    body: Callable, divided: tuple, whole: tuple = (), *, count: int
 ) -> Any:
     """Runs ``body`` on each device with its block of every array.
 
     Args:
       body: from blocks, then whole values, to a tree of blocks.
-      spread: arrays whose rows are divided, or trees of them.
+      divided: arrays whose rows are divided, or trees of them.
       whole: values that every device gets whole.
       count: how many rows of the results are real.
     """
     pad = functools.partial(sharded.pad, multiple=sharded.size())
     found = jax.shard_map(
         body,
-        in_specs=(ROWS,) * len(spread) + (PartitionSpec(),) * len(whole),
+        in_specs=(ROWS,) * len(divided) + (PartitionSpec(),) * len(whole),
         out_specs=ROWS,
         check_vma=False,
-    )(*jax.tree.map(pad, spread), *whole)
+    )(*jax.tree.map(pad, divided), *whole)
     return jax.tree.map(lambda a: a[:count], found)
 
 
@@ -163,7 +163,7 @@ def take(rows: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def _take_few(rows: jax.Array, index: jax.Array) -> jax.Array:
-    """Each device gives what it has; the sum over devices is divided among them."""
+    """Each device contributes its rows; their sum is scattered over the devices."""
     everywhere = jax.lax.all_gather(index, AXIS, tiled=True)
     mine, local = _own(everywhere, len(rows), jax.lax.axis_index(AXIS), rows.ndim)
     return jax.lax.psum_scatter(jnp.where(mine, rows[local], 0), AXIS, tiled=True)
@@ -210,14 +210,14 @@ _take_many.defvjp(_take_many_forward, _take_many_backward)
 
 
 def _own(index: jax.Array, rows: int, home: jax.Array, ndim: int) -> tuple:
-    """Which of ``index`` are rows of the device ``home``, and where they are there."""
+    """Which of ``index`` are rows of the device ``home``, and their places there."""
     local = index - home * rows
     mine = (local >= 0) & (local < rows)
     return mine.reshape(-1, *[1] * (ndim - 1)), jnp.clip(local, 0, rows - 1)
 
 
 def _shift(tree: Any, distance: int) -> Any:
-    """Hands ``tree`` on: each device gets that of the one ``distance`` further."""
+    """Passes ``tree`` around: each device gets that of the one ``distance`` further."""
     devices = sharded.size()
     moves = [((i + distance) % devices, i) for i in range(devices)]
     return jax.tree.map(lambda a: jax.lax.ppermute(a, AXIS, moves), tree)

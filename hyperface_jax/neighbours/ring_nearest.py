@@ -19,7 +19,7 @@ from hyperface_jax.neighbours.precision import FLOAT32, Precision
 from hyperface_jax.neighbours.tiles import MASKED
 
 Found = tuple[jax.Array, jax.Array]
-# After all rows: what a query has found before it has met any.
+# Larger than all rows: what a query has found before it has met any.
 _NO_ROW = 2**31 - 1
 
 
@@ -77,7 +77,7 @@ def nearest(
     passed = pass_queries if len(queries) < len(rows) else pass_rows
 
     def body(asked: tuple, best: Neighbors, rows: jax.Array) -> Neighbors:
-        # Queries that matter first, so that few blocks hold one.
+        # Wanted queries first, so that few blocks hold any.
         order = jnp.argsort(~asked[-1])
         found = passed(jax.tree.map(lambda a: a[order], asked), best, rows)
         return jax.tree.map(lambda a: a[jnp.argsort(order)], found)

@@ -53,8 +53,8 @@ def repel(
             found, _ = ring.around(push, found, blocks)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(x)], found)
 
-    spread = (x, level, fixed) if with_fixed else (x, level)
-    return ring.over_devices(body, spread, (jnp.asarray(temperature),), count=n)
+    divided = (x, level, fixed) if with_fixed else (x, level)
+    return ring.over_devices(body, divided, (jnp.asarray(temperature),), count=n)
 
 
 def _between(

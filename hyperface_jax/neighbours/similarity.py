@@ -5,6 +5,7 @@ rows travel around a ring (:mod:`ring_nearest`). Equal cosines go to the lowest 
 in ``numpy.argmax``.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -36,6 +37,10 @@ def nearest(
       The neighbours, with the cosine of the runner-up: a query that moves by less
       than half of ``cosine - runner_up`` keeps its nearest row.
     """
+    chex.assert_rank((queries, rows), 2)
+    chex.assert_equal_shape_suffix((queries, rows), 1)
+    if exclude is not None:
+        chex.assert_shape(exclude, (len(queries),))
     if sharded.size() is not None:
         if exclude is None:
             exclude = jnp.full(len(queries), -1)
@@ -67,6 +72,7 @@ def nearest_other(
     Returns:
       Cosines ``[n]`` and rows ``[n]`` int32.
     """
+    chex.assert_rank(rows, 2)
     if sharded.size() is not None:
         return ring_nearest.nearest_other(
             rows, block_size=block_size, precision=precision
@@ -91,6 +97,7 @@ def nearest_cosine(
     Returns:
       Cosines ``[n]``.
     """
+    chex.assert_rank(rows, 2)
     if sharded.size() is not None:
         found = nearest_other(rows, block_size=block_size, precision=precision)
         return found[0]

@@ -10,8 +10,8 @@ largest of those over i, for the reduction ``min``, at an outer temperature :mat
 :math:`τ` falls geometrically. :math:`T` equals it, which makes :math:`S` the smoothed
 maximum over all pairs, except while some rows are far more crowded than others: those
 would take all the force, and the rest fall back on the gallery, so :math:`T` is then a
-fraction of the spread of :math:`s_i`, within a limit that falls to :math:`τ`. For
-``mean_nearest``, :math:`T` is infinite and :math:`S` the mean.
+fraction of the excess of the largest :math:`s_i` over their mean, within a limit that
+falls to :math:`τ`. For ``mean_nearest``, :math:`T` is infinite and :math:`S` the mean.
 
 Row i is moved along the tangent part of
 
@@ -65,9 +65,10 @@ _MAX_STEP = 0.5
 _INITIAL_TEMPERATURE = 0.7
 _FINAL_TEMPERATURE = 0.3
 _LOWEST_TEMPERATURE = 5e-4
-# Spread of the smoothed maxima of rows over the outer temperature, where the limit of
-# the latter, which starts at the spread of rows that begin crowded, permits.
-_SPREAD = 5.0
+# The excess of the largest smoothed maximum over their mean, in units of the outer
+# temperature, as far as the limit of the latter permits; that starts at the excess of
+# rows that begin crowded.
+_EXCESS = 5.0
 _INITIAL_OUTER_TEMPERATURE = 0.5
 # The descent has settled when a Newton step would lower the smoothed objective by less
 # than this times the temperature; the temperature may then fall faster, at most so.
@@ -189,8 +190,8 @@ def _repulse(
     smoothed = state.nearest + tau * state.log_count
     level = smoothed
     if config.reduction == "min":
-        spread = jnp.max(smoothed) - jnp.mean(smoothed)
-        outer = jnp.clip(spread / _SPREAD, tau, jnp.maximum(tau, highest))
+        excess = jnp.max(smoothed) - jnp.mean(smoothed)
+        outer = jnp.clip(excess / _EXCESS, tau, jnp.maximum(tau, highest))
         # n times a row's share in the outer maximum, as a shift of the level at which
         # its pairs weigh 1.
         log_share = jax.nn.log_softmax(smoothed / outer) + math.log(len(smoothed))

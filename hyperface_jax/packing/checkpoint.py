@@ -1,4 +1,4 @@
-"""Checkpoints of a descent: where it was, so that it can go on to the same bits."""
+"""Checkpoint files of a descent, from which it resumes to the same bits."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def load(
       path: the file to read.
       like: a state of the same structure, shapes and types, of arrays or of
         ``jax.ShapeDtypeStruct``.
-      fingerprint: of the run that wants to go on.
+      fingerprint: of the run that resumes.
 
     Returns:
       The checkpoint, or None when there is no such file.

@@ -50,8 +50,8 @@ class PackingConfig:
         are means all.
       batch_distances: algorithm2: distances within the ``"batch"``, or from the batch
         to ``"all"`` references.
-      regularization_weight: ``α`` >= 0, how much staying near the gallery counts
-        against being apart; 0 forgets the gallery.
+      regularization_weight: ``α`` >= 0, the weight of staying near the gallery
+        against being apart; 0 ignores the gallery.
       reduction: ``"min"`` maximises the smallest distance between two references,
         ``"mean_nearest"`` the mean distance to the nearest other.
       max_enrolled_cosine: how near a reference may come to an enrolled embedding, in

@@ -17,7 +17,7 @@ from hyperface_jax.packing.clock import Clock
 from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.objective import Terms
 from hyperface_jax.packing.problem import Problem
-from hyperface_jax.packing.solver import Solver, Span, State, Steps
+from hyperface_jax.packing.solver import Solver, Span, State
 from hyperface_jax.packing.stop_rules import check_finite, reason_to_stop
 
 OnProgress = Callable[[int, Terms], None]
@@ -86,24 +86,22 @@ def descend(
     )
     stopped = reason(history, clock.now, is_settled=settled)
 
-    # A dispatch gives its input away to be overwritten: meanwhile there is no state.
+    # A dispatch donates its input: meanwhile there is no state to save.
     with interruptions.held_back() as interrupted:
         while stopped is None:
             span = clock.span(len(history), config)
-            # To go back to, where the reason to stop is in the middle.
-            start = _copy(state) if span.count > 1 else None
-            state, steps = advance(state, problem, span)
-            reports = _reports(steps, span)
+            reports, state_after = _dispatch(advance, state, problem, span)
             clock.note(len(reports), len(history) + len(reports))
-            for i, (terms, settled) in enumerate(reports, start=1):
+            done = 0
+            while stopped is None and done < len(reports):
+                terms, settled = reports[done]
+                done += 1
                 history.append(terms)
                 check_finite(history)
-                # The time is known at the end of the dispatch alone.
-                seconds = clock.now if i == len(reports) else 0.0
+                # The time is known only at the end of the dispatch.
+                seconds = clock.now if done == len(reports) else 0.0
                 stopped = reason(history, seconds, is_settled=settled)
-                if stopped is not None and i < len(reports):
-                    state, _ = advance(start, problem, span._replace(count=np.int32(i)))
-                    break
+            state = state_after(done)
             if on_progress is not None and (
                 clock.now - reported > _SECONDS_BETWEEN_REPORTS
             ):
@@ -126,11 +124,28 @@ def descend(
     return Descent(state, np.stack(history), stopped, clock.now)
 
 
-def _reports(steps: Steps, span: Span) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The terms ``[terms]`` of each step, and whether its state is settled."""
-    found = sharded.to_host(steps)
+def _dispatch(
+    advance: Callable, state: State, problem: Problem, span: Span
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], Callable[[int], State]]:
+    """Does the steps of ``span``.
+
+    Returns:
+      For each step the terms ``[terms]`` before it and whether its state is settled;
+      and a function from a number of steps, at least 1, to the state after them, to be
+      called once.
+    """
+    # To start again from, where the reason to stop is in the middle.
+    start = _copy(state) if span.count > 1 else None
+    state, steps = advance(state, problem, span)
     # Copies: a view would keep the room for all steps of a dispatch.
-    return list(zip(*(array[: span.count].copy() for array in found), strict=True))
+    found = [array[: span.count].copy() for array in sharded.to_host(steps)]
+
+    def state_after(done: int) -> State:
+        if done == span.count:
+            return state
+        return advance(start, problem, span._replace(count=np.int32(done)))[0]
+
+    return list(zip(*found, strict=True)), state_after
 
 
 @jax.jit

@@ -1,14 +1,15 @@
-"""The end of a packing beside enrolled people: no reference stays too near one.
+"""Enforces the cosine limit to enrolled embeddings, during and after packing.
 
-Each step of a descent turns a reference away from the nearest enrolled person alone,
-and may bring it near another. At the end references are turned until all keep the
-limit; where that can't be, until the smallest limit is found that they can keep.
+Each iteration of a descent turns a reference away from its nearest enrolled embedding
+only, which may bring it near another. After packing, references are turned until all
+keep the limit or, where they can't, the smallest limit that they can keep.
 """
 
 import functools
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -20,9 +21,9 @@ from hyperface_jax.packing.problem import Problem
 # Cosines in float32 are this much below the limit when those in float64 must keep it.
 _MARGIN = 1e-6
 _MAX_SWEEPS = 200
-# Without a gain in as many sweeps there will be none.
+# Sweeping ends after this many sweeps without a gain.
 _PATIENCE = 25
-# Of the smallest limit that can be kept, when the one asked for can't.
+# How finely the smallest feasible limit is found, when the one asked for isn't.
 _RESOLUTION = 1e-3
 
 
@@ -47,6 +48,7 @@ def keep_away(
     Returns:
       ``[n, d]``, unit rows.
     """
+    chex.assert_equal_shape_suffix((x, problem.enrolled), 1)
     if not len(problem.enrolled):
         return x
     found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
@@ -62,8 +64,8 @@ def keep_away(
     return jnp.where(too_near[:, None], turned, x)
 
 
-def settle(x: Any, problem: Problem, config: PackingConfig) -> Any:
-    """Turns references until each keeps away from all enrolled embeddings.
+def enforce(x: Any, problem: Problem, config: PackingConfig) -> Any:
+    """Turns references until each keeps the limit to all enrolled embeddings.
 
     Args:
       x: ``[n, d]``, unit rows, as the solver left them, on whatever devices.
@@ -71,15 +73,15 @@ def settle(x: Any, problem: Problem, config: PackingConfig) -> Any:
       config: a :class:`hyperface_jax.PackingConfig`.
 
     Returns:
-      The references; where they come nearer to an enrolled embedding than
-      ``config.max_enrolled_cosine``, those with the smallest such cosine found.
+      The references; where some must exceed ``config.max_enrolled_cosine``, those
+      found whose largest cosine to an enrolled embedding is smallest.
     """
     if not jax.tree.leaves(problem.enrolled)[0].size:
         return x
     limit = config.max_enrolled_cosine
     sweep = sharded.jit(functools.partial(_sweep, config=config))
     best, least = _sweep_until(x, limit, sweep, problem)
-    # The limit can't be kept, as far as one sees: halve in on one that can.
+    # The limit seems infeasible: bisect for the smallest feasible one.
     low = limit
     while least > limit and least - low > _RESOLUTION:
         middle = (low + least) / 2
@@ -95,7 +97,7 @@ def settle(x: Any, problem: Problem, config: PackingConfig) -> Any:
 def _sweep(
     x: jax.Array, problem: Problem, limit: jax.Array, *, config: PackingConfig
 ) -> tuple[jax.Array, jax.Array]:
-    """One sweep, and the largest cosine before it."""
+    """Does one sweep; returns also the largest cosine before it."""
     found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
     return keep_away(x, problem, config, limit=limit), jnp.max(found.cosine)
 
@@ -103,7 +105,7 @@ def _sweep(
 def _sweep_until(
     x: Any, limit: float, sweep: Any, problem: Problem
 ) -> tuple[Any, float]:
-    """Sweeps until ``limit`` is kept or nothing is gained; the best rows seen."""
+    """Sweeps until ``limit`` is kept or gains end; returns the best rows seen."""
     best, least, since = x, math.inf, 0
     for _ in range(_MAX_SWEEPS):
         turned, largest = sweep(x, problem, jnp.float32(limit))

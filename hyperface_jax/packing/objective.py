@@ -12,6 +12,7 @@ other reference in place of the minimum. Smaller is better (Shahreza & Marcel, 2
 import functools
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +52,8 @@ def combine(
     reduction: str,
 ) -> Terms:
     """The objective from its parts."""
-    spread = max_cosine if reduction == "min" else mean_nearest_cosine
-    objective = spread - 1 + regularization_weight * regularization
+    cosine = max_cosine if reduction == "min" else mean_nearest_cosine
+    objective = cosine - 1 + regularization_weight * regularization
     return Terms(objective, max_cosine, mean_nearest_cosine, regularization)
 
 
@@ -79,6 +80,8 @@ def terms_of_pairs(
       regularization_weight: ``α``, at least 0.
       reduction: ``"min"`` or ``"mean_nearest"``.
     """
+    chex.assert_rank((rows, gallery_cosine), (2, 1))
+    chex.assert_equal_shape((rows, others))
     # A maximum shares its gradient between ties: both ends of the closest pair tie,
     # but as the pair is the same the gradient is, too.
     cosine = jnp.sum(rows * others, axis=1)

@@ -114,8 +114,8 @@ def pack_embeddings(
       on_progress: called with the number of iterations done and the terms of the
         objective, a few times a second.
       checkpoint_path: a file to keep the state in, written when interrupted and every
-        ``checkpoint_seconds``; the same call finds it and goes on, to the same bits
-        on as many devices and without a time limit. The caller removes it once the
+        ``checkpoint_seconds``; the same call resumes from it, to the same bits on
+        as many devices and without a time limit. The caller removes it once the
         result is safe.
       checkpoint_seconds: seconds between checkpoints.
       num_devices: over how many devices to spread the rows, those of all processes
@@ -184,7 +184,7 @@ def _pack(
         on_progress=on_progress,
         checkpointer=checkpointer,
     )
-    x = enrolled_limit.settle(found.state.embeddings, problem, config)
+    x = enrolled_limit.enforce(found.state.embeddings, problem, config)
     result = _measured(sharded.to_host(x), given, found, config)
     return result._replace(duplicates=int(duplicates))
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,6 +161,8 @@ def nearest_reference_of(
 
 def references_at(x: jax.Array, fixed: jax.Array, index: jax.Array) -> jax.Array:
     """Rows ``index`` ``[b]`` of ``concatenate([x, fixed])``, which is never made."""
+    chex.assert_rank((x, fixed, index), (2, 2, 1))
+    chex.assert_equal_shape_suffix((x, fixed), 1)
     if not len(fixed):
         return ring.take(x, index)
     moving = ring.take(x, jnp.minimum(index, len(x) - 1))

@@ -7,7 +7,7 @@ import optax
 def staircase_decay(
     init_value: float, *, decay_rate: float = 0.75, transition_steps: int = 5000
 ) -> optax.Schedule:
-    r"""The decay of Algorithm 1: times ``decay_rate`` every ``transition_steps``.
+    r"""The decay of Algorithm 1: multiplies by ``decay_rate`` at regular intervals.
 
     .. math:: \lambda_t = \lambda_0 \, r^{\lfloor t / T \rfloor}
 

@@ -4,6 +4,7 @@ import functools
 import math
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +137,8 @@ def advance(
     Returns:
       The state after the last step, and what each reports.
     """
+    chex.assert_rank((state.embeddings, problem.fixed, problem.enrolled), 2)
+    chex.assert_rank(tuple(span), 0)
 
     def one(i: jax.Array, carry: tuple[State, Steps]) -> tuple[State, Steps]:
         state, steps = carry

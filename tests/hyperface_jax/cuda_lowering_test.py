@@ -21,7 +21,7 @@ from tests.hyperface_jax.entry_points import (
 MESH = jax.sharding.AbstractMesh((8,), (sharded.AXIS,), axis_types=(AxisType.Auto,))
 
 
-def spread(array):
+def divided(array):
     """What stands for ``array`` when eight devices share its rows."""
     if not getattr(array, "size", 0) or array.ndim == 0:
         return array
@@ -65,7 +65,7 @@ def test_lowers_for_eight_cuda_devices(name):
     with jax.sharding.use_abstract_mesh(MESH):
         exported = jax.export.export(
             sharded.jit(function, **donated), platforms=["cuda"]
-        )(*jax.tree.map(spread, arguments))
+        )(*jax.tree.map(divided, arguments))
     assert exported.nr_devices == 8
     text = exported.mlir_module()
     check(text)

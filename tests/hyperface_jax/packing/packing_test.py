@@ -7,11 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperface_jax import InputError, PackingConfig, pack_embeddings
-from hyperface_jax.packing import algorithm1
+from hyperface_jax import (
+    InputError,
+    PackingConfig,
+    load_embeddings,
+    pack_embeddings,
+    save_embeddings,
+)
+from hyperface_jax.cli import pack
+from hyperface_jax.packing import algorithm1, packing
 from hyperface_jax.packing.config import REDUCTIONS
-from hyperface_jax.packing.problem import Problem
-from hyperface_jax.packing.solver import Span, advance
+from hyperface_jax.packing.objective import Terms
+from hyperface_jax.packing.problem import (
+    Problem,
+    nearest_reference,
+    start_near_gallery,
+)
+from hyperface_jax.packing.solver import Solver, Span, advance
 from tests.hyperface_jax import packing_oracles
 
 FREE = PackingConfig(regularization_weight=0)
@@ -243,3 +255,30 @@ def test_malformed_arrays_are_refused():
     ):
         with pytest.raises(InputError, match=message):
             pack_embeddings(initial, gallery)
+
+
+class Still(Solver[algorithm1.State]):
+    """A method of packing that moves nothing."""
+
+    def init(self, x, problem, config):
+        known = start_near_gallery(x, problem, block_size=None)
+        return algorithm1.State(x, (), known)
+
+    def step(self, state, problem, countdown, config):
+        cosine, _ = nearest_reference(state.embeddings, problem.fixed, block_size=None)
+        top, mean = jnp.max(cosine), jnp.mean(cosine)
+        return state, Terms(top - 1, top, mean, jnp.float32(0))
+
+
+def test_another_method_is_one_class(tmp_path, monkeypatch, call):
+    """Through the command; by default it converges in the second half of a run."""
+    monkeypatch.setitem(packing.SOLVERS, "annealed", Still())
+    rows = packing_oracles.random_rows(12, 5)
+    gallery, output = tmp_path / "gallery.npz", tmp_path / "references.npz"
+    save_embeddings(gallery, rows, kind="gallery")
+    code, printed, _ = call(
+        pack, gallery=gallery, initial=gallery, output=output, num_iterations=200
+    )
+    assert code == 0
+    assert "converged: the last 25 of 100 iterations" in printed
+    np.testing.assert_allclose(load_embeddings(output).embeddings, rows, atol=1e-6)
