@@ -1,4 +1,4 @@
-"""What a device does a second: matrix products, packing iterations, searches.
+"""What a device does a second: products, packing, search, and the stages in torch.
 
     python -m benchmarks.device --output=device.json
 
@@ -6,9 +6,11 @@ Every rate stands beside the device's own rate of matrix products, measured in t
 run: float32 as packing and search multiply, and, where the device has them, TF32 and
 bfloat16, plain and in three passes (``--matmul_precision`` of hyperface-pack).
 ``--small`` takes sizes for which a laptop needs seconds. To measure something else,
-write a function from sizes to rows and add it to ``MEASUREMENTS``.
+write a function from sizes to rows and add it to ``MEASUREMENTS``. The stages in torch
+run in processes of their own, on the device that ``--device=auto`` takes.
 """
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks import plots, timing
+from benchmarks import plots, timing, torch_stages
+from bridges.device_flags import PRECISIONS
 from hyperface_jax import EmbeddingIndex, InputError, PackingConfig
 from hyperface_jax.commands import run_command, settings_of
 from hyperface_jax.neighbours import precision
@@ -45,6 +48,8 @@ class Sizes(NamedTuple):
       rows: searched.
       queries: a search.
       neighbours: found of each query.
+      backbone: that is trained and embeds, with its image size and batch size.
+      images: generated a call.
     """
 
     product: int
@@ -54,10 +59,14 @@ class Sizes(NamedTuple):
     rows: int
     queries: int
     neighbours: int
+    backbone: tuple[str, int, int]
+    images: int
 
 
-SMALL = Sizes(256, 200, 32, 4, 2000, 100, 5)
-LARGE = Sizes(8192, 20_000, 512, 4, 1_000_000, 10_000, 10)
+SMALL = Sizes(256, 200, 32, 4, 2000, 100, 5, ("iresnet_small", 64, 8), 16)
+LARGE = Sizes(
+    8192, 20_000, 512, 4, 1_000_000, 10_000, 10, ("iresnet50", 112, 256), 1024
+)
 
 _PRODUCTS = {
     **precision.PRECISIONS,
@@ -113,8 +122,29 @@ def search_rates(sizes: Sizes) -> list[dict]:
     return [row("search", "float32", size, timed.median, rate, "queries/s")]
 
 
-# Whatever else runs on a device, such as generation and training, adds its function.
+def torch_rates(sizes: Sizes) -> list[dict]:
+    """Images a second of embedding, generation and training, reading them apart."""
+    name, side, batch = sizes.backbone
+    stages = {
+        "embedding": (torch_stages.embedding, sizes.backbone, batch),
+        "generation": (torch_stages.generation, (sizes.images,), sizes.images),
+        "training": (torch_stages.training, sizes.backbone, batch),
+    }
+    rows = []
+    for what, (make, arguments, count) in stages.items():
+        for kind in PRECISIONS:
+            # A CPU computes slower in the smaller ones.
+            if kind != "float32" and jax.default_backend() == "cpu":
+                continue
+            timed = timing.time_apart(make, *arguments, kind, repeats=FLAGS.repeats)
+            size = f"{count} images" + (f", {name}, {side} px" * (what != "generation"))
+            seconds = timed.median
+            rows.append(row(what, kind, size, seconds, count / seconds, "images/s"))
+    return rows
+
+
 MEASUREMENTS: list[Callable[[Sizes], list[dict]]] = [
+    torch_rates,
     product_rates,
     packing_rates,
     search_rates,
@@ -164,6 +194,8 @@ def _search(sizes: Sizes) -> timing.Call:
 
 
 def main() -> None:
+    # Or JAX would take most of the device's memory from the processes of torch.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sizes = SMALL if FLAGS.small else LARGE
     rows = [found for measure in MEASUREMENTS for found in measure(sizes)]
     timing.report("device", rows, settings_of(FLAGS), FLAGS.output)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from absl import flags
 
+from benchmarks.torch_stages import People
 from bridges.recognisers.iresnet import IResNetRecogniser
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.state import init_training
@@ -39,14 +40,6 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "output", None, "where the JSON record goes, if anywhere", flag_values=FLAGS
 )
-
-
-class People:
-    """What a task needs to know of a source: who is on the images."""
-
-    def __init__(self, num_identities: int, labels: np.ndarray) -> None:
-        self.identities = range(num_identities)
-        self.labels = labels
 
 
 def time_case(config: TrainingConfig, num_identities: int, steps: int) -> dict:

@@ -2,6 +2,7 @@
 
 import jax
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +12,11 @@ def gpu() -> jax.Device:
         return jax.devices("gpu")[0]
     except RuntimeError:
         pytest.skip("JAX has no GPU here; make test-gpu looks for one")
+
+
+@pytest.fixture(scope="session")
+def cuda() -> str:
+    """Torch's first CUDA device."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch has no CUDA device here")
+    return "cuda:0"
