@@ -77,6 +77,8 @@ def descend(
         settled = solver.is_settled(found.state, found.iteration, config)
         state, history = sharded.put(found.state), list(found.history)
     reported = clock.now
+    if checkpointer is not None:
+        checkpointer.saved_at = clock.now
     advance = sharded.jit(
         functools.partial(solvers.advance, solver=solver, config=config),
         donate_argnums=(0,),
