@@ -39,7 +39,7 @@ clean:  ## remove caches (not .venv, not runs/)
 
 help:  ## this list
 	@echo "make TARGET: every target sets up what it needs first."
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 12
 	@echo "Another interpreter: make PYTHON=python3.12 demo. Another folder: make RUN=runs/mine demo."
 
 # The stamp is written last, so an interrupted installation is taken up again and a

@@ -53,7 +53,7 @@ class Capacity(NamedTuple):
 
 
 class _References(NamedTuple):
-    """References that count, ``[n, d]``, and ``[n]``, of each to the gallery."""
+    """Valid references ``[n, d]``, and the cosine of each to the gallery ``[n]``."""
 
     embeddings: np.ndarray
     gallery_cosine: np.ndarray
@@ -187,10 +187,10 @@ def _pack(
     keep: Callable[[PackingResult], _References],
     on_progress: OnProgress | None,
 ) -> _References:
-    """The most references that count of packings of ``n`` from several starts."""
+    """Packs ``n`` references from several starts; returns the most valid ones."""
     best = None
     for start in range(next((s for size, s in _STARTS if n <= size), 1)):
-        # Only the start changes: a change of config would compile anew.
+        # Only the start changes: another config would be compiled anew.
         initial = initialization.from_gallery(gallery, labels, n, config.seed + start)
         found = keep(
             pack_embeddings(
@@ -205,13 +205,13 @@ def _pack(
 
 
 def _find_largest(pack: Callable[[int], int], known: int, most: int) -> None:
-    """Calls ``pack`` with numbers that close in on the largest that fits."""
+    """Calls ``pack`` with numbers that approach the largest one that fits."""
     low, high = known, None
     while low < most and high is None:
         n = min(max(2 * low, 2), most)
         kept = pack(n)
         low, high = max(low, kept), None if kept == n else n
-    # Within 5 %: two packings of nearly equal size differ by less than chance does.
+    # To 5 %: packings of nearly equal size differ by chance more than by size.
     while high is not None and high - low > max(1, low // 20):
         middle = (low + high) // 2
         kept = pack(middle)

@@ -42,7 +42,7 @@ def packing_record(
     """
     checks.instance_of(result, "result", PackingResult)
     config = result.config
-    # As files hold them, rows may be 1e-3 off, which could pick the wrong neighbour.
+    # The lengths of rows in files may be off by 1e-3, enough for a wrong neighbour.
     initial = checks.unit_rows(initial, "initial")
     gallery, fixed = (
         _beside(result.embeddings, rows, name)

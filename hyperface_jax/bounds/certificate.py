@@ -46,7 +46,7 @@ def largest_cosine(
       limit: a cosine.
       block_size: side of the tiles of cosines; None takes what suits the device.
     """
-    # Files may hold rows whose lengths are 1e-3 off, far more than the rounding.
+    # The lengths of rows in files may be off by 1e-3, far more than rounding.
     exact = _unit(others)
     found = similarity.nearest(
         _unit(x).astype(np.float32),

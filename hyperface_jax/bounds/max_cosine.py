@@ -62,7 +62,7 @@ def capacity_bound(max_cosine: float, d: int) -> float:
     checks.whole_number(d, "d", 3, _MOST)
     max_cosine, d = float(max_cosine), int(d)
     if max_cosine < 0:
-        # n <= 1 - 1/s; one point has no cosine at all, two always fit at -1.
+        # n <= 1 - 1/s. Two points always fit, at a cosine of -1.
         return float(math.floor(min(1 - 1 / max_cosine + 1e-9, d + 1)))
     if max_cosine == 0:
         return 2.0 * d

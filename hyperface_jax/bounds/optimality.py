@@ -115,7 +115,7 @@ def objective_bound(
 def _best_fit(
     lagrangian: Callable[[float], "_Lagrangian"], unit: float
 ) -> "_Lagrangian":
-    """The Lagrangian whose minimum is highest, were its curvature 1 ``unit``."""
+    """The Lagrangian of the highest minimum, assuming a curvature of one ``unit``."""
 
     def minimum(power: float) -> float:
         fit = lagrangian(2.0**power)
@@ -147,7 +147,7 @@ def _lagrangian(
     chex.assert_equal_shape((x, pull))
     chex.assert_rank((max_cosine, tau), 0)
     sums, total = _weighted_sums(x, x, max_cosine, tau, size)
-    # So that the weights of all pairs, each once, have the sum 1.
+    # Normalise: the weights of all pairs, each counted once, sum to 1.
     sums, level = sums / total, max_cosine + tau * jnp.log(total)
     multipliers = jnp.sum(x * (pull - sums), axis=1)
     residual = sums + multipliers[:, None] * x - pull
@@ -179,7 +179,7 @@ def _weighted_sums(
     def visit(found: tuple, i: jax.Array, j: jax.Array, c: jax.Array) -> tuple:
         sums, total = found
         weights = pair_weights(c, level, tau)
-        # A diagonal tile holds both orders of its pairs already.
+        # A diagonal tile already holds both orders of its pairs.
         once = jnp.where(i == j, 0.0, 1.0)
         highest = jax.lax.Precision.HIGHEST
         sums = sums.at[i].add(jnp.matmul(weights, blocks[j], precision=highest))

@@ -12,7 +12,7 @@ from absl import flags
 from hyperface_jax.devices import startup
 from hyperface_jax.errors import InputError
 
-# None of them has a say in the result.
+# None of them affects the result.
 NAMES = ("num_devices", "coordinator", "num_processes", "process_id")
 
 

@@ -76,7 +76,7 @@ device_flags.define(FLAGS)
 flags.DEFINE_float(
     "checkpoint_seconds",
     60.0,
-    "Seconds between checkpoints, from which the same command goes on.",
+    "Seconds between checkpoints, from which the same command resumes.",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(

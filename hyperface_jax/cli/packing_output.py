@@ -1,4 +1,4 @@
-"""What hyperface-pack writes of a packing, and says."""
+"""What hyperface-pack writes and prints of a packing."""
 
 from typing import Any, NamedTuple
 

@@ -20,7 +20,7 @@ from hyperface_jax.errors import InputError
 from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
-# The settings of outputs from before these were flags.
+# What outputs of earlier versions were packed with, which lacked these flags.
 _BEFORE_FLAGS = {"matmul_precision": "float32"}
 _WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
@@ -139,7 +139,7 @@ def _run(
                 refresh=False,
             )
             if not bar.n:
-                # Neither compilation nor an earlier run counts for the rate.
+                # Neither compilation nor an earlier run counts towards the rate.
                 bar.initial = bar.n = bar.last_print_n = iteration
                 bar.start_t = bar.last_print_t = time.time()
             bar.update(iteration - bar.n)

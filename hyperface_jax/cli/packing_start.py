@@ -13,7 +13,7 @@ from hyperface_jax.errors import InputError
 from hyperface_jax.neighbours.similarity import nearest
 from hyperface_jax.packing import balance, initialization
 
-# Of the references, in float32, that are in memory at once at the least.
+# Copies of the references, in float32, that are in memory at once at least.
 _COPIES = 4
 
 

@@ -120,7 +120,7 @@ def check_same(what: str, *content: np.ndarray | bytes | None) -> None:
             digest.update(str(part.shape).encode())
             part = np.ascontiguousarray(part).data
         digest.update(part or b"")
-    # 24 bits are what a float32 holds.
+    # A float32 holds 24 bits exactly.
     found = of_every_process(int.from_bytes(digest.digest()[:3], "big"))
     if len(np.unique(found)) > 1:
         raise InputError(

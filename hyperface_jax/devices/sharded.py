@@ -218,7 +218,7 @@ def _to_host(leaf: Any) -> np.ndarray:
         return np.asarray(leaf)
     if leaf.padded.is_fully_addressable:
         return np.asarray(leaf.padded)[: leaf.count]
-    # A piece at a time: no device could hold everything.
+    # In pieces, since no device could hold all rows.
     whole = np.zeros((leaf.count, *leaf.padded.shape[1:]), leaf.padded.dtype)
     step = min(_ROWS_AT_ONCE, len(leaf.padded))
     for start in range(0, leaf.count, step):

@@ -201,7 +201,7 @@ def _parsed(content: bytes | bytearray) -> Header:
             raise ValueError("an array's header is damaged") from None
     if dtype.hasobject:
         raise ValueError("pickled objects")
-    # To Python a bool is a number, to NumPy it is none here.
+    # To Python a bool is a number; here it is not.
     if any(length < 0 or isinstance(length, bool) for length in shape):
         raise ValueError(f"an array's header says that its shape is {shape}")
     return Header(shape, dtype, fortran, stream.tell())

@@ -46,7 +46,7 @@ def start(
 
 
 def unknown(x: jax.Array) -> NearestGallery:
-    """Nothing known yet of any row of ``x``: the first refresh searches."""
+    """An empty cache: the first refresh searches for every row of ``x``."""
     return NearestGallery(
         jnp.zeros(len(x), jnp.int32), jnp.full(len(x), -1.0), jnp.copy(x)
     )
@@ -110,7 +110,7 @@ def _refresh_on_many(
             jnp.where(doubtful[:, None], x, known.anchor),
         )
 
-    # The gallery goes around only if some device has a point to search for.
+    # The gallery is passed around only if some point needs a search.
     return jax.lax.cond(jnp.any(doubtful), search, lambda: known)
 
 
@@ -123,7 +123,7 @@ def _doubtful(known: NearestGallery, x: jax.Array) -> jax.Array:
 def _search_again(
     search: Callable, known: Any, doubtful: jax.Array, *, at_once: int | None = None
 ) -> Any:
-    """Replaces what is known of the doubtful points by what a search finds.
+    """Searches for the doubtful points and updates what is known of them.
 
     Args:
       search: from the numbers ``[s]`` of some points to what it finds for them, a tree
@@ -138,7 +138,7 @@ def _search_again(
     """
     n = len(doubtful)
     count, size = jnp.sum(doubtful), min(at_once or _POINTS_AT_ONCE, n)
-    # Their numbers, packed together; the tail points behind the last point.
+    # Their numbers first; the tail points beyond the last point.
     padded = -(-n // size) * size
     points = jnp.nonzero(doubtful, size=padded, fill_value=n)[0]
 

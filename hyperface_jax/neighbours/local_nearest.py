@@ -40,7 +40,7 @@ def nearest(
     """:func:`hyperface_jax.neighbours.similarity.nearest` on one device."""
     query_block = tiles.even_block_size(block_size, len(queries))
     row_block = tiles.even_block_size(block_size, len(rows))
-    # Whole blocks, then the rest as it is: no padding to tell apart from rows.
+    # Whole blocks, then the remainder, so that no padding needs a mask.
     rest = len(rows) % row_block
     starts = jnp.arange(0, len(rows) - rest, row_block, dtype=jnp.int32)
 
@@ -103,7 +103,7 @@ def nearest_cosine(
 def _best(c: jax.Array, start: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     """Largest entry of a tile along ``axis``, and its place counted from ``start``."""
     cosine = jnp.max(c, axis=axis)
-    # A maximum and a minimum vectorise; an argmax, on the CPU, does not.
+    # Maximum and minimum vectorise on the CPU; argmax does not.
     place = jax.lax.broadcasted_iota(jnp.int32, c.shape, axis)
     place = jnp.where(c == jnp.expand_dims(cosine, axis), place, c.shape[axis])
     return cosine, (start + jnp.min(place, axis=axis)).astype(jnp.int32)

@@ -14,8 +14,8 @@ import numpy as np
 from hyperface_jax.neighbours import tiles
 from hyperface_jax.neighbours.precision import Precision, product
 
-# Weights are taken relative to the last known level, and capped at e^40: a pair that
-# has come much closer since is pushed apart hard, not by infinity.
+# Weights are relative to the last known level and capped at e^40, so that a pair that
+# has come much closer since is pushed apart by a finite force.
 _MAX_EXPONENT = 40.0
 
 
@@ -58,7 +58,7 @@ def repel(
         of_first = pair_weights(c, levels[i][:, None], temperature)
         of_second = pair_weights(c, levels[j][None, :], temperature)
         both = of_first + of_second
-        # A diagonal tile holds both orders of its pairs already.
+        # A diagonal tile already holds both orders of its pairs.
         once = jnp.where(i == j, 0.0, 1.0)
         total = add(total, i, c, of_first, both, blocks[j], 1.0)
         return add(total, j, c.T, of_second.T, both.T, blocks[i], once)
@@ -83,7 +83,7 @@ def _repelled_by(
     temperature: jax.Array,
     precision: Precision,
 ) -> Repulsion:
-    """Adds what fixed rows do to all blocks; one-sided, so two products a tile."""
+    """Adds the repulsion of fixed rows; one-sided, so two products a tile."""
     size = blocks.shape[1]
     count = -(-len(fixed) // size)
     fixed_blocks = tiles.to_blocks(fixed, size)
@@ -119,7 +119,7 @@ def add_tile(
     *,
     precision: Precision,
 ) -> Repulsion:
-    """Adds to ``total`` what a tile does to the rows of one side.
+    """Adds the forces of a tile on the rows of one side to ``total``.
 
     Args:
       total: sums by blocks, ``[blocks, size, ...]``.

@@ -88,7 +88,7 @@ def pairs(visit: Callable, block: Any, nothing: Any, merge: Callable) -> Any:
 
         def columns(i: jax.Array) -> tuple[jax.Array, jax.Array]:
             first = jnp.where(halved, (i + (me > home)) % 2, 0)
-            # A block meets itself in the tiles on and above the diagonal.
+            # A block meets itself only in the tiles on and above the diagonal.
             return jnp.where(step == 0, i, first), jnp.where(halved, 2, 1)
 
         found, other_found = visit(found, other, other_found, home, columns)
@@ -171,7 +171,7 @@ def _take_few(rows: jax.Array, index: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _take_many(rows: jax.Array, index: jax.Array) -> jax.Array:
-    """The rows go around, and each device copies what it wants."""
+    """Passes the rows around; each device copies the ones it needs."""
 
     def body(rows: jax.Array, index: jax.Array) -> jax.Array:
         def visit(found: jax.Array, rows: jax.Array, home: jax.Array) -> tuple:
@@ -189,9 +189,9 @@ def _take_many_forward(rows: jax.Array, index: jax.Array) -> tuple:
 
 
 def _take_many_backward(saved: tuple, gradient: jax.Array) -> tuple:
-    """Sums go around and gather the gradient of each row where it was copied to.
+    """Passes sums around, which collect the gradient of every copy of a row.
 
-    Left to itself, the derivative would keep the rows of every visit.
+    Automatic differentiation would store the rows of every visit.
     """
     index, blank = saved
 

@@ -88,7 +88,7 @@ def _between(
             of_first = pair_weights(c, levels[i][:, None], temperature)
             of_second = pair_weights(c, other_levels[j], temperature)
             sums = of_first + of_second
-            # A diagonal tile holds both orders of its pairs already.
+            # A diagonal tile already holds both orders of its pairs.
             once = jnp.where((i == j) & (home == me), 0.0, 1.0)
             return (
                 add(both[0], i, c, of_first, sums, others[j], 1.0),

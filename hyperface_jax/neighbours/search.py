@@ -17,7 +17,7 @@ from hyperface_jax.errors import InputError
 from hyperface_jax.neighbours import ring, tiles
 
 _QUERIES_AT_ONCE = 1024
-# The k best lie in the k groups with the best maxima, and maxima are cheap.
+# The k best entries lie in the k groups of the largest maxima, which are cheap to find.
 _GROUP = 16
 
 
@@ -127,7 +127,7 @@ class EmbeddingIndex:
                 best = cosines[part], (rows[part] - first).astype(np.int32)
                 asked = sharded.put((queries[part], *best))
                 found = sharded.to_host(find(asked, piece))
-                # Rows of earlier pieces count backwards from this one.
+                # Rows of earlier pieces have negative numbers relative to this one.
                 cosines[part], rows[part] = found[0], found[1] + first
         return cosines, rows
 
@@ -239,7 +239,7 @@ def _top_k(
         groups = c.reshape(len(c), -1, _GROUP)
         k = best[0].shape[1]
         found, place = _best_of_groups(groups, k)
-        # What was found before holds lower rows and comes first: ties go to them.
+        # Earlier findings are lower rows and come first, so they win ties.
         cosine = jnp.concatenate([best[0], found], axis=1)
         row = jnp.concatenate([best[1], start + place], axis=1)
         cosine, kept = jax.lax.top_k(cosine, k)

@@ -86,7 +86,7 @@ def nearest_cosine(
     block_size: int | None = None,
     precision: Precision = FLOAT32,
 ) -> jax.Array:
-    """Finds how near the nearest *other* row of each is, but not which it is.
+    """Finds the cosine of each row to the nearest *other* row, not which row it is.
 
     Args:
       rows: ``[n, d]``, unit rows, ``n >= 2``.

@@ -15,14 +15,14 @@ import numpy as np
 from hyperface_jax.neighbours.precision import FLOAT32, Precision, product
 
 DEFAULT_BLOCK_SIZE = 512
-# Wide enough to keep two cores at their product, for which 300 are too few; but of few
-# rows, where the tiles on the diagonal hold every pair twice, a smaller share. On other
-# devices a tile must be worth starting a kernel for.
+# On a CPU, tiles wide enough for two cores to multiply at their full rate (300 are too
+# few), but narrower for few rows, since diagonal tiles hold every pair twice. On other
+# devices a tile must be worth launching kernels for.
 _SEARCHED_TILE = 1000
 _SMALL_TILE = 304
 _TILES_A_SIDE = 8
 _SEARCHED_TILE_ELSEWHERE = 2048
-# Below every cosine, and finite: infinities would turn into NaN under subtraction.
+# Below every cosine, and finite: differences of infinities would be NaN.
 MASKED = -4.0
 
 
@@ -37,7 +37,7 @@ def fit_block_size(block_size: int | None, rows: int) -> int:
 
 
 def even_block_size(block_size: int | None, rows: int) -> int:
-    """The side of tiles that are searched: of blocks that leave next to no padding.
+    """The side of tiles whose blocks leave next to no padding.
 
     Args:
       block_size: what was asked for, or None for a size that suits the device.
@@ -92,7 +92,7 @@ def visit_pairs(
             c = jnp.where((row != column) & (row < n) & (column < n), c, MASKED)
         return visit(found, i, j, c), None
 
-    # Most tiles need no mask, and a mask costs as much as the search itself.
+    # Most tiles need no mask, and masking costs as much as the search itself.
     for mask in (False, True):
         tiles = np.stack([first, second], axis=1)[masked == mask]
         visit_all = functools.partial(visit_tile, mask=mask)

@@ -58,10 +58,10 @@ from hyperface_jax.packing.problem import (
 from hyperface_jax.packing.solver import Countdown, Solver
 
 _MOMENTUM = 0.8
-# Longest step of a row, in radians: a row that starts crowded must not jump across.
+# Longest step of a row, in radians, so that crowded rows don't jump across the sphere.
 _MAX_STEP = 0.5
 # Typical cosines between random rows are 1/sqrt(d): smoothing starts at that scale. It
-# ends the lower the more iterations there are to follow, where it no longer shows.
+# ends lower the more iterations there are, where its effect vanishes.
 _INITIAL_TEMPERATURE = 0.7
 _FINAL_TEMPERATURE = 0.3
 _LOWEST_TEMPERATURE = 5e-4
@@ -71,7 +71,8 @@ _LOWEST_TEMPERATURE = 5e-4
 _EXCESS = 5.0
 _INITIAL_OUTER_TEMPERATURE = 0.5
 # The descent has settled when a Newton step would lower the smoothed objective by less
-# than this times the temperature; the temperature may then fall faster, at most so.
+# than this times the temperature; then the temperature falls up to _MAX_HASTE times
+# faster.
 _SETTLED = 1e-6
 _MAX_HASTE = 20.0
 _TINY = 1e-12
@@ -228,6 +229,6 @@ def _largest_share(
 
 
 def _shortened(vectors: jax.Array, most: jax.Array) -> jax.Array:
-    """Rows of at most the lengths ``most`` ``[n]``."""
+    """Limits the lengths of rows to ``most`` ``[n]``."""
     length = jnp.linalg.norm(vectors, axis=1)
     return vectors * jnp.minimum(1.0, most / (length + _TINY))[:, None]

@@ -148,7 +148,7 @@ def balance_report(
     *,
     block_size: int | None = None,
 ) -> dict[str, Any]:
-    """What became of each group, JSON-ready.
+    """Reports on each group after packing, JSON-ready.
 
     Args:
       embeddings: ``[n, d]`` float32, unit rows, the packed references.
@@ -165,7 +165,7 @@ def balance_report(
       largest cosine of one of its references to one of that group, itself left out;
       None where there is no other.
     """
-    # As files hold them, rows may be 1e-3 off.
+    # The lengths of rows in files may be off by 1e-3.
     embeddings = checks.unit_rows(embeddings, "references")
     gallery = checks.unit_rows(gallery, "gallery")
     found = similarity.nearest(embeddings, gallery, block_size=block_size)
@@ -195,7 +195,7 @@ def balance_report(
 
 
 def describe(report: dict[str, Any]) -> list[str]:
-    """The lines that a command prints of a report, one a group."""
+    """Formats a report for printing, one line a group."""
     lines = []
     for name, figures in report["groups"].items():
         within = figures["max_cosine"][name]
@@ -251,7 +251,7 @@ def _most(people: dict[str, int], shares: dict[str, float]) -> dict[str, int]:
     """The most references of which no group needs more than its people."""
     n = int(min(people[name] / share for name, share in shares.items()) + 1e-9)
     counts = apportion(max(n, 1), shares)
-    # Rounding may have given a group one more than it has.
+    # Rounding may give a group one more than it has people.
     while n > 1 and any(counts[name] > people[name] for name in shares):
         n -= 1
         counts = apportion(n, shares)

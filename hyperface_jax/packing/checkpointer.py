@@ -23,7 +23,7 @@ class Checkpointer:
         enough for an interruption to wait for.
 
     Attributes:
-      saved_at: the time of the descent when it was last saved or loaded.
+      saved_at: the time of the descent from which the next save is counted.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class Checkpointer:
                 self._path, sharded.logical(state), self._fingerprint
             )
         processes.check_shared(self._path, 0 if found is None else found.iteration)
-        self.saved_at = 0.0 if found is None else found.seconds
         return found
 
     def is_due(self, now: float, dispatch_seconds: float) -> bool:

@@ -10,8 +10,8 @@ METHODS = ("annealed", "algorithm1", "algorithm2")
 REDUCTIONS = ("min", "mean_nearest")
 BATCH_DISTANCES = ("batch", "all")
 MATMUL_PRECISIONS = ("float32", "tf32x3", "bf16x3")
-# The more rows, the more an iteration costs and the fewer are affordable: annealed does
-# a million over the number of rows, within these limits.
+# Iterations cost more with more rows: annealed does a million divided by the number of
+# rows, within these limits.
 _ANNEALED_ROW_ITERATIONS = 1_000_000
 _FEWEST_ANNEALED, _MOST_ANNEALED = 150, 5000
 _MOST_ITERATIONS = {
@@ -22,8 +22,8 @@ _MOST_ITERATIONS = {
 _DEFAULT_LEARNING_RATE = {"annealed": 2.0, "algorithm1": 0.01, "algorithm2": 0.01}
 _DEFAULT_TOLERANCE = {"annealed": 1e-6, "algorithm1": None, "algorithm2": None}
 
-# Raised with every change of what the solvers compute: a checkpoint or a result of
-# other mathematics is not taken for one of these.
+# Increased with every change of what the solvers compute, so that checkpoints and
+# results of another version are not mistaken for this one's.
 SOLVER_VERSION = 6
 
 
@@ -86,8 +86,8 @@ class PackingConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            # NumPy's numbers become Python's: JSON can write them, and a float32 does
-            # not drag what it is multiplied with down to its precision.
+            # Python's numbers can be written as JSON, and don't lower the precision of
+            # what they are multiplied with, as NumPy's float32 does.
             if isinstance(value, np.floating):
                 object.__setattr__(self, name, float(value))
             elif isinstance(value, np.generic):

@@ -77,6 +77,8 @@ def descend(
         settled = solver.is_settled(found.state, found.iteration, config)
         state, history = sharded.put(found.state), list(found.history)
     reported = clock.now
+    if checkpointer is not None:
+        checkpointer.saved_at = clock.now
     advance = sharded.jit(
         functools.partial(solvers.advance, solver=solver, config=config),
         donate_argnums=(0,),
@@ -117,7 +119,7 @@ def descend(
                     checkpointer.save(state, history, clock.now)
                 raise KeyboardInterrupt
         if checkpointer is not None and checkpointer.saved_at < clock.now:
-            # What comes after may take long, or be interrupted.
+            # Measuring the result may take long or be interrupted.
             checkpointer.save(state, history, clock.now)
     if on_progress is not None:
         on_progress(len(history), Terms(*map(float, history[-1])))
@@ -134,10 +136,10 @@ def _dispatch(
       and a function from a number of steps, at least 1, to the state after them, to be
       called once.
     """
-    # To start again from, where the reason to stop is in the middle.
+    # Kept to start again from, should the descent stop amid the dispatch.
     start = _copy(state) if span.count > 1 else None
     state, steps = advance(state, problem, span)
-    # Copies: a view would keep the room for all steps of a dispatch.
+    # Copies, since views would keep the whole arrays of a dispatch alive.
     found = [array[: span.count].copy() for array in sharded.to_host(steps)]
 
     def state_after(done: int) -> State:

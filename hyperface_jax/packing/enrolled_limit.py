@@ -18,7 +18,7 @@ from hyperface_jax.neighbours import hypersphere, ring, similarity
 from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.problem import Problem
 
-# Cosines in float32 are this much below the limit when those in float64 must keep it.
+# Cosines in float32 this far below the limit keep it in float64 as well.
 _MARGIN = 1e-6
 _MAX_SWEEPS = 200
 # Sweeping ends after this many sweeps without a gain.
@@ -53,7 +53,7 @@ def keep_away(
         return x
     found = similarity.nearest(x, problem.enrolled, block_size=config.block_size)
     near = ring.take(problem.enrolled, found.row)
-    # The direction to turn in is undefined where both are equal: a fixed random one.
+    # Equal rows have no direction to turn in: noise gives a fixed random one.
     noise = hypersphere.sample_uniform(jax.random.key(config.seed), *x.shape)
     away = hypersphere.normalize_rows(hypersphere.tangent(near, x + 1e-5 * noise))
     limit = config.max_enrolled_cosine if limit is None else limit

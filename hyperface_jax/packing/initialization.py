@@ -57,7 +57,7 @@ def from_gallery(
     rows = random.permutation(len(gallery))
     if labels is not None:
         _, first = np.unique(labels[rows], return_index=True)
-        # In the order of the permutation, so that any prefix is a random choice.
+        # Keep the order of the permutation, so that any prefix is a random choice.
         rows = rows[np.sort(first)]
     if taken is not None:
         people = np.arange(len(gallery)) if labels is None else labels
@@ -84,6 +84,6 @@ def _mixtures(rows: np.ndarray, n: int, random: np.random.Generator) -> np.ndarr
     share = random.uniform(0.3, 0.7, size=(n, 1))
     mixed = share * rows[first] + (1 - share) * rows[second]
     norms = np.linalg.norm(mixed, axis=1, keepdims=True)
-    # Opposite rows, which no faces have, could cancel: keep one of them then.
+    # Opposite rows, which faces don't have, could cancel: keep one of them.
     mixed = np.where(norms > 1e-3, mixed, rows[first])
     return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)

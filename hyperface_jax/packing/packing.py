@@ -32,8 +32,8 @@ SOLVERS: dict[str, Solver] = {
     "algorithm1": Algorithm1(),
     "algorithm2": Algorithm2(),
 }
-# Rows closer than this can't be told apart by a gradient: the push between equal rows
-# is along the rows themselves. They are nudged by a small angle, in radians.
+# No gradient can part rows closer than this: the force between equal rows is along the
+# rows themselves. They are nudged by a small angle, in radians.
 _DUPLICATE_COSINE = 1 - 1e-6
 _NUDGE = 0.02
 _MOST_SWEEPS = 8
@@ -193,7 +193,7 @@ def _fingerprint(initial: np.ndarray, given: Problem, config: PackingConfig) -> 
     """What a checkpoint must equal for its descent to be this one."""
     settings = {**dataclasses.asdict(config), "solver": SOLVER_VERSION}
     if config.matmul_precision == "float32":
-        # As in checkpoints from before there was a choice.
+        # Checkpoints of earlier versions, which had no choice, remain valid.
         del settings["matmul_precision"]
     gallery = given.fixed[:0] if given.gallery is None else given.gallery
     return checkpoint.fingerprint(
@@ -214,7 +214,7 @@ def _least_objective(
 def _part_duplicates(
     x: jax.Array, problem: Problem, config: PackingConfig
 ) -> tuple[jax.Array, jax.Array]:
-    """Nudges rows that equal an earlier or fixed row, which no gradient could part."""
+    """Nudges rows that equal an earlier or fixed row, since no gradient parts them."""
     row = jnp.arange(len(x))
 
     def equal(x: jax.Array) -> jax.Array:
@@ -232,7 +232,7 @@ def _part_duplicates(
         x = jnp.where(now[:, None], nudged, x)
         return x, equal(x), ever | now, sweep + 1
 
-    # Where rounding makes two of three equal rows find the third, one sweep is not all.
+    # Rounding may make two of three equal rows find the third, so one sweep may not do.
     now = equal(x)
     x, _, ever, _ = jax.lax.while_loop(
         lambda found: jnp.any(found[1]) & (found[3] < _MOST_SWEEPS),
@@ -267,7 +267,7 @@ def _measured(
     )
     history = dict(zip(objective.Terms._fields, found.history.T, strict=True))
     if config.regularization_weight == 0:
-        # The gallery was not searched: there is none to be near to.
+        # The gallery was not searched.
         del history["regularization"]
     n, d = embeddings.shape
     bound = max_cosine.max_cosine_bound(n + min(len(given.fixed), 1), d)

@@ -32,7 +32,7 @@ class Problem(NamedTuple):
     def beside(
         cls, x: Any, gallery: Any, *, fixed: Any = None, enrolled: Any = None
     ) -> "Problem":
-        """Checks what callers give to surround references, as NumPy arrays.
+        """Checks the arrays of a caller and builds the problem, of NumPy arrays.
 
         Args:
           x: ``[n, d]`` float32, unit rows, the references; called ``initial``.
@@ -152,7 +152,7 @@ def nearest_reference_of(
     block_size: int | None,
     precision: Precision = FLOAT32,
 ) -> tuple[jax.Array, jax.Array]:
-    """The same for the references ``rows`` ``[b]`` of ``x`` alone."""
+    """Like :func:`nearest_reference`, for the rows ``rows`` ``[b]`` of ``x`` only."""
     batch = ring.take(x, rows)
     search = {"block_size": block_size, "precision": precision}
     found = similarity.nearest(batch, x, exclude=rows, **search)

@@ -15,7 +15,7 @@ from hyperface_jax.packing.problem import Problem
 
 State = TypeVar("State")
 
-# Room for the terms of one dispatch; more steps would save nothing that one can see.
+# Capacity for the terms of one dispatch; more steps would save nothing measurable.
 MOST_STEPS = 256
 
 
@@ -97,7 +97,7 @@ class Span(NamedTuple):
     def of(
         cls, first: int, count: int, last: int, affordable: float = math.inf
     ) -> "Span":
-        """The same of Python's numbers."""
+        """Builds a span from Python's numbers."""
         return cls(*map(np.int32, (first, count, last)), np.float32(affordable))
 
 

@@ -11,7 +11,7 @@ from hyperface_jax.packing.config import PackingConfig
 # Convergence is judged by what this many iterations gained over as many before.
 _PATIENCE = 25
 # An optimum is where the objective stays as low as it can be for this many iterations:
-# on its way there it swings, and may touch the least value and leave it again.
+# before, it oscillates and may touch the least value in passing.
 _STEADY = 5
 
 

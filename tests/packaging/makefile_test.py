@@ -31,12 +31,12 @@ def pretend_installed(checkout):
     (checkout / ".venv" / ".installed").touch()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "setup"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-gpu", "lint", "setup"])
 def test_every_target_sets_up_first(checkout, target):
     assert "pip install" in make(checkout, "--dry-run", target).stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "setup"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-gpu", "lint", "setup"])
 def test_a_second_call_does_not_install(checkout, target):
     pretend_installed(checkout)
     result = make(checkout, "--dry-run", target)
@@ -55,7 +55,7 @@ def test_help_lists_every_target_without_setting_up(checkout):
     assert result.returncode == 0 and not (checkout / ".venv").exists()
     text = (checkout / "Makefile").read_text()
     (targets,) = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
-    listed = re.findall(r"^  (\w+) +\S", result.stdout, re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+) +\S", result.stdout, re.MULTILINE)
     assert sorted(listed) == sorted(targets.split())
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperface_jax.neighbours import similarity, tiles
+from hyperface_jax.neighbours import repulsion, similarity, tiles
+from hyperface_jax.packing import problem
 from tests.hyperface_jax import packing_oracles
 
 
@@ -82,3 +83,18 @@ def test_block_size_does_not_change_the_neighbours(block_size):
     found = similarity.nearest_other(rows, block_size=block_size)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+
+
+def test_rows_of_other_shapes_are_refused_while_tracing():
+    """Broadcasting would make something of them that no search means."""
+    x, nobody = jnp.ones((6, 4)), jnp.zeros((0, 4))
+    for wrong in (
+        lambda: similarity.nearest(x, x[:, :3]),
+        lambda: similarity.nearest(x, x, exclude=jnp.arange(5)),
+        lambda: similarity.nearest_other(x[0]),
+        lambda: repulsion.repulsion(x, jnp.zeros((6, 1)), 0.1),
+        lambda: repulsion.repulsion(x, jnp.zeros(6), 0.1, fixed=x[:, :3]),
+        lambda: problem.references_at(x, nobody[:, :3], jnp.arange(2)),
+    ):
+        with pytest.raises(AssertionError):
+            wrong()
