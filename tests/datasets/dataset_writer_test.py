@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from small_datasets import SETTINGS, picture, write_dataset
 
 from bridges.datasets.image_dataset import (
     ImageDataset,
@@ -20,6 +19,7 @@ from bridges.datasets.image_dataset import (
     encode_jpeg,
 )
 from hyperface_jax import InputError
+from tests.datasets.small_datasets import SETTINGS, picture, write_dataset
 
 
 class TestWriter:

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 from PIL import Image
-from small_datasets import picture
 
 from bridges.datasets.folder_listing import image_suffixes, list_images
 from bridges.datasets.image_dataset import ImageDataset, open_images
 from hyperface_jax import InputError
+from tests.datasets.small_datasets import picture
 
 
 def make(folder: pathlib.Path, *names: str) -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from small_datasets import picture, write_dataset
 
 from bridges.datasets.image_dataset import (
     ImageDataset,
@@ -11,6 +10,7 @@ from bridges.datasets.image_dataset import (
     encode_jpeg,
 )
 from hyperface_jax import InputError
+from tests.datasets.small_datasets import picture, write_dataset
 
 
 class TestReader:

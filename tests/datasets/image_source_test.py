@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
-from small_datasets import picture
 
 from bridges.cli import embed
 from bridges.datasets import image_source as module
@@ -16,6 +15,7 @@ from bridges.datasets.images import UnreadableImage, encode_jpeg
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source
 from hyperface_jax import InputError, load_embeddings
+from tests.datasets.small_datasets import picture
 from tests.docstring_examples import example_of
 from tests.generation.tiny_models import save_tiny_recogniser
 

@@ -10,7 +10,6 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from small_datasets import picture
 
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.images import (
@@ -21,6 +20,7 @@ from bridges.datasets.images import (
     unreadable_images,
 )
 from hyperface_jax import InputError
+from tests.datasets.small_datasets import picture
 
 
 def jpeg_with(exif: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from sklearn.decomposition import PCA
 
@@ -12,6 +11,7 @@ from bridges.generators.latent_diffusion.autoencoder import (
     psnr,
 )
 from hyperface_jax import InputError
+from tests.generation import tiny_models
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import types
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from bridges.cli import generate
@@ -25,6 +24,7 @@ from bridges.generators.latent_diffusion.training_config import (
 )
 from bridges.training import data_parallel, timed_training
 from hyperface_jax import InputError
+from tests.generation import tiny_models
 
 SETTINGS = LatentDiffusionSettings(steps=2)
 TWO_SECONDS = 2 / 60

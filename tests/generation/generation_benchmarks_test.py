@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import tiny_models
 from PIL import Image
 
 from benchmarks import generation_quality
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from hyperface_jax.errors import InputError
+from tests.generation import tiny_models
 
 
 def run(*arguments: str) -> None:

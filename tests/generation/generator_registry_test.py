@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import tiny_models
 
 from bridges import pretrained
 from bridges.cli import generate
@@ -21,6 +20,7 @@ from bridges.generators.generator import (
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 from tests.docstring_examples import example_of
+from tests.generation import tiny_models
 
 pytestmark = pytest.mark.skipif(
     not (pretrained.FOLDER / "recogniser_f" / "model.safetensors").exists(),
@@ -32,7 +32,10 @@ pytestmark = pytest.mark.skipif(
 def toy(monkeypatch):
     """The command, loaded after a generator was registered."""
     monkeypatch.setattr(GENERATORS, "_entries", dict(GENERATORS._entries))
-    kind = GeneratorKind("toy_generator:ToySettings", "toy_generator:ToyGenerator")
+    kind = GeneratorKind(
+        "tests.generation.toy_generator:ToySettings",
+        "tests.generation.toy_generator:ToyGenerator",
+    )
     GENERATORS.register("toy", kind)
     yield importlib.reload(generate)
     monkeypatch.undo()

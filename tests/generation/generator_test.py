@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from bridges import pretrained
@@ -13,6 +12,7 @@ from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
+from tests.generation import tiny_models
 
 RECOGNISER = {"name": "r", "sha256": "0" * 64}
 

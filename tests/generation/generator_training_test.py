@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
@@ -33,6 +32,7 @@ from bridges.recognisers.recogniser import load_recogniser
 from bridges.training import timed_training
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
+from tests.generation import tiny_models
 
 ONE_SECOND = 1 / 60
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from bridges.generators.latent_diffusion.identity_conditioning import (
     mean_of_others,
     perturbed,
 )
+from tests.generation import tiny_models
 
 
 def test_shapes_and_scale():

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import tiny_models
 
 from bridges.generation.identity_variation import image_seed, vary_identity
+from tests.generation import tiny_models
 
 
 def expected_angle(beta: float, dimensions: int) -> float:

@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-import tiny_models
 
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
 from bridges.generation import GenerationConfig, generate_dataset
@@ -20,6 +19,7 @@ from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, load_embeddings
+from tests.generation import tiny_models
 
 TWO_STEPS = LatentDiffusionSettings(steps=2)
 SETTINGS = {"images_per_identity": 5, "settings": TWO_STEPS, "seed": 3}

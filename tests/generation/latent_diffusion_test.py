@@ -1,7 +1,6 @@
 """The diffusion's loss and sampler against closed forms."""
 
 import pytest
-import tiny_models
 import torch
 from torch import nn
 
@@ -16,6 +15,7 @@ from bridges.generators.latent_diffusion.sampler import (
     sample_latents,
 )
 from hyperface_jax import InputError
+from tests.generation import tiny_models
 
 
 class PointMass(nn.Module):

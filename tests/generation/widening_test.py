@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-import tiny_models
 import torch
 
 from bridges.generators.latent_diffusion.autoencoder import FaceAutoencoder, psnr
@@ -12,6 +11,7 @@ from bridges.generators.latent_diffusion.widening import (
     copy_into_wider,
     widen_autoencoder,
 )
+from tests.generation import tiny_models
 
 WIDE = dataclasses.replace(tiny_models.AUTOENCODER, latent_channels=7)
 
