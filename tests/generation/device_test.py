@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from bridges import GenerationConfig, generate_dataset, load_generator
 from bridges.cli import generate
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.devices import Device
-from bridges.generation import GenerationConfig, generate_dataset, image_workers
+from bridges.generation import image_workers
 from bridges.generation.image_workers import Condition, ImageMaker, ImageSettings
-from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.autoencoder_training import train_autoencoder
 from bridges.generators.latent_diffusion.diffusion_training import (
     train_latent_diffusion,

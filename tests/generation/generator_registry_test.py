@@ -6,10 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from bridges import pretrained
+from bridges import GenerationConfig, generate_dataset, pretrained
 from bridges.cli import generate
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.generation import GenerationConfig, generate_dataset
 from bridges.generators import generator
 from bridges.generators.generator import (
     GENERATORS,

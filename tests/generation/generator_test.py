@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bridges import pretrained
+from bridges import load_generator, pretrained
 from bridges.generators import generator as generator_module
-from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files

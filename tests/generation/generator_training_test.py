@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from bridges import load_generator
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.generators import load_generator
 from bridges.generators.latent_diffusion import autoencoder_training
 from bridges.generators.latent_diffusion.autoencoder_losses import feature_distance
 from bridges.generators.latent_diffusion.autoencoder_training import train_autoencoder

@@ -12,10 +12,9 @@ import time
 import numpy as np
 import pytest
 
+from bridges import GenerationConfig, generate_dataset, load_generator
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
-from bridges.generation import GenerationConfig, generate_dataset
 from bridges.generation.identity_variation import image_seed, vary_identity
-from bridges.generators import load_generator
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, load_embeddings
