@@ -18,7 +18,7 @@ demo: $(STAMP)  ## the whole chain on shipped weights, ending in a report (RUN=r
 	@$(BIN)/hyperface-demo --output=$(RUN)
 
 test: lint  ## lint and the whole test suite
-	@$(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 test-gpu: $(STAMP)  ## a GPU against the CPU (install the extra cuda or cuda13 first)
 	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu -rs tests/gpu

@@ -121,7 +121,7 @@ def test_searches_of_our_step():
     ]
     for _ in range(3):
         (value, row), (same_value, same_row) = (step() for step in taken)
-        assert float(value) == float(same_value)
+        np.testing.assert_array_equal(value, same_value)
         np.testing.assert_array_equal(row, same_row)
 
 
