@@ -76,6 +76,20 @@ def verify_pairs(
     Returns:
       Accuracy, thresholds and error rates.
 
+    Examples:
+      Twenty pairs, one of them a genuine one that looks like an impostor:
+
+      >>> import numpy as np
+      >>> from bridges import verify_pairs
+      >>> is_same = np.arange(20) % 2 == 0
+      >>> cosine = np.where(is_same, 0.8, 0.1)
+      >>> cosine[0] = 0.0
+      >>> left = np.tile([1.0, 0.0], (20, 1))
+      >>> right = np.stack([cosine, np.sqrt(1 - cosine**2)], axis=1)
+      >>> found = verify_pairs(left, right, is_same)
+      >>> round(found.accuracy_mean, 2), found.confusion["false_reject"]
+      (0.95, 1)
+
     Raises:
       InputError: shapes that disagree, embeddings that are not finite or not unit,
         pairs of one kind only, a single fold, or more folds than pairs.

@@ -25,6 +25,12 @@ def build_backbone(
       image_size: side of its input in pixels, a multiple of 16.
       embedding_size: length of its output.
 
+    Examples:
+      >>> from bridges import build_backbone
+      >>> network = build_backbone("iresnet50")
+      >>> sum(parameter.numel() for parameter in network.parameters())
+      43590848
+
     Raises:
       InputError: an unknown name or an impossible size.
     """

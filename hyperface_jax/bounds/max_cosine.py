@@ -27,6 +27,13 @@ def max_cosine_bound(n: int, d: int) -> float:
 
     Returns:
       A cosine no arrangement can go below.
+
+    Examples:
+      >>> from hyperface_jax import max_cosine_bound
+      >>> max_cosine_bound(3, 512)
+      -0.5
+      >>> round(max_cosine_bound(10_000, 512), 4)
+      0.0238
     """
     checks.whole_number(n, "n", 2, _MOST)
     checks.whole_number(d, "d", 1, _MOST)

@@ -52,6 +52,14 @@ class EmbeddingIndex:
 
     Raises:
       InputError: malformed rows or block size.
+
+    Examples:
+      >>> import numpy as np
+      >>> from hyperface_jax import EmbeddingIndex
+      >>> index = EmbeddingIndex(np.eye(3, dtype=np.float32))
+      >>> cosines, rows = index.search(np.array([[0.0, 0.8, 0.6]], np.float32), k=2)
+      >>> rows
+      array([[1, 2]])
     """
 
     def __init__(self, embeddings: Any, *, block_size: int | None = None) -> None:

@@ -125,6 +125,17 @@ def pack_embeddings(
     Returns:
       The packed embeddings and all that is measured of them.
 
+    Examples:
+      Three identities without a gallery end as far apart as three points can be, at the
+      corners of a triangle:
+
+      >>> import numpy as np
+      >>> from hyperface_jax import PackingConfig, pack_embeddings
+      >>> start = np.eye(4, dtype=np.float32)[:3]
+      >>> packed = pack_embeddings(start, None, PackingConfig(regularization_weight=0))
+      >>> round(packed.max_cosine, 4), packed.bound
+      (-0.5, -0.5)
+
     Raises:
       InputError: malformed rows, dimensions that differ, too few rows, a checkpoint of
         another run, a descent that left the finite numbers, a precision that the
