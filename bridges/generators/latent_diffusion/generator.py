@@ -160,7 +160,7 @@ class LatentDiffusionGenerator:
         noise = torch.zeros(self.batch_size, *shape)
         conditions = torch.zeros(self.batch_size, self.embedding_size)
         conditions[: len(embeddings)] = torch.from_numpy(
-            np.ascontiguousarray(embeddings, np.float32)
+            np.array(embeddings, np.float32)
         )
         # On the CPU for every device: only there is a seed the same noise everywhere.
         for row, seed in enumerate(seeds):
