@@ -10,11 +10,28 @@ T = TypeVar("T")
 
 
 def imported(entry: T | str) -> T:
-    """An implementation itself, or the one that ``"module:attribute"`` names."""
+    """An implementation itself, or the one that ``"module:attribute"`` names.
+
+    Raises:
+      InputError: there is no such module or no such attribute in it.
+    """
     if not isinstance(entry, str):
         return entry
-    module, _, attribute = entry.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    name, _, attribute = entry.partition(":")
+    if not name or not attribute:
+        raise InputError(f"{entry!r} is registered, expected 'module:attribute'")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A package that the module itself lacks is another fault, told as it is.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(f"{entry!r} is registered, but {error}") from None
+    if not hasattr(module, attribute):
+        raise InputError(
+            f"{entry!r} is registered, but module {name!r} has no {attribute!r}"
+        )
+    return getattr(module, attribute)
 
 
 class Registry(Generic[T]):
@@ -58,7 +75,7 @@ class Registry(Generic[T]):
         """The implementation of a name.
 
         Raises:
-          InputError: none of that name is registered.
+          InputError: none of that name is registered, or what is can't be found.
         """
         if name not in self._entries:
             raise InputError(
