@@ -92,7 +92,8 @@ def verify_pairs(
 
     Raises:
       InputError: shapes that disagree, embeddings that are not finite or not unit,
-        pairs of one kind only, a single fold, or more folds than pairs.
+        no pairs, pairs of one kind only, folds that are no numbers, a single fold, or
+        more folds than pairs.
     """
     try:
         same = np.asarray(is_same)
@@ -222,6 +223,8 @@ def _check_embeddings(first: np.ndarray, second: np.ndarray) -> None:
             f"embeddings have shapes {first.shape} and {second.shape}, expected "
             "[pairs, d] twice"
         )
+    if not len(first):
+        raise InputError("no pairs to verify")
     for rows in (first, second):
         if not np.isfinite(rows).all():
             raise InputError("embeddings are not finite")
@@ -243,6 +246,8 @@ def _check_labels(same: np.ndarray, fold: np.ndarray, num_pairs: int) -> None:
         )
     if same.dtype.kind not in "biuf" or not np.isin(same, (0, 1)).all():
         raise InputError("same is neither 0 nor 1, True nor False, for every pair")
+    if fold.dtype.kind not in "biuf":
+        raise InputError(f"fold is of type {fold.dtype}, expected integers")
     if fold.dtype.kind == "f" and not np.isfinite(fold).all():
         raise InputError("fold is not finite for every pair")
     if same.all() or not same.any():

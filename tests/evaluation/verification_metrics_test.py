@@ -242,6 +242,11 @@ class TestEvaluate:
             evaluate_verification(first, second, same, np.zeros(40, int))
         with pytest.raises(InputError, match="not finite"):
             evaluate_verification(first * np.nan, second, same, fold)
+        with pytest.raises(InputError, match="no pairs"):
+            verify_pairs(first[:0], second[:0], same[:0])
+        for names in ([None] * 40, ["a", 1] * 20, ["a", "b"] * 20):
+            with pytest.raises(InputError, match="expected integers"):
+                verify_pairs(first, second, same, fold_ids=np.array(names, object))
 
     def test_one_sided_fold_is_warned_of(self):
         first, second, same = random_pairs(0, n=40)
