@@ -16,6 +16,7 @@ from bridges.datasets.verification_set import (
     check_images,
     load_verification_set,
 )
+from bridges.devices import Device
 from bridges.evaluation.group_rates import pool_groups
 from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.recognisers.embedding import embed_source
@@ -171,9 +172,9 @@ def _evaluate(
 
 
 def _device_of(recogniser: Recogniser) -> dict[str, str]:
-    """What the recogniser computed on, for the record, if it says so."""
+    """What the recogniser computed on, if it says so; nothing for the CPU's float32."""
     device = getattr(recogniser, "device", None)
-    return {} if device is None else {"device": device.describe()}
+    return device.record() if isinstance(device, Device) else {}
 
 
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:

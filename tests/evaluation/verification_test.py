@@ -83,6 +83,14 @@ def test_metrics_file_is_the_contract(model, sets, tmp_path):
     assert "groups" not in metrics["benchmarks"]["mixed"]
     assert metrics["groups"] == metrics["benchmarks"]["cross_age"]["groups"]
     assert {"commit", "hardware", "packages"} <= set(metrics["created_with"])
+    assert "device" not in metrics["created_with"]
+
+
+def test_metrics_say_what_else_than_float32_on_the_cpu_computed(model, sets, tmp_path):
+    metrics = verify_checkpoint(
+        model, sets, tmp_path / "metrics.json", device="cpu", precision="bfloat16"
+    )
+    assert metrics["created_with"]["device"] == "cpu, bfloat16"
 
 
 @pytest.mark.parametrize("flip", [True, False])
