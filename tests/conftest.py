@@ -14,6 +14,9 @@ import pytest
 # they wait slow everything on the machine down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Shapes that meet by chance are refused. Types stay free: optax's Adam itself raises a
+# float to an integer power.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # A runner started in the background ignores Ctrl-C, and so would the commands under
 # test, whose answer to it is what some tests are about.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,6 +53,16 @@ def forget_compiled_programs():
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def refuse_rank_promotion():
+    """Commands, which a test may run in this process, set JAX as users have it."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update(
+            "jax_numpy_rank_promotion", os.environ["JAX_NUMPY_RANK_PROMOTION"]
+        )
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def nearest(
             c = tiles.cosines(block, columns, precision)
             if excluded is not None:
                 row = start + jnp.arange(size)
-                c = jnp.where(row != excluded[:, None], c, MASKED)
+                c = jnp.where(row[None, :] != excluded[:, None], c, MASKED)
             return _merge(best, _best_two(c, start))
 
         none = jnp.full(len(block), MASKED)
@@ -111,7 +111,8 @@ def _best(c: jax.Array, start: jax.Array, axis: int) -> tuple[jax.Array, jax.Arr
 
 def _best_two(c: jax.Array, start: jax.Array) -> Neighbors:
     cosine, row = _best(c, start, axis=1)
-    others = jnp.where(start + jnp.arange(c.shape[1]) == row[:, None], MASKED, c)
+    place = start + jnp.arange(c.shape[1])
+    others = jnp.where(place[None, :] == row[:, None], MASKED, c)
     return Neighbors(cosine, row, jnp.max(others, axis=1))
 
 

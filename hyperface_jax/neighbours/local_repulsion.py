@@ -92,7 +92,8 @@ def _repelled_by(
     def visit(total: Repulsion, tile: jax.Array) -> tuple[Repulsion, None]:
         i, j = tile
         c = tiles.cosines(blocks[i], fixed_blocks[j], precision)
-        c = jnp.where(j * size + jnp.arange(size) < len(fixed), c, tiles.MASKED)
+        real = j * size + jnp.arange(size) < len(fixed)
+        c = jnp.where(real[None, :], c, tiles.MASKED)
         weights = pair_weights(c, levels[i][:, None], temperature)
         others = fixed_blocks[j]
         return add_tile(

@@ -121,7 +121,8 @@ def nearest_other(
                 c = tiles.cosines(blocks[i], others[j], precision)
                 row, real_row = ring.row_numbers(i, size, me, k, n)
                 column, real_column = ring.row_numbers(j, size, home, k, n)
-                valid = real_row[:, None] & real_column & (row[:, None] != column)
+                valid = real_row[:, None] & real_column[None, :]
+                valid &= row[:, None] != column[None, :]
                 c = jnp.where(valid, c, MASKED)
                 return _improve(both[0], i, c, column), _improve(both[1], j, c.T, row)
 
@@ -160,9 +161,10 @@ def _search(
         others, j = tile
         row, real = ring.row_numbers(j, size, home, len(rows), count)
         c = tiles.cosines(block, others, precision)
-        c = jnp.where(real & (row != exclude[:, None]), c, MASKED)
+        other = row[None, :] != exclude[:, None]
+        c = jnp.where(real[None, :] & other, c, MASKED)
         cosine, found = _best(c, row)
-        remaining = jnp.where(row == found[:, None], MASKED, c)
+        remaining = jnp.where(row[None, :] == found[:, None], MASKED, c)
         runner_up = jnp.max(remaining, axis=1)
         return _merge(best, Neighbors(cosine, found, runner_up)), None
 
@@ -185,7 +187,7 @@ def _search(
 def _best(c: jax.Array, rows: jax.Array) -> Found:
     """Largest entry of each row of a tile, and the lowest of ``rows`` that has it."""
     cosine = jnp.max(c, axis=1)
-    row = jnp.min(jnp.where(c == cosine[:, None], rows, _NO_ROW), axis=1)
+    row = jnp.min(jnp.where(c == cosine[:, None], rows[None, :], _NO_ROW), axis=1)
     return cosine, jnp.where(cosine > MASKED, row, _NO_ROW)
 
 

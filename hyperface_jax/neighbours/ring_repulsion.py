@@ -83,10 +83,11 @@ def _between(
             c = tiles.cosines(x[i], others[j], precision)
             first, real = ring.row_numbers(i, size, me, rows, count)
             second, other_real = ring.row_numbers(j, size, home, rows, count)
-            valid = real[:, None] & other_real & (first[:, None] != second)
+            valid = real[:, None] & other_real[None, :]
+            valid &= first[:, None] != second[None, :]
             c = jnp.where(valid, c, MASKED)
             of_first = pair_weights(c, levels[i][:, None], temperature)
-            of_second = pair_weights(c, other_levels[j], temperature)
+            of_second = pair_weights(c, other_levels[j][None, :], temperature)
             sums = of_first + of_second
             # A diagonal tile already holds both orders of its pairs.
             once = jnp.where((i == j) & (home == me), 0.0, 1.0)
@@ -116,7 +117,7 @@ def _pushed(
         def tile(found: Repulsion, i: jax.Array, j: jax.Array) -> Repulsion:
             _, real = ring.row_numbers(j, size, home, rows, count)
             c = tiles.cosines(x[i], fixed[j], precision)
-            c = jnp.where(real, c, MASKED)
+            c = jnp.where(real[None, :], c, MASKED)
             weights = pair_weights(c, levels[i][:, None], temperature)
             return add(found, i, c, weights, weights, fixed[j], 1.0)
 

@@ -267,6 +267,7 @@ def _best_of_groups(groups: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     _, group = jax.lax.top_k(jnp.max(groups, axis=2), count)
     group = jnp.sort(group, axis=1)
     cosine = jnp.take_along_axis(groups, group[:, :, None], axis=1)
-    place = group[:, :, None] * _GROUP + jnp.arange(_GROUP, dtype=jnp.int32)
+    within = jnp.arange(_GROUP, dtype=jnp.int32)
+    place = group[:, :, None] * _GROUP + within[None, None, :]
     shape = (len(groups), count * _GROUP)
     return cosine.reshape(shape), place.reshape(shape)

@@ -133,7 +133,8 @@ class Annealed(Solver[State]):
         config: PackingConfig,
     ) -> tuple[State, objective.Terms]:
         x, alpha = state.embeddings, config.regularization_weight
-        iterations = countdown.iteration + 1 + countdown.remaining
+        done = countdown.iteration.astype(jnp.float32)
+        iterations = done + 1 + countdown.remaining
         tau, outer = _temperatures(state.cooled, x.shape[1], iterations)
         known, pull = pull_of_gallery(
             state.known, x, problem, block_size=config.block_size

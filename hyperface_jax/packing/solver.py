@@ -145,7 +145,7 @@ def advance(
         iteration = span.first + i
         remaining = jnp.minimum(
             (span.last - iteration).astype(jnp.float32),
-            jnp.maximum(span.affordable - i, 0.0),
+            jnp.maximum(span.affordable - i.astype(jnp.float32), 0.0),
         )
         countdown = Countdown(iteration, remaining)
         state, terms = solver.step(state, problem, countdown, config)
