@@ -128,7 +128,8 @@ def _best() -> str:
 def _checked(name: str) -> str:
     """The name with its number, if the device is there."""
     kind, _, number = str(name).partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdecimal()):
+    numbered = kind == "cuda" and (not number or number.isdecimal())
+    if not numbered and name not in ("cpu", "mps"):
         raise InputError(f"device is {name!r}, expected auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -28,7 +28,7 @@ def test_auto_takes_cuda_before_mps(monkeypatch):
     assert torch.backends.cudnn.deterministic
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:0", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:0", "", "cpu:3", "mps:0"])
 def test_unknown_device_is_refused(name):
     with pytest.raises(InputError, match="expected auto, cpu, cuda"):
         devices.find_device(name)
