@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bridges.alignment import ARCFACE_TEMPLATE, similarity_transform
 from bridges.faces import capture as capturing
 from bridges.faces import identity as identities
 from bridges.faces.capture import Capture
@@ -11,17 +12,6 @@ from bridges.faces.identity import Identity
 from bridges.faces.rasterizer import light_reaching, rasterize
 from bridges.faces.shading import LIGHT, PAINT, shade
 
-# Landmarks (x, y) of the aligned 112 x 112 crop: eyes, nose tip, mouth corners, each
-# from left to right in the image (insightface, ``arcface_dst``).
-ARCFACE_TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
 # Landmarks of the template head, decimetres.
 _NOSE_TIP, _MOUTH_CORNER = (0.0, 6.95, 1.69), (0.262, 6.625, 1.36)
 # Samples per side of a pixel: 2 gives four samples per pixel.
@@ -157,27 +147,6 @@ class FaceRenderer:
         reaching = light_reaching(seen, weights, self.model.triangles, screen, depth)
         # Indirect light: full shadow keeps a quarter.
         return 0.25 + 0.75 * reaching
-
-
-def similarity_transform(
-    source: np.ndarray, target: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares similarity without reflection (Umeyama, 1991).
-
-    Args:
-      source: ``[k, 2]`` points.
-      target: ``[k, 2]`` their targets.
-
-    Returns:
-      scale: ``[2, 2]``, a rotation times a scale factor.
-      offset: ``[2]``, so that ``target ≈ source @ scale.T + offset``.
-    """
-    centre, goal = source.mean(0), target.mean(0)
-    a, b = source - centre, target - goal
-    along = (a * b).sum()
-    across = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
-    scale = np.array([[along, -across], [across, along]]) / (a**2).sum()
-    return scale, goal - scale @ centre
 
 
 def _rotation(capture: Capture) -> np.ndarray:

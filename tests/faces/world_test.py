@@ -11,14 +11,11 @@ import sys
 import numpy as np
 import pytest
 
+from bridges.alignment import ARCFACE_TEMPLATE, similarity_transform
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.datasets.verification_set import load_verification_set
 from bridges.faces import compiled, rasterizer, shading, verification_sets
-from bridges.faces.renderer import (
-    ARCFACE_TEMPLATE,
-    FaceRenderer,
-    similarity_transform,
-)
+from bridges.faces.renderer import FaceRenderer
 from bridges.faces.verification_sets import render_verification_set
 from bridges.faces.world import FaceWorld, Photograph, render_dataset
 from hyperface_jax import InputError

@@ -1,0 +1,1 @@
+"""From the space of one recogniser to that of another."""

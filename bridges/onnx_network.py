@@ -1,0 +1,1 @@
+"""Small ONNX networks in torch."""
