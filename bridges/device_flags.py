@@ -25,6 +25,11 @@ def define(values: flags.FlagValues) -> None:
     )
 
 
+def setting(precision: str) -> dict[str, str]:
+    """What an output's settings say of a precision: nothing of the default."""
+    return {} if precision == PRECISIONS[0] else {"precision": precision}
+
+
 def given(values: flags.FlagValues) -> dict[str, Any]:
     """The two flags as keyword arguments ``device`` and ``precision``."""
     return {"device": values.device, "precision": values.precision}

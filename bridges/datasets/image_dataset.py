@@ -12,7 +12,7 @@ Hugging Face ``imagefolder`` reads the same folder as it is. While it is being m
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import open_images
 from bridges.datasets.images import encode_jpeg, load_images
-from bridges.datasets.unreadable import readable_rows
 from hyperface_jax import InputError, files
 
 __all__ = ["ImageDataset", "ImageDatasetWriter", "encode_jpeg", "open_images"]
@@ -84,28 +83,6 @@ class ImageDataset(ImageFiles):
     ) -> np.ndarray:
         """Reads images into memory; see :func:`bridges.datasets.images.load_images`."""
         return load_images(self, size, indices, progress=progress)
-
-    def check(self, *, skip_unreadable: bool = False) -> Mapping[str, str]:
-        """Decodes every image, and removes from this object those that can't be.
-
-        For any source there is :func:`bridges.datasets.unreadable.check_source`.
-
-        Args:
-          skip_unreadable: leave out what can't be read instead of refusing it.
-
-        Returns:
-          What was left out: path below the folder to reason.
-
-        Raises:
-          InputError: names all that can't be read; or nothing is left.
-        """
-        rows, reasons = readable_rows(self, skip_unreadable=skip_unreadable)
-        self.unreadable = {}
-        if len(rows) < len(self):
-            who = [self.identities[self.labels[row]] for row in rows]
-            records = [self.records[row] for row in rows]
-            super().__init__(self.folder, records, who if self.labelled else None)
-        return reasons
 
 
 def _checked(folder: PathLike) -> pathlib.Path:

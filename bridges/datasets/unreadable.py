@@ -28,15 +28,6 @@ def check_source(
     Raises:
       InputError: names all that can't be read; or nothing is left.
     """
-    rows, reasons = readable_rows(source, skip_unreadable=skip_unreadable)
-    whole = len(rows) == len(source)
-    return (source if whole else Subset(source, rows)), reasons
-
-
-def readable_rows(
-    source: ImageSource, *, skip_unreadable: bool = False
-) -> tuple[list[int], dict[str, str]]:
-    """As :func:`check_source`, with the positions of the readable images."""
     found = unreadable_images(source)
     names = {source.records[i]["file_name"]: why for i, why in found.items()}
     unlisted = getattr(source, "unreadable", {})
@@ -46,7 +37,7 @@ def readable_rows(
     rows = [i for i in range(len(source)) if i not in found]
     if not rows:
         raise InputError(f"{source.name}: no image in it can be read")
-    return rows, reasons
+    return (Subset(source, rows) if found else source), reasons
 
 
 def refuse_or_skip(

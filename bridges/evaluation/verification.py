@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bridges import device_flags
 from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
@@ -85,7 +86,7 @@ def verify_checkpoint(
             for folder, each in zip(folders, sets, strict=True)
         },
         **({"skip_unreadable": True} if skip_unreadable else {}),
-        **({"precision": precision} if precision != "float32" else {}),
+        **device_flags.setting(precision),
     }
 
     def measure() -> dict[str, Any]:

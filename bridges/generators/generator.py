@@ -190,7 +190,7 @@ def kind_of(name_or_path: str | os.PathLike[str]) -> str:
     name = files.path_of(name_or_path)
     if name in GENERATORS:
         return name
-    suffix = pathlib.Path(name).suffix
+    suffix = pathlib.Path(name).suffix.lower()
     for kind in GENERATORS:
         if suffix in GENERATORS[kind].suffixes:
             return kind

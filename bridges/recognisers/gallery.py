@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bridges import device_flags
 from bridges.datasets.dataset_format import to_json
 from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
@@ -79,7 +80,7 @@ def embed_folder(
         "flip": flip,
         "kind": kind,
         **({"skip_unreadable": True} if skip_unreadable else {}),
-        **({"precision": precision} if precision != "float32" else {}),
+        **device_flags.setting(precision),
     }
     result = Output(output, lambda: _read_same(output, settings))
     return result.make(

@@ -84,20 +84,13 @@ class IResNetRecogniser:
 
     @torch.inference_mode()
     def _embed_batch(self, images: np.ndarray, flip: bool) -> np.ndarray:
-        x = self._to_device(images).permute(0, 3, 1, 2)
+        x = self.device.take(torch.from_numpy(np.array(images))).permute(0, 3, 1, 2)
         x = to_unit_range(x)
         with self.device.autocast():
             out = self.network(x).float()
             if flip:
                 out = out + self.network(x.flip(3)).float()
         return functional.normalize(out, dim=1).cpu().numpy()
-
-    def _to_device(self, images: np.ndarray) -> torch.Tensor:
-        x = torch.from_numpy(np.array(images))
-        if self.device.torch.type == "cuda":
-            # Only from pinned memory is the copy asynchronous.
-            x = x.pin_memory()
-        return x.to(self.device.torch, non_blocking=True)
 
 
 def load_checkpoint(folder: pathlib.Path, device: Device) -> IResNetRecogniser:

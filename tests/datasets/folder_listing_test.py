@@ -10,6 +10,7 @@ from PIL import Image
 
 from bridges.datasets.folder_listing import image_suffixes, list_images
 from bridges.datasets.image_dataset import ImageDataset, open_images
+from bridges.datasets.unreadable import check_source
 from hyperface_jax import InputError
 from tests.datasets.small_datasets import picture
 
@@ -135,7 +136,7 @@ def test_metadata_behind_a_dangling_link_are_missed(tmp_path):
 def test_folders_that_are_nested_too_deeply_are_not_lost(tmp_path):
     make(tmp_path, "ann/" + "x/" * 110 + "1.jpg", "bob/1.jpg")
     with pytest.raises(InputError, match="nested too deeply"):
-        ImageDataset(tmp_path).check()
+        check_source(ImageDataset(tmp_path))
 
 
 def test_names_can_t_steer_a_terminal(tmp_path, capsys):
@@ -182,8 +183,9 @@ def test_links_that_lead_nowhere_are_not_lost(tmp_path):
     (tmp_path / "bob").symlink_to(tmp_path / "gone")
     dataset = ImageDataset(tmp_path)
     with pytest.raises(InputError, match="1 of 2 can't be read: bob: a link that"):
-        dataset.check()
-    assert dataset.check(skip_unreadable=True) == {"bob": "a link that leads nowhere"}
+        check_source(dataset)
+    _, skipped = check_source(dataset, skip_unreadable=True)
+    assert skipped == {"bob": "a link that leads nowhere"}
 
 
 def test_folders_without_permission_are_not_lost(tmp_path):
@@ -193,10 +195,11 @@ def test_folders_without_permission_are_not_lost(tmp_path):
     program = (
         "import os\n"
         "from bridges.datasets.image_dataset import ImageDataset\n"
+        "from bridges.datasets.unreadable import check_source\n"
         f"os.chdir({str(tmp_path)!r})\n"
-        "ImageDataset('ann').check()  # what it imports, that user may not\n"
+        "check_source(ImageDataset('ann'))  # what it imports, that user may not\n"
         "if os.getuid() == 0: os.setuid(54321)\n"
-        "ImageDataset('.').check()"
+        "check_source(ImageDataset('.'))"
     )
     tmp_path.chmod(0o755)
     result = subprocess.run(

@@ -9,6 +9,8 @@ from bridges.datasets.image_dataset import (
     ImageDatasetWriter,
     encode_jpeg,
 )
+from bridges.datasets.images import load_images
+from bridges.datasets.unreadable import check_source
 from hyperface_jax import InputError
 from tests.datasets.small_datasets import picture, write_dataset
 
@@ -176,23 +178,24 @@ class TestReader:
         dataset = ImageDataset(tmp_path)
         fingerprint = dataset.fingerprint()
         with pytest.raises(InputError) as error:
-            dataset.check()
+            check_source(dataset)
         message = str(error.value)
         assert f"{tmp_path}: 3 of 6 can't be read: " in message
         for name in ("000000_000", "000001_000", "000001_001", "--skip_unreadable"):
             assert name in message
         assert "\n" not in message and len(dataset) == 6
-        skipped = dataset.check(skip_unreadable=True)
+        readable, skipped = check_source(dataset, skip_unreadable=True)
         assert [name[-14:] for name in skipped] == [
             "000000_000.jpg",
             "000001_000.jpg",
             "000001_001.jpg",
         ]
-        assert dataset.identities == [0, 2] and dataset.labels.tolist() == [0, 1, 1]
-        assert dataset.load().shape == (3, 16, 16, 3)
+        assert list(readable.identities) == [0, 2]
+        assert readable.labels.tolist() == [0, 1, 1]
+        assert load_images(readable).shape == (3, 16, 16, 3)
         assert ImageDataset(tmp_path).fingerprint() == fingerprint
 
     def test_nothing_readable_is_refused(self, tmp_path):
         (tmp_path / "a.jpg").write_bytes(b"")
         with pytest.raises(InputError, match="no image in it can be read"):
-            ImageDataset(tmp_path).check(skip_unreadable=True)
+            check_source(ImageDataset(tmp_path), skip_unreadable=True)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.datasets.image_source import describe
+from bridges.datasets.unreadable import check_source
 from bridges.datasets.verification_set import (
     check_images,
     load_verification_set,
@@ -31,7 +32,7 @@ def write_some(folder, complete: bool = True) -> None:
 def read_dataset(path) -> None:
     dataset = ImageDataset(path.parent)
     dataset.fingerprint()
-    dataset.check(skip_unreadable=True)
+    check_source(dataset, skip_unreadable=True)
     describe(dataset)
 
 

@@ -74,3 +74,12 @@ def test_a_comparison_named_like_the_run_is_refused(folder):
         path.mkdir(parents=True, exist_ok=True)
         (path / "metrics.json").write_text('{"benchmarks": {"a": {"accuracy": 1}}}')
     assert "rename it" in read_run_folder(folder).notes["metrics"]
+
+
+def test_nearest_cosines_equal_brute_force():
+    rows = unit_rows(1500, 5, 0).astype(np.float32)
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -2)
+    np.testing.assert_allclose(
+        packing_figures.nearest_cosines(rows), cosines.max(axis=1), atol=1e-6
+    )

@@ -1,7 +1,5 @@
 """The report: one page for a run, whichever of its parts exist."""
 
-import html.parser
-import io
 import json
 import re
 import shutil
@@ -16,44 +14,12 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.evaluation.group_rates import group_rates
 from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.report import packing_figures, write_report
-from bridges.report.contact_sheet import contact_sheet, encode_png, evenly_spaced
-from bridges.report.plots import plot_convergence
 from bridges.report.run_folder import read_run_folder
-from bridges.report.wording import count, duration
 from hyperface_jax import InputError, files, load_embeddings, save_embeddings
+from tests.report.page_parser import Page
 
 MODEL = {"name": "recogniser_f", "sha256": "a" * 64}
 CONFUSION = ("true_accept", "false_reject", "false_accept", "true_reject")
-VOID = {"meta", "img", "path", "use", "rect", "br"}
-
-
-class Page(html.parser.HTMLParser):
-    """Collects text, sections and references; fails on tags that do not match."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.open, self.sources, self.words, self.sections = [], [], [], []
-        self.feed(content)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.sources += [attributes[k] for k in ("src", "href") if k in attributes]
-        if tag == "section":
-            self.sections.append(attributes["id"])
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.sources += [value for key, value in attributes if key in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
 
 
 def write_images(folder, identities, images, seed):
@@ -324,50 +290,6 @@ def test_no_run_is_refused(tmp_path):
         write_report(tmp_path / "none")
     with pytest.raises(InputError, match="nothing of a run"):
         write_report(tmp_path)
-
-
-def test_nearest_cosines_equal_brute_force():
-    rows = unit_rows(1500, 5, 0).astype(np.float32)
-    cosines = rows @ rows.T
-    np.fill_diagonal(cosines, -2)
-    np.testing.assert_allclose(
-        packing_figures.nearest_cosines(rows), cosines.max(axis=1), atol=1e-6
-    )
-
-
-def test_a_contact_sheet_puts_every_face_in_its_place():
-    colours = np.arange(5, dtype=np.uint8) * 40
-    faces = [np.full((8, 8, 3), colour, np.uint8) for colour in colours]
-    sheet = contact_sheet([faces[:3], faces[3:]], size=8, gap=2)
-    assert sheet.shape == (22, 32, 3)
-    np.testing.assert_array_equal(sheet[2:10, 12:20], faces[1])
-    np.testing.assert_array_equal(sheet[12:20, 2:10], faces[3])
-    assert (sheet[12:20, 22:30] == 255).all(), "a shorter row ends in white"
-    decoded = np.asarray(Image.open(io.BytesIO(encode_png(sheet))))
-    np.testing.assert_array_equal(decoded, sheet)
-
-
-def test_plots_take_every_colour_from_the_page():
-    svg = plot_convergence(np.arange(3), np.arange(3.0), label="a & b")
-    assert not re.search(r"#[0-9a-f]{6}", svg.replace("#000000", "")), svg
-    assert 'aria-label="a &amp; b"' in svg
-
-
-@pytest.mark.parametrize(
-    ("total", "expected"), [(1, [0]), (3, [0, 1, 2]), (9, [0, 4, 8])]
-)
-def test_indices_are_evenly_spaced(total, expected):
-    assert evenly_spaced(3, total) == expected
-
-
-def test_wording():
-    assert [count(1, "face"), count(2000, "identity")] == ["1 face", "2,000 identities"]
-    assert [duration(s) for s in (None, 59.4, 59.6, 3600)] == [
-        "–",
-        "59 s",
-        "1 min 00 s",
-        "60 min 00 s",
-    ]
 
 
 def test_the_command_writes_to_the_output(run_folder, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from bridges import pretrained
+from bridges import device_flags, pretrained
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import open_images
 from bridges.datasets.unreadable import check_source
@@ -96,7 +96,7 @@ def train_autoencoder(
         "autoencoder": digest_of(autoencoder),
         "recogniser": digest_of(recogniser and pretrained.find(recogniser)),
         **({"skip_unreadable": True} if skip_unreadable else {}),
-        **({} if precision == "float32" else {"precision": precision}),
+        **device_flags.setting(precision),
     }
     model = trained_model(output, KIND, settings, checkpoint=CHECKPOINT)
     if model.finished():

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from absl import logging
 
+from bridges import device_flags
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import open_images
 from bridges.datasets.unreadable import check_source
@@ -96,7 +97,7 @@ def train_latent_diffusion(
         "conditions": CONDITIONS_VERSION,
         **sources.models,
         **({"skip_unreadable": True} if skip_unreadable else {}),
-        **({} if precision == "float32" else {"precision": precision}),
+        **device_flags.setting(precision),
     }
     model = trained_model(output, KIND, settings, checkpoint=CHECKPOINT)
     if model.finished():
