@@ -8,8 +8,8 @@ import torch
 from bridges.devices import find_device
 from bridges.generators.generator import load_generator
 from bridges.recognisers.iresnet import IResNetRecogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
-from bridges.recognition.iresnet import build_backbone
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import step_generator, train_step
 

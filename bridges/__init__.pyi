@@ -8,7 +8,7 @@ from .generation.generation_config import GenerationConfig as GenerationConfig
 from .generation.image_generation import generate_dataset as generate_dataset
 from .generators.generator import load_generator as load_generator
 from .recognisers.recogniser import load_recogniser as load_recogniser
+from .recognition.backbones import build_backbone as build_backbone
 from .recognition.config import TrainingConfig as TrainingConfig
 from .recognition.heads import build_head as build_head
-from .recognition.iresnet import build_backbone as build_backbone
 from .recognition.training import train_recogniser as train_recogniser

@@ -17,9 +17,9 @@ from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
 from bridges.generators.latent_diffusion.training_config import DiffusionTrainingConfig
 from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.heads import AdaFaceOptions, build_head
-from bridges.recognition.iresnet import build_backbone
 from bridges.recognition.training import train_recogniser
 from bridges.report import write_report
 from hyperface_jax import InputError

@@ -22,8 +22,9 @@ flags.DEFINE_string("output", None, "the .npz file to write", flag_values=FLAGS)
 flags.DEFINE_string(
     "model",
     "recogniser_f",
-    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
-    "ships; or dlib, where it is installed",
+    "a recogniser: recogniser_f, which ships and knows rendered faces; sface, which "
+    "knows photographs (make photos); a file .onnx, .pth or .ckpt of ArcFace, AdaFace "
+    "or HyperFace; the folder of one trained by hyperface-train; or dlib",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(

@@ -21,8 +21,9 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "a recogniser: the folder of one trained by hyperface-train; recogniser_f, which "
-    "ships; or dlib, where it is installed",
+    "a recogniser: recogniser_f, which ships and knows rendered faces; sface, which "
+    "knows photographs (make photos); a file .onnx, .pth or .ckpt of ArcFace, AdaFace "
+    "or HyperFace; the folder of one trained by hyperface-train; or dlib",
     flag_values=FLAGS,
 )
 folder_flags.define_path_list(

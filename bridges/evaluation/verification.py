@@ -22,6 +22,7 @@ from bridges.evaluation.group_rates import pool_groups
 from bridges.evaluation.verification_metrics import evaluate_verification
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
+from bridges.recognisers.rendered_faces import warn_of_photographs
 from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import Output, check_same_settings, read_json
 from hyperface_jax.commands import provenance
@@ -88,6 +89,9 @@ def verify_checkpoint(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **device_flags.setting(precision),
     }
+
+    for folder in folders:
+        warn_of_photographs(recogniser, str(folder))
 
     def measure() -> dict[str, Any]:
         readable = [

@@ -14,6 +14,7 @@ from bridges.datasets.image_source import ImageSource, open_images
 from bridges.datasets.unreadable import check_source
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
+from bridges.recognisers.rendered_faces import warn_of_photographs
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -82,6 +83,7 @@ def embed_folder(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **device_flags.setting(precision),
     }
+    warn_of_photographs(recogniser, source.name)
     result = Output(output, lambda: _read_same(output, settings))
     return result.make(
         lambda: _embed(source, recogniser, output, settings, skip_unreadable)

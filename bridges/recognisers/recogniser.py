@@ -95,7 +95,12 @@ RECOGNISERS: Registry[Loader] = Registry(
     "recogniser",
     {
         _DEFAULT_KIND: "bridges.recognisers.iresnet:load_checkpoint",
+        "sface": "bridges.recognisers.sface:load_sface",
         "dlib": "bridges.recognisers.dlib:load_dlib",
+        ".onnx": "bridges.recognisers.onnx_file:load_onnx",
+        ".pth": "bridges.recognisers.torch_file:load_torch_file",
+        ".pt": "bridges.recognisers.torch_file:load_torch_file",
+        ".ckpt": "bridges.recognisers.torch_file:load_torch_file",
     },
 )
 

@@ -32,4 +32,13 @@ ARCHITECTURES = {
     "iresnet34": Architecture(_WIDTHS, (3, 4, 6, 3)),
     "iresnet50": Architecture(_WIDTHS, (3, 4, 14, 3)),
     "iresnet100": Architecture(_WIDTHS, (3, 13, 30, 3)),
+    "iresnet200": Architecture(_WIDTHS, (6, 26, 60, 6)),
 }
+# Blocks of the four stages of AdaFace's backbones.
+ADAFACE_DEPTHS = {
+    "ir_18": (2, 2, 2, 2),
+    "ir_34": (3, 4, 6, 3),
+    "ir_50": (3, 4, 14, 3),
+    "ir_101": (3, 13, 30, 3),
+}
+BACKBONES = (*ARCHITECTURES, *ADAFACE_DEPTHS)

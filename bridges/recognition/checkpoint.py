@@ -20,7 +20,9 @@ from safetensors.torch import save
 
 from bridges import model_folder
 from bridges.pretrained import CONFIG, WEIGHTS
-from bridges.recognition.iresnet import IResNet, build_backbone
+from bridges.recognition.adaface_ir import AdaFaceIR
+from bridges.recognition.backbones import build_backbone
+from bridges.recognition.iresnet import IResNet
 from bridges.weights_file import UNREADABLE
 from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import read_json
@@ -89,7 +91,7 @@ def read_config(folder: PathLike) -> dict[str, Any]:
     return config
 
 
-def load_network(folder: PathLike) -> IResNet:
+def load_network(folder: PathLike) -> IResNet | AdaFaceIR:
     """Builds the backbone in ``folder`` and reads its weights.
 
     Raises:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from bridges.recognition.architectures import ARCHITECTURES
+from bridges.recognition.architectures import BACKBONES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
 from bridges.recognition.heads import (
     HEADS,
@@ -19,7 +19,7 @@ from hyperface_jax import InputError, checks
 # 174,000 of 64. No setting, because no weight depends on it.
 CACHE_MB = 2048
 CHOICES = {
-    "backbone": tuple(ARCHITECTURES),
+    "backbone": BACKBONES,
     # The registry itself: what is registered later counts, too.
     "head": HEADS,
     "optimizer": ("adamw", "sgd"),
@@ -46,7 +46,7 @@ class TrainingConfig:
     The defaults train the small backbone in minutes on a CPU; ``RECIPES`` has others.
 
     Attributes:
-      backbone: a key of ``architectures.ARCHITECTURES``.
+      backbone: one of ``architectures.BACKBONES``.
       image_size: side in pixels, a multiple of 16; images are resampled to it.
       embedding_size: length of an embedding.
       head: a key of ``heads.HEADS``: what the task ``"identity"`` classifies with.

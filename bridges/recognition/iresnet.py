@@ -9,40 +9,9 @@ batch norm, convolution, batch norm, PReLU, convolution, batch norm (Duta et al.
 import torch
 from torch import nn
 
-from bridges.recognition.architectures import ARCHITECTURES, Architecture
-from hyperface_jax import InputError, checks
+from bridges.recognition.architectures import Architecture
 
-_TOTAL_STRIDE = 16
-
-
-def build_backbone(
-    name: str, *, image_size: int = 112, embedding_size: int = 512
-) -> "IResNet":
-    """Builds a backbone with fresh weights, drawn from torch's global generator.
-
-    Args:
-      name: a key of ``ARCHITECTURES``.
-      image_size: side of its input in pixels, a multiple of 16.
-      embedding_size: length of its output.
-
-    Examples:
-      >>> from bridges import build_backbone
-      >>> network = build_backbone("iresnet50")
-      >>> sum(parameter.numel() for parameter in network.parameters())
-      43590848
-
-    Raises:
-      InputError: an unknown name or an impossible size.
-    """
-    checks.one_of(name, "backbone", tuple(ARCHITECTURES))
-    checks.whole_number(image_size, "image_size", 1, 2**16)
-    if image_size % _TOTAL_STRIDE:
-        raise InputError(
-            f"image_size {image_size} is not a positive multiple of {_TOTAL_STRIDE}, "
-            "the factor by which a backbone reduces the resolution"
-        )
-    checks.whole_number(embedding_size, "embedding_size", 2, 2**16)
-    return IResNet(ARCHITECTURES[name], image_size, embedding_size)
+TOTAL_STRIDE = 16
 
 
 class Block(nn.Module):
@@ -103,7 +72,7 @@ class IResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.bn2 = nn.BatchNorm2d(channels)
         self.fc = nn.Linear(
-            channels * (image_size // _TOTAL_STRIDE) ** 2, embedding_size
+            channels * (image_size // TOTAL_STRIDE) ** 2, embedding_size
         )
         self.features = nn.BatchNorm1d(embedding_size)
         # A free scale would make the margin loss's own scale meaningless.

@@ -8,8 +8,8 @@ from torch import nn
 
 from bridges.datasets.image_source import ImageSource
 from bridges.devices import Device
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
-from bridges.recognition.iresnet import build_backbone
 from bridges.recognition.tasks import IDENTITY, TASKS, TrainingTask
 
 _CPU = Device()

@@ -17,8 +17,8 @@ from bridges.evaluation.verification import (
     verify_checkpoint,
 )
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.checkpoint import save_network
-from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError
 
 

@@ -48,7 +48,7 @@ from bridges.generators.latent_diffusion.training_config import (
 )
 from bridges.generators.latent_diffusion.training_images import TrainingImages
 from bridges.recognisers.iresnet import IResNetRecogniser
-from bridges.recognition.iresnet import build_backbone
+from bridges.recognition.backbones import build_backbone
 from bridges.training.data_parallel import Workers
 from tests.generation import tiny_models
 

@@ -10,8 +10,8 @@ from bridges.generators.latent_diffusion.denoiser import DiffusionConfig
 from bridges.generators.latent_diffusion.generator import KIND, GeneratorNetwork
 from bridges.model_folder import save_model
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.checkpoint import save_network
-from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import save_embeddings
 
 EMBEDDING_SIZE = 32

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from bridges.cli import embed as command
+from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.checkpoint import save_network
-from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, load_embeddings
 
 
@@ -131,3 +132,17 @@ def test_command_asks_for_what_it_needs(arguments, reason):
     finally:
         for name in command.FLAGS:
             command.FLAGS[name].unparse()
+
+
+def test_recogniser_f_says_that_it_knows_no_photographs(tmp_path, capsys):
+    folder = tmp_path / "faces" / "ann"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(folder / "1.png")
+    embed_folder(tmp_path / "faces", tmp_path / "a.npz")
+    assert "recogniser_f knows rendered faces only" in capsys.readouterr().err
+    settings = {"image_size": 64}
+    with ImageDatasetWriter(tmp_path / "b", settings=settings, kind="rendered") as made:
+        made.write(np.full((64, 64, 3), 90, np.uint8), {"identity": 0, "index": 0})
+        made.finish()
+    embed_folder(tmp_path / "b", tmp_path / "b.npz")
+    assert "rendered faces only" not in capsys.readouterr().err

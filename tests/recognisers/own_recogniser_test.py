@@ -95,7 +95,7 @@ def test_a_folder_says_its_kind_and_a_file_by_its_suffix(tmp_path):
 
 def test_what_is_not_there_is_refused_with_what_could_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    expected = "colors: no recogniser there.*recogniser_f, dlib, colours"
+    expected = "colors: no recogniser there.*recogniser_f, sface, dlib, colours"
     with pytest.raises(InputError, match=expected):
         load_recogniser("colors")
     (tmp_path / "colours").mkdir()

@@ -11,8 +11,8 @@ from PIL import Image
 from bridges.devices import Device
 from bridges.recognisers.iresnet import load_checkpoint
 from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognition.backbones import build_backbone
 from bridges.recognition.checkpoint import save_network
-from bridges.recognition.iresnet import build_backbone
 from hyperface_jax import InputError, files
 
 CONFIG = {"backbone": "iresnet_small", "image_size": 32, "embedding_size": 16}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bridges.recognition.iresnet import build_backbone
+from bridges.recognition.backbones import build_backbone
 from hyperface_jax import InputError
 
 
