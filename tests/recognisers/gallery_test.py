@@ -142,7 +142,9 @@ def test_recogniser_f_says_that_it_knows_no_photographs(tmp_path, capsys):
     assert "recogniser_f knows rendered faces only" in capsys.readouterr().err
     settings = {"image_size": 64}
     with ImageDatasetWriter(tmp_path / "b", settings=settings, kind="rendered") as made:
-        made.write(np.full((64, 64, 3), 90, np.uint8), {"identity": 0, "index": 0})
+        made.write(
+            np.full((64, 64, 3), 90, np.uint8), {"identity": 0, "index": 0, "seed": 0}
+        )
         made.finish()
     embed_folder(tmp_path / "b", tmp_path / "b.npz")
     assert "rendered faces only" not in capsys.readouterr().err
