@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-gpu lint fuzz setup clean help
+.PHONY: demo test test-gpu photos lint fuzz setup clean help
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -22,6 +22,11 @@ test: lint  ## lint and the whole test suite
 
 test-gpu: $(STAMP)  ## a GPU against the CPU (install the extra cuda or cuda13 first)
 	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu -rs tests/gpu
+
+photos: $(STAMP)  ## what photographs need: the extra of that name, and MTCNN's weights
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[photos]'
+	@$(BIN)/python -m bridges.photographs.fetch_mtcnn
 
 fuzz: $(STAMP)  ## damage files of every kind, a thousand times each (FUZZ_ROUNDS, FUZZ_SEED)
 	@FUZZ_ROUNDS=$${FUZZ_ROUNDS:-1000} FUZZ_SEED=$${FUZZ_SEED:-1} \

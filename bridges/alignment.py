@@ -1,6 +1,7 @@
 """Where the five landmarks of a face lie in an aligned crop, and the way there."""
 
 import numpy as np
+from PIL import Image
 
 # Landmarks (x, y) of the aligned 112 x 112 crop: eyes, nose tip, mouth corners, each
 # from left to right in the image (insightface, ``arcface_dst``).
@@ -13,6 +14,70 @@ ARCFACE_TEMPLATE = np.array(
         [70.7299, 92.2041],
     ]
 )
+# The side in pixels of the crop that the template is of.
+TEMPLATE_SIZE = 112
+# Pixels around what is cut out, so that the edge of the crop is interpolated as well.
+_MARGIN = 2
+# Smaller than this Lanczos costs more than it shows.
+_COARSE = 0.2
+_SMALLEST = 1 / 64
+
+
+def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.ndarray:
+    """The aligned crop of a face: its landmarks on the template, by least squares.
+
+    Where the crop is smaller than the face, its surroundings are shrunk first and
+    warped then: a warp alone looks at single pixels, and aliases.
+
+    Args:
+      image: ``[h, w, 3]`` uint8 RGB.
+      points: ``[5, 2]`` landmarks (x, y) in pixels of ``image``, in the order of
+        :data:`ARCFACE_TEMPLATE`. Integers are the centres of pixels.
+      size: side of the crop in pixels.
+
+    Returns:
+      ``[size, size, 3]`` uint8 RGB, black outside of the image.
+    """
+    # In coordinates in which pixel i covers i … i + 1, as Pillow counts.
+    target = (ARCFACE_TEMPLATE + 0.5) * size / TEMPLATE_SIZE
+    linear, offset = similarity_transform(np.asarray(points, float) + 0.5, target)
+    scale = np.sqrt(np.linalg.det(linear))
+    inverse = np.linalg.inv(linear)
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - offset
+    corners = corners @ inverse.T
+    low = np.floor(corners.min(0) - _MARGIN).astype(int)
+    high = np.ceil(corners.max(0) + _MARGIN).astype(int)
+    patch = Image.fromarray(image).crop((*low.tolist(), *high.tolist()))
+    sides = np.maximum(1, np.round((high - low) * np.clip(scale, _SMALLEST, 1)))
+    if scale < 1:
+        filter_ = Image.Resampling.BOX if scale < _COARSE else Image.Resampling.LANCZOS
+        patch = patch.resize((int(sides[0]), int(sides[1])), filter_)
+    shrunk = np.array(patch.size) / (high - low)
+    # From the crop back to the patch.
+    back = np.column_stack(
+        [inverse * shrunk[:, None], (-inverse @ offset - low) * shrunk]
+    )
+    crop = patch.transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        tuple(back.ravel()),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(crop)
+
+
+def distance_from_template(points: np.ndarray, size: int) -> float:
+    """How far landmarks are from where an aligned crop has them.
+
+    Args:
+      points: ``[5, 2]`` landmarks in pixels of a square image.
+      size: side of that image.
+
+    Returns:
+      Their mean distance, in pixels of a crop of 112.
+    """
+    scaled = np.asarray(points, float) * TEMPLATE_SIZE / size
+    return float(np.linalg.norm(scaled - ARCFACE_TEMPLATE, axis=1).mean())
 
 
 def similarity_transform(

@@ -1,11 +1,21 @@
-"""Files inside installed packages, read as data: never imported, always checked."""
+"""Files of other projects, read as data: never imported, always checked.
 
+They lie inside installed packages, or were fetched once into the user's cache.
+"""
+
+import contextlib
 import importlib.metadata
 import os
 import pathlib
+import sys
+import tempfile
 from typing import NamedTuple
 
 from hyperface_jax import InputError, files
+
+# Names the folder to keep files in, in place of the user's cache.
+_VARIABLE = "HYPERFACE_CACHE"
+_NAME = "hyperface_jax"
 
 
 class PackageFile(NamedTuple):
@@ -58,3 +68,56 @@ def check(path: pathlib.Path, sha256: str, remedy: str) -> None:
     """
     if files.sha256_of(path) != sha256:
         raise InputError(f"{path}: not the file that was tested; run {remedy}")
+
+
+def find_kept(name: str, sha256: str, remedy: str) -> pathlib.Path:
+    """Where a file is that a command here has fetched and kept.
+
+    Args:
+      name: of the file.
+      sha256: of the content that was tested.
+      remedy: what to run to have it.
+
+    Raises:
+      InputError: it is not there, or not the one that was tested.
+    """
+    for folder in _folders():
+        if (folder / name).is_file():
+            check(folder / name, sha256, remedy)
+            return folder / name
+    raise InputError(f"{name}: not there; run {remedy}")
+
+
+def place_to_keep(name: str) -> pathlib.Path:
+    """Where to write a file that :func:`find_kept` is to find.
+
+    Raises:
+      InputError: none of the folders can be written to.
+    """
+    for folder in _folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Permissions alone are not enough: the file system may be read-only.
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder / name
+    raise InputError(
+        f"{', '.join(map(str, _folders()))}: can't be written to; name a folder by "
+        f"{_VARIABLE}"
+    )
+
+
+def _folders() -> list[pathlib.Path]:
+    """The user's cache, and where the environment keeps what it shares."""
+    if named := os.environ.get(_VARIABLE):
+        return [pathlib.Path(named)]
+    folders = []
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        folders.append(pathlib.Path(named) / _NAME)
+    else:
+        # A home that does not exist is not created.
+        with contextlib.suppress(RuntimeError):
+            if (home := pathlib.Path.home()).is_dir():
+                folders.append(home / ".cache" / _NAME)
+    return [*folders, pathlib.Path(sys.prefix) / "share" / _NAME]

@@ -1,0 +1,76 @@
+"""The detector of faces: what alignment needs of one, and how to add one.
+
+A detector is a class with one method, registered in :data:`DETECTORS`::
+
+    from bridges.photographs.detector import DETECTORS, DetectedFace
+
+    class Centre:
+        \"""Takes every picture for one face that fills it.\"""
+
+        def detect(self, image):
+            h, w = image.shape[:2]
+            points = ARCFACE_TEMPLATE / 112 * [w, h]
+            return [DetectedFace(np.array([0, 0, w, h]), points, 1.0)]
+
+    DETECTORS.register("centre", lambda device: Centre())
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from bridges.registry import Registry
+
+if TYPE_CHECKING:
+    from bridges.devices import Device
+
+
+class DetectedFace(NamedTuple):
+    """A face in a picture, in its pixels.
+
+    Attributes:
+      box: ``[4]`` left, top, right, bottom; may reach beyond the picture.
+      points: ``[5, 2]`` landmarks (x, y) in the order of
+        :data:`bridges.alignment.ARCFACE_TEMPLATE`.
+      score: how sure the detector is, in [0, 1].
+    """
+
+    box: np.ndarray
+    points: np.ndarray
+    score: float
+
+
+class Detector(Protocol):
+    """Finds faces and their five landmarks."""
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        """Finds the faces of a picture, in any order.
+
+        Args:
+          image: ``[h, w, 3]`` uint8 RGB, upright.
+        """
+
+
+# By name; each is called with the device to compute on.
+DETECTORS: Registry[Callable[["Device"], Detector]] = Registry(
+    "detector",
+    {"mtcnn": "bridges.photographs.mtcnn:load_mtcnn"},
+)
+
+
+def load_detector(name: str = "mtcnn", *, device: str = "auto") -> Detector:
+    """Loads a detector.
+
+    Args:
+      name: ``"mtcnn"``, or what else is registered in :data:`DETECTORS`.
+      device: what to compute on, see :func:`bridges.devices.find_device`.
+
+    Raises:
+      InputError: an unknown name, or weights that are not there, with what to run.
+    """
+    load = DETECTORS[name]
+    # Imports torch, which listing the names does without.
+    from bridges.devices import find_device
+
+    return load(find_device(device))
