@@ -1,1 +1,0 @@
-"""What a data set holds that it should not: leaks, duplicates, people mixed up."""

@@ -1,1 +1,0 @@
-"""From the space of one recogniser to that of another."""
