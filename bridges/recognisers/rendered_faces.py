@@ -27,8 +27,8 @@ def warn_of_photographs(recogniser: Recogniser, place: str) -> None:
     if recogniser.model.get("sha256") != shipped or _is_made_here(pathlib.Path(place)):
         return
     announce(
-        f"{place}: not rendered here, and {_SHIPPED} knows rendered faces only: what it "
-        "says of photographs means little; --model=sface knows photographs"
+        f"{place}: not rendered here, and {_SHIPPED} knows rendered faces only: what "
+        "it says of photographs means little; --model=sface knows photographs"
     )
 
 
