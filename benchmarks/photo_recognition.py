@@ -6,8 +6,8 @@
 The pictures are those of the package openpeople: ten people made by an image model, no
 real ones, some near look-alikes. So few cannot say how well real people are recognised:
 compare recognisers, nothing else. Faces are found by MTCNN and aligned; of a picture of
-one person the largest is taken, of a sheet of 16 expressions all. Pairs are of different
-pictures: 700 genuine, 18,000 of impostors.
+one person the largest is taken, of a sheet of 16 expressions all. Both images of a pair
+are from different pictures: 700 genuine pairs, 18,000 of impostors.
 """
 
 import importlib.metadata

@@ -54,7 +54,7 @@ class OnnxNetwork(torch.nn.Module):
             several inputs.
         """
         super().__init__()
-        graph = _read(pathlib.Path(files.path_of(path)))
+        graph = read_graph(pathlib.Path(files.path_of(path)))
         try:
             self._take(graph)
         except InputError as error:
@@ -135,8 +135,13 @@ class OnnxNetwork(torch.nn.Module):
         return getattr(self, self._buffers_of[name]) if name else None
 
 
-def _read(path: pathlib.Path) -> Any:
-    """The graph of a file."""
+def read_graph(path: pathlib.Path) -> Any:
+    """The graph of a file, an ``onnx.GraphProto``.
+
+    Raises:
+      InputError: no ONNX file, damaged, or with weights in other files; or the package
+        onnx is not installed.
+    """
     try:
         import onnx
     except ModuleNotFoundError:

@@ -42,6 +42,7 @@ class NetworkRecogniser:
       model: ``{"name", "sha256"}``: what embedding files remember.
       pixels: what it takes.
       device: where the network computes, and how precisely.
+      batch_size: images at once, unless the caller says otherwise.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class NetworkRecogniser:
         model: dict[str, str],
         pixels: Pixels = RGB,
         device: Device | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self.device = device or Device()
         self.network = network.eval().requires_grad_(False)
@@ -63,13 +65,14 @@ class NetworkRecogniser:
         self.embedding_size = embedding_size
         self.model = model
         self.pixels = pixels
+        self.batch_size = batch_size
 
     def embed(
         self,
         images: np.ndarray,
         *,
         flip: bool = True,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> np.ndarray:
         """Embeds images.
 
@@ -77,7 +80,7 @@ class NetworkRecogniser:
           images: ``[n, h, h, 3]`` uint8 RGB; resampled when of another size.
           flip: add the outputs of the image and its mirror image before normalising,
             as insightface and AdaFace do.
-          batch_size: images at once; bounds the memory.
+          batch_size: images at once; bounds the memory. None for the recogniser's.
 
         Returns:
           ``[n, d]`` float32, unit rows.
@@ -90,7 +93,7 @@ class NetworkRecogniser:
             images,
             image_size=self.image_size,
             embedding_size=self.embedding_size,
-            batch_size=batch_size,
+            batch_size=self.batch_size if batch_size is None else batch_size,
         )
 
     @torch.inference_mode()

@@ -1,9 +1,10 @@
 """Recognisers in ONNX files, as insightface and Arc2Face publish theirs.
 
 What such a file takes is a convention, not written in it: an aligned face of 112 x 112
-pixels (or the size that the file gives), RGB, (x - 127.5) / 127.5. Where subtraction
-and multiplication are among its first nodes, as insightface looks for them, they are
-that scaling, and the file takes 0 to 255.
+pixels (or the size that the file gives), RGB, (x - 127.5) / 127.5. Where a subtraction
+and a multiplication are among its first nodes, as insightface looks for them, they are
+that scaling, and the file takes 0 to 255; a division serves for the multiplication,
+which insightface does not look for and would scale twice.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bridges.devices import Device
-from bridges.onnx_network import REMEDY
+from bridges.onnx_network import REMEDY, read_graph
 from bridges.recognisers import sface
 from bridges.recognisers.embedding import BATCH_SIZE, embed_batches
 from bridges.recognisers.recogniser import Recogniser
@@ -21,7 +22,7 @@ from hyperface_jax import InputError, files
 # Among so many first nodes insightface looks for the scaling (model_zoo/arcface_onnx).
 _FIRST_NODES = 8
 _SUBTRACTIONS = ("Sub", "_minusscalar0")
-_MULTIPLICATIONS = ("Mul", "_mulscalar0")
+_MULTIPLICATIONS = ("Mul", "_mulscalar0", "Div", "_divscalar0")
 _USUAL_SIZE = 112
 
 
@@ -79,7 +80,9 @@ class OnnxRecogniser:
             rows = self._run(batch)
             if flip:
                 rows = rows + self._run(batch[:, :, ::-1])
-            return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+            # In double precision the squares of no float32 overflow.
+            norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            return rows / np.maximum(norms, 1e-12)
 
         return embed_batches(
             embed,
@@ -114,6 +117,10 @@ class OnnxRecogniser:
             raise InputError(
                 f"{path}: gives {out.shape} for an image, expected [1, d]: no "
                 "recogniser"
+            )
+        if not np.isfinite(out).all():
+            raise InputError(
+                f"{path}: gives no finite numbers for an image; the file is damaged"
             )
         return out.shape[1]
 
@@ -158,9 +165,7 @@ def _session(path: pathlib.Path, device: Device) -> Any:
 
 
 def _scales_itself(path: pathlib.Path) -> bool:
-    import onnx
-
-    nodes = onnx.load_model_from_string(path.read_bytes()).graph.node[:_FIRST_NODES]
+    nodes = read_graph(path).node[:_FIRST_NODES]
     names = [(node.op_type, node.name) for node in nodes]
 
     def among(kinds: tuple[str, ...]) -> bool:

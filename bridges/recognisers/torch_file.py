@@ -19,6 +19,7 @@ import contextlib
 import pathlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -92,10 +93,11 @@ def load_torch_file(path: pathlib.Path, device: Device) -> NetworkRecogniser:
 
     Raises:
       InputError: no such file, one that holds more than tensors and plain values, no
-        backbone that is known here, or one with tensors missing, unexpected or of
-        other shapes.
+        backbone that is known here, or one with tensors missing, unexpected, of other
+        shapes, or of no numbers.
     """
     state = _backbone_of(_read(path), path)
+    _check_numbers(state, path)
     layout = next((one for one in (_INSIGHTFACE, _ADAFACE) if one.first in state), None)
     if layout is None or layout.dense not in state:
         some = ", ".join(list(state)[:_NAMED])
@@ -105,10 +107,13 @@ def load_torch_file(path: pathlib.Path, device: Device) -> NetworkRecogniser:
         )
     name = _architecture(state, layout, path)
     image_size, embedding_size = _sizes(state, layout, path)
-    with torch.device("meta"):
-        network = build_backbone(
-            name, image_size=image_size, embedding_size=embedding_size
-        )
+    try:
+        with torch.device("meta"):
+            network = build_backbone(
+                name, image_size=image_size, embedding_size=embedding_size
+            )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     _check_tensors(state, network.state_dict(), name, path)
     network.to_empty(device="cpu")
     network.load_state_dict(
@@ -129,7 +134,9 @@ def _read(path: pathlib.Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with _stand_ins(path):
+        with _stand_ins(path), warnings.catch_warnings():
+            # Of versions and types that only a damaged file has.
+            warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (InputError, MemoryError, PermissionError):
         raise
@@ -215,6 +222,24 @@ def _sizes(state: State, layout: Layout, path: pathlib.Path) -> tuple[int, int]:
             f"{path}: {layout.dense} is {tuple(dense.shape)}, expected [d, 512 × side²]"
         )
     return side * _STRIDE, dense.shape[0]
+
+
+def _check_numbers(state: State, path: pathlib.Path) -> None:
+    """Refuses tensors that are no weights, or larger than what the file holds of them.
+
+    One number can be said to fill any shape, and loading it would take the memory.
+    """
+    plain = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    for name, value in state.items():
+        counter = name.endswith(_COUNTER) and value.dtype == torch.int64
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise InputError(f"{path}: {name} is no plain tensor; save plain ones")
+        if value.dtype not in plain and not counter:
+            raise InputError(f"{path}: {name} is of {value.dtype}, expected floats")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise InputError(
+                f"{path}: {name} is {tuple(value.shape)}, and fewer numbers are stored"
+            )
 
 
 def _check_tensors(state: State, wanted: State, name: str, path: pathlib.Path) -> None:

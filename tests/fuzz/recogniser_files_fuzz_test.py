@@ -50,5 +50,5 @@ def test_files_of_torch(tmp_path, name):
 
 
 def test_onnx_files(tmp_path):
-    path = write(tmp_path / "arcface.onnx", scaled=True)
+    path = write(tmp_path / "arcface.onnx", scaled="Mul")
     survive(path, path.read_bytes(), use)

@@ -14,13 +14,23 @@ WEIGHTS = RANDOM.normal(size=(3 * 16 * 16, 5)).astype(np.float32)
 IMAGES = RANDOM.integers(0, 256, (5, 16, 16, 3), np.uint8)
 
 
-def write(path, *, batch="n", scaled=False, outputs=("y",), rows=True, side=16):
-    """A linear recogniser of 16 px; ``scaled`` has the usual scaling inside."""
+def write(
+    path,
+    *,
+    batch="n",
+    scaled=None,
+    outputs=("y",),
+    rows=True,
+    side=16,
+    weights=WEIGHTS,
+):
+    """A linear recogniser of 16 px, which scales by ``scaled``, if anything, itself."""
     nodes, last = [], "x"
-    constants = {"w": WEIGHTS, "mean": np.float32(127.5), "by": np.float32(1 / 127.5)}
+    by = {"Mul": 1 / 127.5, "Div": 127.5}.get(scaled, 1)
+    constants = {"w": weights, "mean": np.float32(127.5), "by": np.float32(by)}
     if scaled:
         nodes += [helper.make_node("Sub", ["x", "mean"], ["a"])]
-        nodes += [helper.make_node("Mul", ["a", "by"], ["b"])]
+        nodes += [helper.make_node(scaled, ["a", "by"], ["b"])]
         last = "b"
     nodes += [helper.make_node("Flatten", [last], ["f"])]
     nodes += [helper.make_node("Gemm", ["f", "w"], ["y" if rows else "g"])]
@@ -48,7 +58,7 @@ def expected(images):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", [None, "Mul", "Div"])
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_pixels_are_scaled_once_whatever_the_batch(tmp_path, batch, scaled):
     path = write(tmp_path / "arcface.ONNX", batch=batch, scaled=scaled)
@@ -63,6 +73,7 @@ def test_pixels_are_scaled_once_whatever_the_batch(tmp_path, batch, scaled):
         ({"outputs": ("y", "z")}, "1 inputs and 2 outputs, expected one of each"),
         ({"rows": False}, r"gives \(1, 1, 5\) for an image"),
         ({"side": 24}, "no network that onnxruntime reads"),
+        ({"weights": WEIGHTS * np.inf}, "gives no finite numbers for an image"),
     ],
 )
 def test_what_is_no_recogniser_is_refused(tmp_path, settings, reason):
@@ -93,3 +104,19 @@ def test_sface_takes_rgb_of_0_to_255_by_name_and_by_file(tmp_path):
     for recogniser in (by_name, by_file):
         found = recogniser.embed(images, flip=False)
         np.testing.assert_allclose(found, rows, atol=1e-5)
+
+
+def test_weights_that_are_elsewhere_are_refused(tmp_path, monkeypatch):
+    model = onnx.load(write(tmp_path / "whole.onnx"))
+    monkeypatch.chdir(tmp_path)  # Where onnxruntime itself would read them from.
+    onnx.save_model(
+        model, "parted.onnx", save_as_external_data=True, location="w", size_threshold=0
+    )
+    with pytest.raises(InputError, match="weights in other files are not read"):
+        load_recogniser("parted.onnx", device="cpu")
+
+
+def test_embeddings_of_any_length_become_unit_rows(tmp_path):
+    path = write(tmp_path / "arcface.onnx", weights=WEIGHTS * np.float32(1e30))
+    rows = load_recogniser(path, device="cpu").embed(IMAGES)
+    np.testing.assert_allclose(rows, expected(IMAGES), atol=1e-5)

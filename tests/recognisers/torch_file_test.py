@@ -209,3 +209,30 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     for damaged in (b"", b"text", content[:1000], content[:-1000]):
         path.write_bytes(damaged)
         refusal(path)
+
+
+def test_tensors_that_are_no_weights_are_refused_by_name(tmp_path):
+    path, name = tmp_path / "model.pth", "input_layer.1.running_var"
+    state, at = randomised("ir_18"), torch.zeros(1, 1, dtype=torch.long)
+    for other, reason in (
+        (torch.zeros(64, dtype=torch.complex64), "is of torch.complex64, expected"),
+        (torch.zeros(64, dtype=torch.int32), "is of torch.int32, expected floats"),
+        (torch.sparse_coo_tensor(at, torch.ones(1), (64,)), "is no plain tensor"),
+        (torch.zeros(64, device="meta"), "is no plain tensor"),
+    ):
+        torch.save({**state, name: other}, path)
+        assert f"{name} {reason}" in refusal(path)
+    torch.save({**state, "output_layer.3.weight": torch.zeros(1, 512)}, path)
+    assert refusal(path).endswith(
+        "model.pth: embedding_size is 1, must be at least 2 and at most 65536"
+    )
+
+
+def test_a_small_file_cannot_ask_for_all_memory(tmp_path):
+    path = tmp_path / "model.pth"
+    with torch.device("meta"):
+        huge = build_backbone("ir_18", image_size=1024, embedding_size=65536)
+    one = torch.zeros(())
+    torch.save({k: one.expand(v.shape) for k, v in huge.state_dict().items()}, path)
+    assert path.stat().st_size < 1e5
+    assert "fewer numbers are stored" in refusal(path)
