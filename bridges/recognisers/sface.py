@@ -25,7 +25,7 @@ SFACE = package_data.PackageFile(
 )
 # (x - 127.5) / 128 is inside: scaled twice, all faces are alike.
 PIXELS = Pixels(bgr=False, scaled=False)
-# On a CPU: the maps of 256 images leave its caches, and cost 2.5 times as much.
+# On a CPU: the maps of 256 images leave its caches, and cost 1.5 to 3 times as much.
 _SMALL_BATCH = 16
 
 
