@@ -77,12 +77,12 @@ class OnnxRecogniser:
         """
 
         def embed(batch: np.ndarray) -> np.ndarray:
-            rows = self._run(batch)
+            # In double precision neither sums nor squares of float32 overflow.
+            rows = self._run(batch).astype(np.float64)
             if flip:
                 rows = rows + self._run(batch[:, :, ::-1])
-            # In double precision the squares of no float32 overflow.
-            norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-            return rows / np.maximum(norms, 1e-12)
+            norms = np.linalg.norm(rows, axis=1, keepdims=True)
+            return (rows / np.maximum(norms, 1e-12)).astype(np.float32)
 
         return embed_batches(
             embed,

@@ -117,6 +117,13 @@ def test_weights_that_are_elsewhere_are_refused(tmp_path, monkeypatch):
 
 
 def test_embeddings_of_any_length_become_unit_rows(tmp_path):
-    path = write(tmp_path / "arcface.onnx", weights=WEIGHTS * np.float32(1e30))
+    # The longest whose numbers float32 can hold, but not their sum with the mirror's.
+    x = (IMAGES.astype(np.float64) - 127.5) / 127.5
+    both = [v.transpose(0, 3, 1, 2).reshape(len(v), -1) for v in (x, x[:, :, ::-1])]
+    sums = np.abs(sum(both) @ WEIGHTS).max()
+    largest = max(np.abs(v @ WEIGHTS).max() for v in both)
+    scale = 0.9 * np.finfo(np.float32).max / largest
+    assert scale * sums > np.finfo(np.float32).max
+    path = write(tmp_path / "arcface.onnx", weights=(WEIGHTS * scale).astype("f4"))
     rows = load_recogniser(path, device="cpu").embed(IMAGES)
     np.testing.assert_allclose(rows, expected(IMAGES), atol=1e-5)
