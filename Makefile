@@ -17,15 +17,13 @@ RUN ?= runs/demo
 demo: $(STAMP)  ## the whole chain on shipped weights, ending in a report (RUN=runs/demo)
 	@$(BIN)/hyperface-demo --output=$(RUN)
 
-test: lint  ## lint and the whole test suite
+test: lint photos  ## lint and the whole test suite
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 test-gpu: $(STAMP)  ## a GPU against the CPU (install the extra cuda or cuda13 first)
 	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu -rs tests/gpu
 
-photos: $(STAMP)  ## what photographs need: the extra of that name, and MTCNN's weights
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[photos]'
+photos: $(STAMP)  ## what photographs need besides: the weights of MTCNN, 2 MB, once
 	@$(BIN)/python -m bridges.photographs.fetch_mtcnn
 
 fuzz: $(STAMP)  ## damage files of every kind, a thousand times each (FUZZ_ROUNDS, FUZZ_SEED)

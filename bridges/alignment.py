@@ -18,9 +18,6 @@ ARCFACE_TEMPLATE = np.array(
 TEMPLATE_SIZE = 112
 # Pixels around what is cut out, so that the edge of the crop is interpolated as well.
 _MARGIN = 2
-# Smaller than this Lanczos costs more than it shows.
-_COARSE = 0.2
-_SMALLEST = 1 / 64
 
 
 def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.ndarray:
@@ -48,10 +45,9 @@ def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.nda
     low = np.floor(corners.min(0) - _MARGIN).astype(int)
     high = np.ceil(corners.max(0) + _MARGIN).astype(int)
     patch = Image.fromarray(image).crop((*low.tolist(), *high.tolist()))
-    sides = np.maximum(1, np.round((high - low) * np.clip(scale, _SMALLEST, 1)))
     if scale < 1:
-        filter_ = Image.Resampling.BOX if scale < _COARSE else Image.Resampling.LANCZOS
-        patch = patch.resize((int(sides[0]), int(sides[1])), filter_)
+        width, height = np.maximum(1, np.round((high - low) * scale)).astype(int)
+        patch = patch.resize((int(width), int(height)), Image.Resampling.LANCZOS)
     shrunk = np.array(patch.size) / (high - low)
     # From the crop back to the patch.
     back = np.column_stack(
@@ -64,20 +60,6 @@ def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.nda
         Image.Resampling.BICUBIC,
     )
     return np.asarray(crop)
-
-
-def distance_from_template(points: np.ndarray, size: int) -> float:
-    """How far landmarks are from where an aligned crop has them.
-
-    Args:
-      points: ``[5, 2]`` landmarks in pixels of a square image.
-      size: side of that image.
-
-    Returns:
-      Their mean distance, in pixels of a crop of 112.
-    """
-    scaled = np.asarray(points, float) * TEMPLATE_SIZE / size
-    return float(np.linalg.norm(scaled - ARCFACE_TEMPLATE, axis=1).mean())
 
 
 def similarity_transform(

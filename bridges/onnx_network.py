@@ -9,6 +9,7 @@ free, whatever the file was exported for. What the operators do is in
 
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ import torch
 from bridges.onnx_operators import OPERATORS, arguments_of
 from hyperface_jax import InputError, files
 
-REMEDY = "pip install 'hyperface-jax[photos]'"
+REMEDY = "make photos, or pip install '.[photos]' where this project lies"
 
 
 class Node(NamedTuple):
@@ -156,11 +157,20 @@ def read_graph(path: pathlib.Path) -> Any:
         raise InputError(f"{path}: no ONNX file, or a damaged one") from None
     if not graph.node or not graph.output:
         raise InputError(f"{path}: no ONNX file: it holds no network")
-    for tensor in graph.initializer:
-        if tensor.external_data:
-            # The file names them itself, and might name any file.
-            raise InputError(f"{path}: weights in other files are not read")
+    if any(tensor.external_data for tensor in _tensors(graph)):
+        # The file names them itself, and might name any file.
+        raise InputError(f"{path}: weights in other files are not read")
     return graph
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """The tensors that a graph holds, wherever."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _node_of(found: Any) -> Node:

@@ -3,14 +3,13 @@
 They lie inside installed packages, or were fetched once into the user's cache.
 """
 
-import contextlib
 import importlib.metadata
 import os
 import pathlib
 import sys
-import tempfile
 from typing import NamedTuple
 
+from bridges.cache_folders import is_writable, user_caches
 from hyperface_jax import InputError, files
 
 # Names the folder to keep files in, in place of the user's cache.
@@ -95,13 +94,8 @@ def place_to_keep(name: str) -> pathlib.Path:
       InputError: none of the folders can be written to.
     """
     for folder in _folders():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Permissions alone are not enough: the file system may be read-only.
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            continue
-        return folder / name
+        if is_writable(folder):
+            return folder / name
     raise InputError(
         f"{', '.join(map(str, _folders()))}: can't be written to; name a folder by "
         f"{_VARIABLE}"
@@ -112,12 +106,5 @@ def _folders() -> list[pathlib.Path]:
     """The user's cache, and where the environment keeps what it shares."""
     if named := os.environ.get(_VARIABLE):
         return [pathlib.Path(named)]
-    folders = []
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        folders.append(pathlib.Path(named) / _NAME)
-    else:
-        # A home that does not exist is not created.
-        with contextlib.suppress(RuntimeError):
-            if (home := pathlib.Path.home()).is_dir():
-                folders.append(home / ".cache" / _NAME)
-    return [*folders, pathlib.Path(sys.prefix) / "share" / _NAME]
+    shared = pathlib.Path(sys.prefix) / "share"
+    return [place / _NAME for place in (*user_caches(), shared)]

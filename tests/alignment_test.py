@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from bridges.alignment import ARCFACE_TEMPLATE, align_face, distance_from_template
+from bridges.alignment import ARCFACE_TEMPLATE, align_face
 
 
 def wave(x, y):
@@ -52,8 +52,3 @@ def test_fine_patterns_do_not_alias():
     points, _ = turned(6.5, 3, [40, 40])
     crop = align_face(image, points)[20:90, 20:90, 0]
     assert np.abs(crop.astype(int) - 127).max() < 30
-
-
-def test_the_distance_from_the_template_is_in_pixels_of_112():
-    assert distance_from_template(2 * ARCFACE_TEMPLATE, 224) == 0
-    assert np.isclose(distance_from_template(2 * ARCFACE_TEMPLATE + [6, 8], 224), 5)

@@ -101,3 +101,17 @@ def test_weights_elsewhere_are_not_read(tmp_path):
     )
     with pytest.raises(InputError, match="weights in other files are not read"):
         OnnxNetwork(tmp_path / "n.onnx")
+
+
+def test_constants_elsewhere_are_not_read_either(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(np.ones(4, np.float32).tobytes())
+    monkeypatch.chdir(tmp_path)  # What a relative name would be looked up in.
+    value = TensorProto(name="c", data_type=TensorProto.FLOAT, dims=[1, 1, 2, 2])
+    value.data_location = TensorProto.EXTERNAL
+    value.external_data.add(key="location", value="secret")
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=value),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    with pytest.raises(InputError, match="weights in other files are not read"):
+        OnnxNetwork(save(tmp_path / "n.onnx", nodes, {}))

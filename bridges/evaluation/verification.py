@@ -90,10 +90,9 @@ def verify_checkpoint(
         **device_flags.setting(precision),
     }
 
-    for folder in folders:
-        warn_of_photographs(recogniser, str(folder))
-
     def measure() -> dict[str, Any]:
+        for folder in folders:
+            warn_of_photographs(recogniser, str(folder))
         readable = [
             check_images(folder, each, skip_unreadable=skip_unreadable)
             for folder, each in zip(folders, sets, strict=True)

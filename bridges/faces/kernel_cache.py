@@ -12,6 +12,8 @@ import stat
 import tempfile
 from collections.abc import Iterator
 
+from bridges.cache_folders import is_writable, user_caches
+
 _PACKAGE = pathlib.Path(__file__).parent
 
 
@@ -27,40 +29,21 @@ def find_folder(name: str, given: str | os.PathLike[str] | None) -> pathlib.Path
       package; the user's cache; the folder for temporary files. None if none is.
     """
     for place in (given, _PACKAGE / "__pycache__"):
-        if place and _is_writable(pathlib.Path(place) / name):
+        if place and is_writable(pathlib.Path(place) / name):
             return pathlib.Path(place) / name
     for place in _places_outside():
         private = place / f"hyperface_jax-{_user()}"
-        if _is_private(private) and _is_writable(private / name):
+        if _is_private(private) and is_writable(private / name):
             return private / name
     return None
 
 
 def _places_outside() -> Iterator[pathlib.Path]:
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        yield pathlib.Path(named)
-    try:
-        home = pathlib.Path.home()
-    except RuntimeError:  # HOME is not set and the user is not in the database.
-        pass
-    else:
-        # A home that does not exist is not created, even with the permission to.
-        if home.is_dir():
-            yield home / ".cache"
+    yield from user_caches()
     try:
         yield pathlib.Path(tempfile.gettempdir())
     except OSError:  # No folder for temporary files is writable.
         pass
-
-
-def _is_writable(folder: pathlib.Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Permissions alone are not enough: the file system may be read-only.
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
 
 
 def _is_private(folder: pathlib.Path) -> bool:

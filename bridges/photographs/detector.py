@@ -2,6 +2,8 @@
 
 A detector is a class with one method, registered in :data:`DETECTORS`::
 
+    import numpy as np
+    from bridges.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
     from bridges.photographs.detector import DETECTORS, DetectedFace
 
     class Centre:
@@ -9,7 +11,7 @@ A detector is a class with one method, registered in :data:`DETECTORS`::
 
         def detect(self, image):
             h, w = image.shape[:2]
-            points = ARCFACE_TEMPLATE / 112 * [w, h]
+            points = ARCFACE_TEMPLATE / TEMPLATE_SIZE * [w, h]
             return [DetectedFace(np.array([0, 0, w, h]), points, 1.0)]
 
     DETECTORS.register("centre", lambda device: Centre())

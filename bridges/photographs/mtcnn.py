@@ -22,10 +22,13 @@ from bridges.weights_file import read_weights
 _CELL, _STRIDE = 12, 2
 _PYRAMID_FACTOR = 0.709
 # Scores above which a box is looked at by the next network. At .7, as facenet-pytorch
-# has it, the last takes a knee for a face; true faces score above .93.
+# has it, the last takes a knee for a face (.76) in the pictures of openpeople,
+# whose 200 faces score .93 and more.
 _THRESHOLDS = (0.6, 0.7, 0.85)
 _SIDES = (24, 48)
+# Larger pictures are shrunk to this: the last network sees a face at 48 px anyway.
 _LONGEST = 1024
+# In pixels of the picture so shrunk.
 _SMALLEST_FACE = 20
 # Candidates at once: bounds the memory.
 _CANDIDATES = 512
@@ -40,9 +43,7 @@ class Mtcnn:
         refining: "RefinementNetwork",
         locating: "LandmarkNetwork",
         *,
-        device: Device | None = None,
-        longest: int = _LONGEST,
-        smallest_face: int = _SMALLEST_FACE,
+        device: Device,
     ) -> None:
         """Puts the three networks together.
 
@@ -51,16 +52,12 @@ class Mtcnn:
           refining: the second.
           locating: the third.
           device: what to compute on.
-          longest: larger pictures are shrunk to this before; the last network sees a
-            face at 48 px anyway.
-          smallest_face: in pixels of the picture so shrunk.
         """
-        self._device = (device or Device()).torch
+        self._device = device.torch
         networks = (proposing, refining, locating)
         for network in networks:
             network.eval().requires_grad_(False).to(self._device)
         self._proposing, self._refining, self._locating = networks
-        self._longest, self._smallest_face = longest, smallest_face
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
@@ -69,7 +66,7 @@ class Mtcnn:
         Args:
           image: ``[h, w, 3]`` uint8 RGB, upright.
         """
-        image, scale = shrunk(image, self._longest, Image.Resampling.BOX)
+        image, scale = _shrunk(image)
         x = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
         x = (x.float() - 127.5) / 128
         boxes = self._proposals(x)
@@ -97,7 +94,7 @@ class Mtcnn:
     def _proposals(self, x: torch.Tensor) -> np.ndarray:
         """Boxes ``[n, 4]`` that may hold a face, at all scales."""
         height, width = x.shape[2:]
-        scale, level = _CELL / self._smallest_face, x
+        scale, level = _CELL / _SMALLEST_FACE, x
         boxes, scores, shifts = [np.zeros((0, 4))], [np.zeros(0)], [np.zeros((0, 4))]
         while min(height, width) * scale >= _CELL:
             # From the level before, which costs less than from the whole picture.
@@ -237,26 +234,14 @@ def load_mtcnn(device: Device) -> Mtcnn:
     return Mtcnn(*networks, device=device)
 
 
-def shrunk(
-    image: np.ndarray, longest: int, resampling: Image.Resampling
-) -> tuple[np.ndarray, np.ndarray]:
-    """A picture with its longer side at most so long.
-
-    Args:
-      image: ``[h, w, 3]`` uint8.
-      longest: pixels.
-      resampling: how to shrink.
-
-    Returns:
-      The picture, writable, and the factors ``[2]`` that x and y of it are to be
-      multiplied with for those of ``image``.
-    """
+def _shrunk(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture no longer than ``_LONGEST``, writable, and what takes (x, y) back."""
     height, width = image.shape[:2]
-    ratio = max(height, width) / longest
+    ratio = max(height, width) / _LONGEST
     if ratio <= 1:
         return image.copy(), np.ones(2)
     sides = max(1, round(width / ratio)), max(1, round(height / ratio))
-    small = np.array(Image.fromarray(image).resize(sides, resampling))
+    small = np.array(Image.fromarray(image).resize(sides, Image.Resampling.BOX))
     return small, np.array([width, height]) / sides
 
 

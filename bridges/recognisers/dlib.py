@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from bridges.recognisers.embedding import BATCH_SIZE, embed_batches
+from bridges.recognisers.embedding import BATCH_SIZE, embed_batches, unit_sums
 from hyperface_jax import InputError, files
 
 if TYPE_CHECKING:
@@ -61,15 +61,8 @@ class DlibRecogniser:
         Raises:
           InputError: another shape or dtype.
         """
-
-        def embed(batch: np.ndarray) -> np.ndarray:
-            rows = self.descriptors(batch)
-            if flip:
-                rows = rows + self.descriptors(batch[:, :, ::-1])
-            return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
         return embed_batches(
-            embed,
+            unit_sums(self.descriptors, flip=flip),
             images,
             image_size=self.image_size,
             embedding_size=self.embedding_size,

@@ -16,6 +16,8 @@ from hyperface_jax.commands import progress
 BATCH_SIZE = 256
 # How far from 1 the norm of an embedding may be.
 _TOLERANCE = 1e-3
+# Shorter outputs are divided by this, so that one of zeros stays zeros.
+_SHORTEST = 1e-12
 
 
 def embed_images(
@@ -90,6 +92,27 @@ def embed_source(
             )
             bar.update(len(rows))
     return embeddings
+
+
+def unit_sums(
+    run: Callable[[np.ndarray], np.ndarray], *, flip: bool
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What :func:`embed_batches` takes, of a network that runs outside of torch.
+
+    Args:
+      run: maps ``[b, s, s, 3]`` uint8 to ``[b, d]`` float32, not normalised.
+      flip: add the outputs of the image and its mirror image before normalising.
+    """
+
+    def embed(batch: np.ndarray) -> np.ndarray:
+        # In double precision neither sums nor squares of float32 overflow.
+        rows = run(batch).astype(np.float64)
+        if flip:
+            rows = rows + run(batch[:, :, ::-1])
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows / np.maximum(norms, _SHORTEST)).astype(np.float32)
+
+    return embed
 
 
 def embed_batches(

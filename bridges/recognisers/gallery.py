@@ -83,7 +83,6 @@ def embed_folder(
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **device_flags.setting(precision),
     }
-    warn_of_photographs(recogniser, source.name)
     result = Output(output, lambda: _read_same(output, settings))
     return result.make(
         lambda: _embed(source, recogniser, output, settings, skip_unreadable)
@@ -98,6 +97,7 @@ def _embed(
     skip_unreadable: bool,
 ) -> EmbeddingFile:
     """Embeds and writes; returns what :func:`embed_folder` does."""
+    warn_of_photographs(recogniser, source.name)
     kind, flip = settings["kind"], settings["flip"]
     source, skipped = check_source(source, skip_unreadable=skip_unreadable)
     embeddings = embed_source(recogniser, source, flip=flip)

@@ -8,6 +8,7 @@ from bridges.devices import Device
 from bridges.pretrained import WEIGHTS
 from bridges.recognisers.network import NetworkRecogniser
 from bridges.recognition import checkpoint
+from bridges.recognition.iresnet import IResNet
 from hyperface_jax import files
 
 
@@ -32,7 +33,7 @@ def load_checkpoint(folder: pathlib.Path, device: Device) -> NetworkRecogniser:
     """
     network = checkpoint.load_network(folder)
     config = checkpoint.read_config(folder)
-    kind = IResNetRecogniser if hasattr(network, "feature_maps") else NetworkRecogniser
+    kind = IResNetRecogniser if isinstance(network, IResNet) else NetworkRecogniser
     return kind(
         network,
         image_size=config["image_size"],

@@ -15,7 +15,7 @@ import numpy as np
 from bridges.devices import Device
 from bridges.onnx_network import REMEDY, read_graph
 from bridges.recognisers import sface
-from bridges.recognisers.embedding import BATCH_SIZE, embed_batches
+from bridges.recognisers.embedding import BATCH_SIZE, embed_batches, unit_sums
 from bridges.recognisers.recogniser import Recogniser
 from hyperface_jax import InputError, files
 
@@ -36,12 +36,19 @@ class OnnxRecogniser:
       scales_itself: whether it takes 0 to 255 rather than [-1, 1].
     """
 
-    def __init__(self, path: pathlib.Path, device: Device) -> None:
+    def __init__(self, path: pathlib.Path, sha256: str, device: Device) -> None:
         """Opens a file.
+
+        Args:
+          path: of the file.
+          sha256: of its content.
+          device: what to compute on.
 
         Raises:
           InputError: no such file, not ONNX, or no recogniser of faces.
         """
+        # Looks for weights in other files too, before onnxruntime would read them.
+        self.scales_itself = _scales_itself(path)
         self._session = _session(path, device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -58,9 +65,8 @@ class OnnxRecogniser:
         self.image_size = height or _USUAL_SIZE
         # Files that were exported for so many images at a time run with no others.
         self._batch = batch
-        self.scales_itself = _scales_itself(path)
         self.embedding_size = self._probe(path)
-        self.model = {"name": path.stem, "sha256": files.sha256_of(path)}
+        self.model = {"name": path.stem, "sha256": sha256}
 
     def embed(self, images: np.ndarray, *, flip: bool = True) -> np.ndarray:
         """Embeds images.
@@ -75,17 +81,8 @@ class OnnxRecogniser:
         Raises:
           InputError: another shape or dtype.
         """
-
-        def embed(batch: np.ndarray) -> np.ndarray:
-            # In double precision neither sums nor squares of float32 overflow.
-            rows = self._run(batch).astype(np.float64)
-            if flip:
-                rows = rows + self._run(batch[:, :, ::-1])
-            norms = np.linalg.norm(rows, axis=1, keepdims=True)
-            return (rows / np.maximum(norms, 1e-12)).astype(np.float32)
-
         return embed_batches(
-            embed,
+            unit_sums(self._run, flip=flip),
             images,
             image_size=self.image_size,
             embedding_size=self.embedding_size,
@@ -135,9 +132,10 @@ def load_onnx(path: pathlib.Path, device: Device) -> Recogniser:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    if files.sha256_of(path) == sface.SFACE.sha256:
+    sha256 = files.sha256_of(path)
+    if sha256 == sface.SFACE.sha256:
         return sface.of_file(path, device)
-    return OnnxRecogniser(path, device)
+    return OnnxRecogniser(path, sha256, device)
 
 
 def _session(path: pathlib.Path, device: Device) -> Any:

@@ -26,7 +26,7 @@ From then on ``load_recogniser``, ``embed_folder`` and ``verify_checkpoint`` tak
 
 ``sha256`` identifies the weights: embeddings are only compared with those of the same
 digest. Batching, resampling and progress are in :mod:`bridges.recognisers.embedding`;
-an implementation with torch, on any device, is :mod:`bridges.recognisers.iresnet`.
+an implementation with torch, on any device, is :mod:`bridges.recognisers.network`.
 """
 
 import os

@@ -1,5 +1,6 @@
 """A word of warning where a recogniser is shown what it does not know."""
 
+import functools
 import pathlib
 
 from bridges.datasets.dataset_format import DESCRIPTION
@@ -22,14 +23,19 @@ def warn_of_photographs(recogniser: Recogniser, place: str) -> None:
       place: the folder or file of images; one that was rendered or generated here is
         passed over in silence.
     """
-    weights = FOLDER / _SHIPPED / WEIGHTS
-    shipped = weights.is_file() and files.sha256_of(weights)
-    if recogniser.model.get("sha256") != shipped or _is_made_here(pathlib.Path(place)):
+    known = recogniser.model["name"] != _SHIPPED or _is_made_here(pathlib.Path(place))
+    if known or recogniser.model["sha256"] != _shipped_sha256():
         return
     announce(
         f"{place}: not rendered here, and {_SHIPPED} knows rendered faces only: what "
         "it says of photographs means little; --model=sface knows photographs"
     )
+
+
+@functools.cache
+def _shipped_sha256() -> str | None:
+    weights = FOLDER / _SHIPPED / WEIGHTS
+    return files.sha256_of(weights) if weights.is_file() else None
 
 
 def _is_made_here(place: pathlib.Path) -> bool:

@@ -20,7 +20,7 @@ import pathlib
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -154,7 +154,7 @@ def _read(path: pathlib.Path) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def _stand_ins(path: pathlib.Path) -> Any:
+def _stand_ins(path: pathlib.Path) -> Iterator[None]:
     """Reads objects of the packages in ``_CARRIED`` as inert ones meanwhile."""
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -82,7 +82,7 @@ def test_what_is_no_recogniser_is_refused(tmp_path, settings, reason):
         load_recogniser(path, device="cpu")
     assert "\n" not in str(error.value)
     path.write_bytes(b"none")
-    with pytest.raises(InputError, match=r"other\.onnx: no network that onnxruntime"):
+    with pytest.raises(InputError, match=r"other\.onnx: no ONNX file"):
         load_recogniser(path, device="cpu")
 
 

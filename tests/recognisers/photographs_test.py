@@ -1,38 +1,19 @@
 """Who tells photographs apart, and who doesn't, by the protocol of the benchmark."""
 
-import cv2
 import numpy as np
 import pytest
 
 from benchmarks import photo_recognition
-from bridges.photographs.detector import DetectedFace
-from tests.onnx_files import YUNET
+from bridges.photographs.detector import load_detector
+from tests.photographs.weights import needs_weights
 
-
-class OpenCvDetector:
-    """YuNet by OpenCV: what finds the faces is not what is tested here."""
-
-    def detect(self, image):
-        shrink = 1024 / max(image.shape[:2])
-        small = cv2.resize(
-            image[..., ::-1], None, fx=shrink, fy=shrink, interpolation=3
-        )
-        size = small.shape[1::-1]
-        _, found = cv2.FaceDetectorYN.create(str(YUNET), "", size, 0.8).detect(small)
-        return [
-            DetectedFace(
-                np.array([*row[:2], *(row[:2] + row[2:4])]) / shrink,
-                row[4:14].reshape(5, 2) / shrink,
-                float(row[14]),
-            )
-            for row in found
-        ]
+pytestmark = needs_weights
 
 
 @pytest.fixture(scope="module")
 def faces() -> photo_recognition.Faces:
     paths = photo_recognition.pictures(4)
-    return photo_recognition.aligned(paths, OpenCvDetector())
+    return photo_recognition.aligned(paths, load_detector(device="cpu"))
 
 
 def test_all_faces_are_found_and_compared_across_pictures(faces):

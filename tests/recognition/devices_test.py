@@ -82,7 +82,12 @@ def step_on_meta(**settings):
 
 @pytest.mark.parametrize(
     ("backbone", "optimizer"),
-    [*((name, "adamw") for name in ARCHITECTURES), ("iresnet_small", "sgd")],
+    [
+        # The deepest is iresnet100 with more of the same blocks, and takes 13 s.
+        *((name, "adamw") for name in ARCHITECTURES if name != "iresnet200"),
+        ("ir_18", "adamw"),
+        ("iresnet_small", "sgd"),
+    ],
 )
 def test_a_step_stays_on_the_device_and_asks_it_for_nothing(
     noise_on_meta, backbone, optimizer
@@ -91,7 +96,11 @@ def test_a_step_stays_on_the_device_and_asks_it_for_nothing(
     assert out.loss.is_meta and out.tasks["identity"].metrics["accuracy"].is_meta
     for name, value in tensors_of(state).items():
         assert value.is_meta or name.endswith(".step"), name
-    assert state.backbone.conv1.weight.grad.is_meta
+    assert all(
+        weights.grad.is_meta
+        for weights in state.backbone.parameters()
+        if weights.requires_grad
+    )
 
 
 def test_what_is_left_on_the_cpu_is_noticed(noise_on_meta, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
-from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognisers.recogniser import load_recogniser, perceptual
 from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.heads import AdaFaceOptions
@@ -350,3 +350,15 @@ class TestSteps:
         other = init_training(dataclasses.replace(TINY, seed=1), [People])
         assert torch.equal(torch.random.get_rng_state(), before)
         assert not torch.equal(kernel(one), kernel(other))
+
+
+def test_a_backbone_of_adafaces_is_trained_and_used(people, tmp_path):
+    config = dataclasses.replace(TINY, backbone="ir_18", epochs=2.0)
+    train_recogniser(people, tmp_path / "ir", config)
+    history = json.loads((tmp_path / "ir/training.json").read_text())["history"]
+    assert history[-1]["loss"] < history[0]["loss"]
+    recogniser = load_recogniser(tmp_path / "ir", device="cpu")
+    rows = recogniser.embed(ImageDataset(people).load())
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    with pytest.raises(InputError, match="has no feature maps"):
+        perceptual(recogniser)
