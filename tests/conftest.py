@@ -13,6 +13,7 @@ import pytest
 # Before torch or JAX load: tests run beside other work, and threads that spin while
 # they wait slow everything on the machine down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Shapes that meet by chance are refused. Types stay free: optax's Adam itself raises a
 # float to an integer power.

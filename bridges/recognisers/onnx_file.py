@@ -7,6 +7,7 @@ that scaling, and the file takes 0 to 255; a division serves for the multiplicat
 which insightface does not look for and would scale twice.
 """
 
+import os
 import pathlib
 from typing import Any
 
@@ -139,6 +140,9 @@ def load_onnx(path: pathlib.Path, device: Device) -> Recogniser:
 
 
 def _session(path: pathlib.Path, device: Device) -> Any:
+    # It reports its use to Microsoft otherwise, and leaves a number in the home folder,
+    # from its import on (its Privacy.md).
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ModuleNotFoundError:

@@ -1,5 +1,9 @@
 """Recognisers in ONNX files: what they are given, and what is refused."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -127,3 +131,16 @@ def test_embeddings_of_any_length_become_unit_rows(tmp_path):
     path = write(tmp_path / "arcface.onnx", weights=(WEIGHTS * scale).astype("f4"))
     rows = load_recogniser(path, device="cpu").embed(IMAGES)
     np.testing.assert_allclose(rows, expected(IMAGES), atol=1e-5)
+
+
+def test_nothing_is_reported_or_left_in_the_home_folder(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    program = (
+        "from bridges.recognisers.recogniser import load_recogniser\n"
+        f"load_recogniser({str(write(tmp_path / 'a.onnx'))!r}, device='cpu')"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment = {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
