@@ -1,0 +1,1 @@
+"""Linear maps from the embeddings of one recogniser to those of another."""
