@@ -1,7 +1,6 @@
 """Writing of an image dataset folder, image by image and resumable."""
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
@@ -20,6 +19,7 @@ from bridges.datasets.dataset_format import (
     to_json,
 )
 from bridges.datasets.images import encode_jpeg
+from bridges.datasets.journal import Journal
 from hyperface_jax import InputError, checks, files
 from hyperface_jax.artifacts import (
     Output,
@@ -71,7 +71,7 @@ class ImageDatasetWriter:
             "settings": json.loads(to_json(settings)),
         }
         self._records: dict[tuple[int, int], dict[str, Any]] = {}
-        self._journal = -1
+        self._journal: Journal | None = None
         self._output = Output(
             self.folder,
             self._read_complete,
@@ -116,8 +116,7 @@ class ImageDatasetWriter:
         # No fsync per image: the journalled checksum detects torn files instead.
         path.write_bytes(content)
         full = {"file_name": name, **record}
-        line = to_json({"crc32": zlib.crc32(content), "record": full}) + "\n"
-        self._append(line.encode())
+        self._journal.append({"crc32": zlib.crc32(content), "record": full})
         self._records[identity, index] = json.loads(to_json(full))
 
     def finish(self, **extra: Any) -> None:
@@ -151,19 +150,12 @@ class ImageDatasetWriter:
     def close(self) -> None:
         """Releases the folder; an unfinished dataset can be resumed later."""
         self._held.close()
-        self._journal = -1
 
     def __enter__(self) -> "ImageDatasetWriter":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _append(self, line: bytes) -> None:
-        written = os.write(self._journal, line)
-        if written != len(line):
-            os.ftruncate(self._journal, os.fstat(self._journal).st_size - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
     def _open(self, held: contextlib.ExitStack) -> None:
         path = self.folder / DESCRIPTION
@@ -201,38 +193,31 @@ class ImageDatasetWriter:
         return records
 
     def _open_journal(self, held: contextlib.ExitStack) -> None:
-        path = self.folder / JOURNAL
-        # Windows would otherwise translate line ends.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._journal = os.open(path, flags, 0o666)
-        held.callback(os.close, self._journal)
-        whole = 0
-        for line in path.read_bytes().splitlines(keepends=True):
-            entry = _parse_entry(line)
-            if entry is None:
-                break
-            whole += len(line)
-            (identity, index, record), crc32 = entry
+        journal = Journal(self.folder / JOURNAL)
+        held.callback(journal.close)
+        self._journal = journal
+        for entry in journal.entries:
+            parsed = _parse_entry(entry)
+            if parsed is None:
+                continue
+            (identity, index, record), crc32 = parsed
             if _checksum(self.folder / record["file_name"]) == crc32:
                 self._records[identity, index] = record
-        # Cut off an incomplete last line before appending.
-        os.ftruncate(self._journal, whole)
 
 
-def _parse_entry(line: bytes) -> tuple[tuple[int, int, dict[str, Any]], int] | None:
-    """Parses a journal line: (identity, index, record), and the checksum.
+def _parse_entry(
+    entry: Mapping[str, Any],
+) -> tuple[tuple[int, int, dict[str, Any]], int] | None:
+    """An entry of the journal: (identity, index, record), and the checksum.
 
-    None for an incomplete line.
+    None for one that is not of our making.
     """
-    if not line.endswith(b"\n"):
-        return None
     try:
-        entry = json.loads(line)
         record = entry["record"]
         pathlib.PurePath(record["file_name"])
         key = int(record["identity"]), int(record["index"])
         return (*key, record), entry["crc32"]
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -1,6 +1,6 @@
 """The detector of faces: what alignment needs of one, and how to add one.
 
-A detector is a class with one method, registered in :data:`DETECTORS`::
+A detector is a class with two members, registered in :data:`DETECTORS`::
 
     import numpy as np
     from bridges.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
@@ -8,6 +8,8 @@ A detector is a class with one method, registered in :data:`DETECTORS`::
 
     class Centre:
         \"""Takes every picture for one face that fills it.\"""
+
+        model = {"name": "centre", "sha256": "none"}
 
         def detect(self, image):
             h, w = image.shape[:2]
@@ -17,7 +19,7 @@ A detector is a class with one method, registered in :data:`DETECTORS`::
     DETECTORS.register("centre", lambda device: Centre())
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -44,7 +46,13 @@ class DetectedFace(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds faces and their five landmarks."""
+    """Finds faces and their five landmarks.
+
+    Attributes:
+      model: ``name``, and ``sha256`` of its weights.
+    """
+
+    model: Mapping[str, str]
 
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
         """Finds the faces of a picture, in any order.
@@ -57,7 +65,10 @@ class Detector(Protocol):
 # By name; each is called with the device to compute on.
 DETECTORS: Registry[Callable[["Device"], Detector]] = Registry(
     "detector",
-    {"mtcnn": "bridges.photographs.mtcnn:load_mtcnn"},
+    {
+        "mtcnn": "bridges.photographs.mtcnn:load_mtcnn",
+        "yunet": "bridges.photographs.yunet:load_yunet",
+    },
 )
 
 
@@ -65,7 +76,8 @@ def load_detector(name: str = "mtcnn", *, device: str = "auto") -> Detector:
     """Loads a detector.
 
     Args:
-      name: ``"mtcnn"``, or what else is registered in :data:`DETECTORS`.
+      name: ``"mtcnn"``, ``"yunet"``, or what else is registered in
+        :data:`DETECTORS`.
       device: what to compute on, see :func:`bridges.devices.find_device`.
 
     Raises:

@@ -8,7 +8,6 @@ of facenet-pytorch, which ``python -m bridges.photographs.fetch_mtcnn`` brings.
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from bridges.devices import Device
 from bridges.photographs import mtcnn_weights
 from bridges.photographs.boxes import moved, squares, suppress_overlapping
 from bridges.photographs.detector import DetectedFace
+from bridges.photographs.shrinking import shrink_picture
 from bridges.weights_file import read_weights
 
 # The cell of the first network, and its stride.
@@ -35,7 +35,11 @@ _CANDIDATES = 512
 
 
 class Mtcnn:
-    """A detector; see :class:`bridges.photographs.detector.Detector`."""
+    """A detector; see :class:`bridges.photographs.detector.Detector`.
+
+    Attributes:
+      model: name and SHA-256.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Mtcnn:
           locating: the third.
           device: what to compute on.
         """
+        self.model = {"name": "mtcnn", "sha256": mtcnn_weights.SHA256}
         self._device = device.torch
         networks = (proposing, refining, locating)
         for network in networks:
@@ -66,7 +71,7 @@ class Mtcnn:
         Args:
           image: ``[h, w, 3]`` uint8 RGB, upright.
         """
-        image, scale = _shrunk(image)
+        image, scale = shrink_picture(image, _LONGEST)
         x = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
         x = (x.float() - 127.5) / 128
         boxes = self._proposals(x)
@@ -232,17 +237,6 @@ def load_mtcnn(device: Device) -> Mtcnn:
             }
         )
     return Mtcnn(*networks, device=device)
-
-
-def _shrunk(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture no longer than ``_LONGEST``, writable, and what takes (x, y) back."""
-    height, width = image.shape[:2]
-    ratio = max(height, width) / _LONGEST
-    if ratio <= 1:
-        return image.copy(), np.ones(2)
-    sides = max(1, round(width / ratio)), max(1, round(height / ratio))
-    small = np.array(Image.fromarray(image).resize(sides, Image.Resampling.BOX))
-    return small, np.array([width, height]) / sides
 
 
 def _flat(x: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,10 @@ from tests.hyperface_jax import packing_oracles
 
 N, D, BLOCK = 400, 8, 32
 X = jnp.asarray(packing_oracles.random_rows(N, D))
-PROBLEM = Problem(X, X[:100], X[:50])
+# Rows of its own: the way out of a row that coincides is a matter of rounding.
+PROBLEM = Problem(
+    *(jnp.asarray(packing_oracles.random_rows(n, D, seed=n)) for n in (N + 1, 100, 50))
+)
 
 
 def solver_step(method, **settings):
@@ -94,7 +97,7 @@ ENTRY_POINTS = {
             packing._part_duplicates, config=PackingConfig(block_size=BLOCK)
         ),
         X,
-        PROBLEM,
+        Problem(X, X[:100], X[:50]),
     ),
     "enrolment": lambda: (
         functools.partial(
