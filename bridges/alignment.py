@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from hyperface_jax import InputError
+
 # Landmarks (x, y) of the aligned 112 x 112 crop: eyes, nose tip, mouth corners, each
 # from left to right in the image (insightface, ``arcface_dst``).
 ARCFACE_TEMPLATE = np.array(
@@ -16,6 +18,8 @@ ARCFACE_TEMPLATE = np.array(
 )
 # The side in pixels of the crop that the template is of.
 TEMPLATE_SIZE = 112
+# In pixels; closer landmarks are of no face that could be enlarged.
+_SMALLEST_SPREAD = 1e-3
 # Pixels around what is cut out, so that the edge of the crop is interpolated as well.
 _MARGIN = 2
 
@@ -34,10 +38,11 @@ def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.nda
 
     Returns:
       ``[size, size, 3]`` uint8 RGB, black outside of the image.
+
+    Raises:
+      InputError: landmarks that coincide, or no numbers.
     """
-    # In coordinates in which pixel i covers i … i + 1, as Pillow counts.
-    target = (ARCFACE_TEMPLATE + 0.5) * size / TEMPLATE_SIZE
-    linear, offset = similarity_transform(np.asarray(points, float) + 0.5, target)
+    linear, offset = crop_transform(points, size)
     scale = np.sqrt(np.linalg.det(linear))
     inverse = np.linalg.inv(linear)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - offset
@@ -60,6 +65,37 @@ def align_face(image: np.ndarray, points: np.ndarray, size: int = 112) -> np.nda
         Image.Resampling.BICUBIC,
     )
     return np.asarray(crop)
+
+
+def crop_transform(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The way from an image to its aligned crop.
+
+    Coordinates are such that pixel i covers i … i + 1, as Pillow counts.
+
+    Args:
+      points: ``[5, 2]`` landmarks, as for :func:`align_face`.
+      size: side of the crop in pixels.
+
+    Returns:
+      As :func:`similarity_transform`.
+
+    Raises:
+      InputError: landmarks that coincide, or no numbers.
+    """
+    source = np.asarray(points, float) + 0.5
+    target = (ARCFACE_TEMPLATE + 0.5) * size / TEMPLATE_SIZE
+    # A NaN, too, is not larger.
+    if not np.ptp(source, axis=0).max() > _SMALLEST_SPREAD:
+        raise InputError(
+            f"landmarks {np.round(source - 0.5, 1).tolist()}: all in one place, or no "
+            "numbers; a crop needs five points of a face"
+        )
+    linear, offset = similarity_transform(source, target)
+    if not np.linalg.det(linear) > 0:
+        raise InputError(
+            f"landmarks {np.round(source - 0.5, 1).tolist()}: not those of a face"
+        )
+    return linear, offset
 
 
 def similarity_transform(

@@ -7,8 +7,8 @@ from absl import flags
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def define(values: flags.FlagValues) -> None:
-    """Defines ``--device`` and ``--precision``."""
+def define(values: flags.FlagValues, *, precision: bool = True) -> None:
+    """Defines ``--device`` and, unless told otherwise, ``--precision``."""
     flags.DEFINE_string(
         "device",
         "auto",
@@ -16,13 +16,14 @@ def define(values: flags.FlagValues) -> None:
         "is, or the CPU",
         flag_values=values,
     )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        list(PRECISIONS),
-        "of matrix products and convolutions; the smaller ones are faster on a GPU",
-        flag_values=values,
-    )
+    if precision:
+        flags.DEFINE_enum(
+            "precision",
+            "float32",
+            list(PRECISIONS),
+            "of matrix products and convolutions; the smaller ones are faster on a GPU",
+            flag_values=values,
+        )
 
 
 def setting(precision: str) -> dict[str, str]:
@@ -31,5 +32,6 @@ def setting(precision: str) -> dict[str, str]:
 
 
 def given(values: flags.FlagValues) -> dict[str, Any]:
-    """The two flags as keyword arguments ``device`` and ``precision``."""
-    return {"device": values.device, "precision": values.precision}
+    """The flags as keyword arguments ``device`` and ``precision``."""
+    names = ("device", "precision")
+    return {name: values[name].value for name in names if name in values}

@@ -49,6 +49,11 @@ class UnreadableImage(InputError):
 @functools.cache
 def decoded_formats() -> tuple[str, ...]:
     """The formats that Pillow decodes by itself, in the order it tries them."""
+    # What phones write; the package is optional.
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
     Image.preinit()
     Image.init()
     return tuple(name for name in Image.ID if name not in _NOT_DECODED)

@@ -29,6 +29,20 @@ _SYSTEM_FOLDERS = frozenset(
         "thumbs",
     )
 )
+# What hyperface-align writes beside crops, which says nothing of who is on them.
+ALIGNMENT, ALIGNMENT_TABLE = "alignment.json", "alignment.csv"
+ALIGNMENT_PAGE = "alignment.html"
+_PASSED_OVER = (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE)
+# Why other files of phones and cameras don't count, by their suffix.
+_HEIC = "HEIC, which needs the package pi-heif: make photos, or pip install pi-heif"
+_VIDEO = "a video; write its frames as images to use them"
+_KNOWN_SUFFIXES = {
+    ".heic": _HEIC,
+    ".heif": _HEIC,
+    **dict.fromkeys(
+        ".3gp .avi .m4v .mkv .mov .mp4 .mpeg .mpg .mts .webm .wmv".split(), _VIDEO
+    ),
+}
 # Files that say who is on the images beside them.
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "dataset.json")
 # Deeper nesting is no collection of photographs, and would exhaust Python's stack.
@@ -117,11 +131,17 @@ class _Lister:
             self._listing.metadata.append(name)
         elif not entry.is_file():
             self._leave_out("no file", name)
-        elif os.path.splitext(entry.name)[1].lower() in image_suffixes():
-            self._listing.images.append(name)
         else:
-            self._leave_out("not an image by its suffix", name)
+            self._see_file(entry.name, name)
         return False
+
+    def _see_file(self, entry_name: str, name: str) -> None:
+        suffix = os.path.splitext(entry_name)[1].lower()
+        if suffix in image_suffixes():
+            self._listing.images.append(name)
+        elif entry_name not in _PASSED_OVER:
+            reason = _KNOWN_SUFFIXES.get(suffix, "not an image by its suffix")
+            self._leave_out(reason, name)
 
     def _enter(self, entry: os.DirEntry, name: str) -> bool:
         if entry.name.lower() in _SYSTEM_FOLDERS:

@@ -1,6 +1,6 @@
 """The detector of faces: what alignment needs of one, and how to add one.
 
-A detector is a class with two members, registered in :data:`DETECTORS`::
+A detector is a class with three members, registered in :data:`DETECTORS`::
 
     import numpy as np
     from bridges.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
@@ -10,6 +10,7 @@ A detector is a class with two members, registered in :data:`DETECTORS`::
         \"""Takes every picture for one face that fills it.\"""
 
         model = {"name": "centre", "sha256": "none"}
+        usual_score = 1.0
 
         def detect(self, image):
             h, w = image.shape[:2]
@@ -50,9 +51,12 @@ class Detector(Protocol):
 
     Attributes:
       model: ``name``, and ``sha256`` of its weights.
+      usual_score: what faces score at least that are seen well; others are looked at
+        again, and doubted.
     """
 
     model: Mapping[str, str]
+    usual_score: float
 
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
         """Finds the faces of a picture, in any order.

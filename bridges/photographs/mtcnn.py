@@ -25,6 +25,8 @@ _PYRAMID_FACTOR = 0.709
 # has it, the last takes a knee for a face (.76) in the pictures of openpeople,
 # whose 200 faces score .93 and more.
 _THRESHOLDS = (0.6, 0.7, 0.85)
+# Single faces of those pictures score .983 and more.
+_USUAL_SCORE = 0.97
 _SIDES = (24, 48)
 # Larger pictures are shrunk to this: the last network sees a face at 48 px anyway.
 _LONGEST = 1024
@@ -39,7 +41,10 @@ class Mtcnn:
 
     Attributes:
       model: name and SHA-256.
+      usual_score: what faces score at least that are seen well.
     """
+
+    usual_score = _USUAL_SCORE
 
     def __init__(
         self,

@@ -26,6 +26,8 @@ _STRIDES = (8, 16, 32)
 # Sides are padded to whole cells of the coarsest grid.
 _MULTIPLE = 32
 _THRESHOLD = 0.6
+# The faces in the pictures of openpeople score .89 and more.
+_USUAL_SCORE = 0.87
 _OVERLAP = 0.3
 # Larger pictures are shrunk to this: at 1024 it finds no more faces in the pictures of
 # openpeople, and takes almost twice as long.
@@ -37,7 +39,10 @@ class Yunet:
 
     Attributes:
       model: name and SHA-256.
+      usual_score: what faces score at least that are seen well.
     """
+
+    usual_score = _USUAL_SCORE
 
     def __init__(self, network: OnnxNetwork, *, device: Device) -> None:
         """Takes the network.

@@ -7,15 +7,31 @@ from typing import Any, NamedTuple
 Facts = Sequence[tuple[str, object]]
 
 
+class Header(NamedTuple):
+    """The head of a page.
+
+    Attributes:
+      run: the name of the folder that it is about.
+      headline: one sentence.
+      faces: a strip of faces, one per identity; may be empty.
+    """
+
+    run: str
+    headline: str
+    faces: Sequence["Picture"] = ()
+
+
 class Section(NamedTuple):
     """A titled section.
 
     Attributes:
-      name: its anchor; ``<name>.html.j2`` is the template of its content.
+      name: its anchor; ``<name>.html.j2`` is the template of its content, unless
+        ``template`` names another.
       title: the heading.
       lead: a sentence under the title, may be empty.
       content: the values that the template shows, as its variable ``content``.
       note: shown in place of the content: what is missing, and why.
+      template: of the content, without its suffixes.
     """
 
     name: str
@@ -23,6 +39,7 @@ class Section(NamedTuple):
     lead: str = ""
     content: Any = None
     note: str = ""
+    template: str = ""
 
 
 class Card(NamedTuple):
@@ -43,6 +60,20 @@ class Picture(NamedTuple):
 
     source: str
     alternative: str
+
+
+class Captioned(NamedTuple):
+    """A picture with words beneath it.
+
+    Attributes:
+      pictures: one, or several that belong together.
+      name: of what they show, in bold.
+      text: what is to be said of it; may be empty.
+    """
+
+    pictures: Sequence[Picture]
+    name: str
+    text: str = ""
 
 
 class Plot(NamedTuple):

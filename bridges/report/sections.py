@@ -12,7 +12,15 @@ from bridges.datasets.image_dataset import ImageDataset
 from bridges.report import packing_figures, wording
 from bridges.report.accuracy import accuracy_section, model_name
 from bridges.report.contact_sheet import evenly_spaced, rows_by_identity
-from bridges.report.elements import Card, Facts, Picture, Plot, Section, Table
+from bridges.report.elements import (
+    Card,
+    Facts,
+    Header,
+    Picture,
+    Plot,
+    Section,
+    Table,
+)
 from bridges.report.pictures import face_picture
 from bridges.report.run_folder import (
     OWN,
@@ -26,20 +34,6 @@ _IDENTITIES = 8
 _IMAGES_PER_IDENTITY = 8
 # Two full rows of faces, or one; with fewer identities there is no strip.
 _STRIPS = (20, 10)
-
-
-class Header(NamedTuple):
-    """The head of the page.
-
-    Attributes:
-      run: the name of the run folder.
-      headline: one sentence.
-      faces: a strip of generated faces, one per identity; may be empty.
-    """
-
-    run: str
-    headline: str
-    faces: Sequence[Picture]
 
 
 class Packing(NamedTuple):

@@ -17,6 +17,7 @@ def test_a_detector_of_ten_lines_is_loaded_by_its_name(monkeypatch):
 
     class Centre:
         model = {"name": "centre", "sha256": "none"}
+        usual_score = 1.0
 
         def detect(self, image):
             h, w = image.shape[:2]
