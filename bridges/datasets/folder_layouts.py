@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridges.datasets.dataset_format import DESCRIPTION, METADATA, read_metadata
-from bridges.datasets.folder_listing import Listing, list_images
+from bridges.datasets.folder_listing import ALIGNMENT, Listing, list_images
 from bridges.datasets.identity_folders import AUTO, identities_of
 from hyperface_jax import InputError
+from hyperface_jax.artifacts import read_json
 
 
 class FolderContent(NamedTuple):
@@ -52,6 +53,7 @@ def read_folder(folder: pathlib.Path, identity_from: str) -> FolderContent:
             f"{folder}: the dataset is unfinished; run the command that was "
             "making it again, it goes on where it stopped"
         )
+    _refuse_unfinished_alignment(folder)
     listing = list_images(folder)
     if listing.metadata and identity_from == AUTO:
         _refuse_misplaced(folder, listing.metadata[0])
@@ -86,6 +88,15 @@ def _flat(listing: Listing) -> FolderContent:
     """The images of a folder that does not say who is on them."""
     records = [{"file_name": name} for name in listing.images]
     return FolderContent(records, None, listing.left_out, listing.unreadable)
+
+
+def _refuse_unfinished_alignment(folder: pathlib.Path) -> None:
+    path = folder / ALIGNMENT
+    if path.is_file() and read_json(path).get("complete") is False:
+        raise InputError(
+            f"{folder}: the alignment is unfinished; run hyperface-align again, it "
+            "goes on where it stopped"
+        )
 
 
 def _refuse_misplaced(folder: pathlib.Path, metadata: str) -> None:

@@ -55,7 +55,7 @@ def kind_of(start: bytes) -> str | None:
       None for an unknown format.
     """
     if _HEIC.match(start):
-        return f"a HEIC image; {_REMEDY}"
+        return f"a HEIC image; pip install pi-heif, or {_REMEDY}"
     if _MARKUP.match(start):
         return "an HTML page, not an image; download it again"
     if _DRAWING.match(start):

@@ -8,6 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
+from bridges.datasets import folder_listing
 from bridges.datasets.folder_listing import image_suffixes, list_images
 from bridges.datasets.image_dataset import ImageDataset, open_images
 from bridges.datasets.unreadable import check_source
@@ -44,21 +45,27 @@ def test_every_format_that_pillow_decodes_counts(tmp_path):
 
 def test_what_is_left_out_is_told_by_its_reason(tmp_path, capsys):
     make(tmp_path, "ann/1.jpg", "ann/notes.txt", "ann/.2.jpg", "bob/1.png")
-    make(tmp_path, "ann/photo.heic", "carl/letter.doc")
+    make(tmp_path, "ann/clip.MOV", "carl/letter.doc", "alignment.csv")
     dataset = open_images(tmp_path)
     assert dataset.left_out == {
-        "not an image by its suffix": [
-            "ann/notes.txt",
-            "ann/photo.heic",
-            "carl/letter.doc",
-        ],
+        "not an image by its suffix": ["ann/notes.txt", "carl/letter.doc"],
+        "a video; write its frames as images to use them": ["ann/clip.MOV"],
         "hidden": ["ann/.2.jpg"],
         "folder without images": ["carl"],
     }
     said = capsys.readouterr().err
     assert f"{tmp_path}: 2 images of 2 people: ann, bob\n" in said
-    assert "left out 3, not an image by its suffix: ann/notes.txt, ann/photo" in said
+    assert "left out 2, not an image by its suffix: ann/notes.txt, carl" in said
     assert "left out 1, folder without images: carl" in said
+
+
+def test_heic_without_its_decoder_names_the_package(tmp_path, monkeypatch):
+    assert ".heic" in image_suffixes()
+    without = image_suffixes() - {".heic", ".heif"}
+    monkeypatch.setattr(folder_listing, "image_suffixes", lambda: without)
+    make(tmp_path, "ann/1.heic")
+    with pytest.raises(InputError, match=r"left out, HEIC, .* pip install pi-heif"):
+        open_images(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from bridges.datasets.images import (
     unreadable_images,
 )
 from hyperface_jax import InputError
+from tests.datasets.heic import HEIC
 from tests.datasets.small_datasets import picture
 
 
@@ -303,6 +304,14 @@ def test_devices_and_pipes_are_refused_at_once(tmp_path):
             read_image(tmp_path / name)
 
 
+def test_heic_of_phones_is_read(tmp_path):
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    image = read_image(tmp_path / "a.heic")
+    assert image.shape == (32, 48, 3)
+    expected = np.linspace(0, 255, 33)[:32, None, None] + 4
+    assert np.abs(image - expected).max() < 12
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -310,7 +319,7 @@ def test_devices_and_pipes_are_refused_at_once(tmp_path):
         ("a.jpg", b"not an image", "of no known format"),
         ("a.jpg", b"\n<!DOCTYPE html><p>not found", "an HTML page"),
         ("a.jpg", b"<html>not found</html>", "an HTML page"),
-        ("a.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC image; convert it"),
+        ("a.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC image; pip"),
         ("a.jpg", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("a.jpg", b"%PDF-1.7", "a PDF document; convert it"),
         ("a.jpg", b"%!PS-Adobe-3.0", "PostScript; convert it"),

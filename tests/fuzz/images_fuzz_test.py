@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bridges.datasets.images import read_image
+from tests.datasets.heic import HEIC
 from tests.fuzz.readers import survive
 
 FORMATS = {
@@ -56,7 +57,7 @@ def photograph(name: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, "heic"])
 def test_images(name, tmp_path, monkeypatch):
     # A header can ask for any size; this one keeps memory and time small.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)
@@ -65,4 +66,5 @@ def test_images(name, tmp_path, monkeypatch):
         image = read_image(path, 16)
         assert image.shape == (16, 16, 3) and image.dtype == np.uint8
 
-    survive(tmp_path / f"a.{name.split('.')[-1]}", photograph(name), read)
+    content = HEIC if name == "heic" else photograph(name)
+    survive(tmp_path / f"a.{name.split('.')[-1]}", content, read)

@@ -16,8 +16,10 @@ def test_a_detector_of_ten_lines_is_loaded_by_its_name(monkeypatch):
     monkeypatch.setattr(DETECTORS, "_entries", dict(DETECTORS._entries))
 
     class Centre:
-        model = {"name": "centre", "sha256": "none"}
         usual_score = 1.0
+
+        def __init__(self):
+            self.model = {"name": "centre", "sha256": "none"}
 
         def detect(self, image):
             h, w = image.shape[:2]
