@@ -14,7 +14,8 @@ from bridges.datasets.image_source import ImageSource, open_images
 from bridges.datasets.unreadable import check_source
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
-from bridges.recognisers.rendered_faces import warn_of_photographs
+from bridges.recognisers.rendered_faces import is_made_here, warn_of_photographs
+from bridges.recognisers.uncropped import warn_of_uncropped
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -100,6 +101,8 @@ def _embed(
     warn_of_photographs(recogniser, source.name)
     kind, flip = settings["kind"], settings["flip"]
     source, skipped = check_source(source, skip_unreadable=skip_unreadable)
+    if not is_made_here(source.name):
+        warn_of_uncropped(source)
     embeddings = embed_source(recogniser, source, flip=flip)
     made = EmbeddingFile(
         embeddings,
