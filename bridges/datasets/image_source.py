@@ -87,7 +87,11 @@ class ImageSource(Protocol):
 # What opens a folder, and files by their suffix in lower case. Each is called with a
 # path and identity_from, which sources that say who is who themselves ignore.
 IMAGE_SOURCES: Registry[Callable[..., ImageSource]] = Registry(
-    "image source", {"folder": "bridges.datasets.image_dataset:ImageDataset"}
+    "image source",
+    {
+        "folder": "bridges.datasets.image_dataset:ImageDataset",
+        ".bin": "bridges.datasets.bin_file:BinFile",
+    },
 )
 
 
