@@ -7,8 +7,11 @@ accuracy, false match rate and false non-match rate of each group too. Example:
 
     hyperface-verify --checkpoint=checkpoint --benchmarks=verification --output=m.json
 
-A set is a folder with images and pairs.csv, as hyperface-render makes them; a folder of
-sets stands for all of them.
+A set is a folder with images and pairs.csv, as hyperface-render makes them, or a file
+of insightface: lfw.bin, cfp_fp.bin, agedb_30.bin; a folder of sets stands for all of
+them. Of several checkpoints, with commas, a table is printed, and --output is a folder:
+
+    hyperface-verify --checkpoint=a,b.onnx --benchmarks=lfw.bin,verification --output=m
 """
 
 from absl import flags
@@ -18,18 +21,25 @@ from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
-flags.DEFINE_string(
+folder_flags.define_path_list(
     "checkpoint",
-    None,
     "a recogniser: recogniser_f, which ships and knows rendered faces; sface, which "
     "knows photographs (make photos); a file .onnx, .pth or .ckpt of ArcFace, AdaFace "
-    "or HyperFace; the folder of one trained by hyperface-train; or dlib",
-    flag_values=FLAGS,
+    "or HyperFace; the folder of one trained by hyperface-train; or dlib; or several, "
+    "with commas",
+    FLAGS,
 )
 folder_flags.define_path_list(
-    "benchmarks", "verification sets, or folders of them, with commas", FLAGS
+    "benchmarks",
+    "verification sets, folders or .bin files, or folders of them, with commas",
+    FLAGS,
 )
-flags.DEFINE_string("output", None, "the JSON file to write", flag_values=FLAGS)
+flags.DEFINE_string(
+    "output",
+    None,
+    "the JSON file to write; of several checkpoints, a folder",
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool(
     "flip", True, "embed images together with their mirror image", flag_values=FLAGS
 )
@@ -38,23 +48,38 @@ device_flags.define(FLAGS)
 
 
 def main() -> None:
-    """Measures the recogniser that the flags name, and prints a line a set."""
+    """Measures the recognisers that the flags name, and prints what they score."""
     require_flags(FLAGS, "checkpoint", "benchmarks", "output")
+    options = {
+        "flip": FLAGS.flip,
+        **folder_flags.given(FLAGS),
+        **device_flags.given(FLAGS),
+    }
+    if len(FLAGS.checkpoint) > 1:
+        from bridges.evaluation.comparison import accuracy_table, verify_checkpoints
+
+        found = verify_checkpoints(
+            FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, **options
+        )
+        rows = accuracy_table(found)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for first, *rest in rows:
+            figures = zip(rest, widths[1:], strict=True)
+            cells = "  ".join(f"{cell:>{width}}" for cell, width in figures)
+            print(f"{first:{widths[0]}}  {cells}")
+        return
     from bridges.evaluation.verification import verify_checkpoint
 
     metrics = verify_checkpoint(
-        FLAGS.checkpoint,
-        FLAGS.benchmarks,
-        FLAGS.output,
-        flip=FLAGS.flip,
-        **folder_flags.given(FLAGS),
-        **device_flags.given(FLAGS),
+        FLAGS.checkpoint[0], FLAGS.benchmarks, FLAGS.output, **options
     )
     for name, result in metrics["benchmarks"].items():
+        val = result["val_at_far"]["1e-3"]
         print(
             f"{name:16s} accuracy {100 * result['accuracy']:.2f} ± "
             f"{100 * result['accuracy_std']:.2f} %, EER {100 * result['eer']:.2f} %, "
-            f"AUC {result['auc']:.4f}, {result['num_pairs']} pairs"
+            f"AUC {result['auc']:.4f}, VAL {100 * val['val']:.2f} % at FAR 0.1 %, "
+            f"{result['num_pairs']} pairs"
         )
     print(f"{'mean':16s} accuracy {100 * metrics['mean_accuracy']:.2f} %")
     for name, result in metrics.get("groups", {}).items():

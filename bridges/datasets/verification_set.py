@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridges.datasets.bin_file import NUM_FOLDS, BinFile, contiguous_folds
+from bridges.datasets.bin_file import SUFFIX as BIN
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import unreadable_images
@@ -28,6 +30,8 @@ from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
 
 PAIRS = "pairs.csv"
+# The files by which a folder is known as a verification set.
+PAIR_LISTS = (PAIRS,)
 _COLUMNS = ("first", "second", "same", "fold")
 
 
@@ -35,7 +39,8 @@ class VerificationSet(NamedTuple):
     """Pairs of images.
 
     Attributes:
-      name: the folder's name.
+      name: the folder's name, or the file's without its suffix.
+      listed_in: the file that lists the pairs.
       images: the images, each once.
       pairs: ``[p, 2]`` int64, positions in ``images``.
       same: ``[p]`` bool, whether the pair shows one person.
@@ -45,12 +50,18 @@ class VerificationSet(NamedTuple):
     """
 
     name: str
+    listed_in: pathlib.Path
     images: ImageSource
     pairs: np.ndarray
     same: np.ndarray
     fold: np.ndarray
     group: np.ndarray | None = None
     skipped: Mapping[str, str] = {}
+
+    @property
+    def place(self) -> str:
+        """The folder or file of the set, for messages."""
+        return self.images.name
 
 
 def write_pairs(
@@ -91,19 +102,22 @@ def write_pairs(
     return path
 
 
-def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
+def load_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
     """Reads and checks the pairs of a verification set.
 
     Reads no image; :func:`check_images` does.
 
     Args:
-      folder: holds ``pairs.csv`` and the images it names.
+      path: a folder with ``pairs.csv`` and the images it names; or insightface's
+        ``.bin``, whose ten folds are contiguous.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
         line), contradicting pairs, pairs of one kind only, or a single fold.
     """
-    folder = pathlib.Path(files.path_of(folder))
+    folder = pathlib.Path(files.path_of(path))
+    if folder.suffix.lower() == BIN and folder.is_file():
+        return _of_bin(BinFile(folder))
     path = folder / PAIRS
     if not path.is_file():
         raise InputError(
@@ -122,6 +136,7 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     _check_both_kinds(path, same, fold)
     return VerificationSet(
         name=folder.resolve().name,
+        listed_in=path,
         images=ImageFiles(folder, [{"file_name": name} for name in names]),
         pairs=np.array(
             [(position[row["first"]], position[row["second"]]) for row in rows],
@@ -133,16 +148,23 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     )
 
 
+def _of_bin(images: BinFile) -> VerificationSet:
+    path = pathlib.Path(images.name)
+    if len(images.same) < NUM_FOLDS:
+        raise InputError(
+            f"{path}: {len(images.same)} pairs, too few for its {NUM_FOLDS} folds"
+        )
+    fold = contiguous_folds(len(images.same))
+    _check_both_kinds(path, images.same, fold)
+    return VerificationSet(path.stem, path, images, images.pairs, images.same, fold)
+
+
 def check_images(
-    folder: str | os.PathLike[str],
-    found: VerificationSet,
-    *,
-    skip_unreadable: bool = False,
+    found: VerificationSet, *, skip_unreadable: bool = False
 ) -> VerificationSet:
     """Decodes every image, before work that a damaged one would end midway.
 
     Args:
-      folder: of the set.
       found: the set.
       skip_unreadable: leave out pairs of images that can't be read.
 
@@ -157,9 +179,9 @@ def check_images(
         return found
     names = [str(pathlib.PurePath(r["file_name"])) for r in found.images.records]
     reasons = {names[i]: reason for i, reason in bad.items()}
-    refuse_or_skip(reasons, len(names), folder, skip_unreadable)
+    refuse_or_skip(reasons, len(names), found.place, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
-    _check_both_kinds(pathlib.Path(folder) / PAIRS, found.same[kept], found.fold[kept])
+    _check_both_kinds(found.listed_in, found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
     return found._replace(
         images=Subset(found.images, rows),

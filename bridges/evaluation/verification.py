@@ -12,7 +12,8 @@ from bridges import device_flags
 from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
-    PAIRS,
+    BIN,
+    PAIR_LISTS,
     VerificationSet,
     check_images,
     load_verification_set,
@@ -51,7 +52,8 @@ def verify_checkpoint(
     Args:
       checkpoint: a folder of ``train_recogniser``, or what else
         :func:`bridges.recognisers.recogniser.load_recogniser` takes.
-      benchmarks: verification sets, or a folder that holds some.
+      benchmarks: verification sets: folders with pairs, insightface's ``.bin`` files,
+        or folders that hold some of either.
       output: the JSON file to write.
       flip: embed images together with their mirror image.
       skip_unreadable: leave out pairs of images that can't be read.
@@ -70,32 +72,20 @@ def verify_checkpoint(
     """
     files.check_output(output)
     recogniser = load_recogniser(checkpoint, device=device, precision=precision)
-    folders = find_benchmarks(benchmarks)
-    sets = [load_verification_set(folder) for folder in folders]
-    by_name = {each.name: folder for folder, each in zip(folders, sets, strict=True)}
-    for folder, each in zip(folders, sets, strict=True):
-        if by_name[each.name] is not folder:
-            raise InputError(
-                f"{folder} and {by_name[each.name]}: two verification sets of one "
-                "name, which figures are reported by; rename one of them"
-            )
+    sets = load_benchmarks(benchmarks)
     settings = {
         "model": recogniser.model,
         "flip": flip,
-        "benchmarks": {
-            each.name: _fingerprint(folder, each)
-            for folder, each in zip(folders, sets, strict=True)
-        },
+        "benchmarks": {each.name: _fingerprint(each) for each in sets},
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **device_flags.setting(precision),
     }
 
     def measure() -> dict[str, Any]:
-        for folder in folders:
-            warn_of_photographs(recogniser, str(folder))
+        for each in sets:
+            warn_of_photographs(recogniser, each.place)
         readable = [
-            check_images(folder, each, skip_unreadable=skip_unreadable)
-            for folder, each in zip(folders, sets, strict=True)
+            check_images(each, skip_unreadable=skip_unreadable) for each in sets
         ]
         return _measure(recogniser, readable, output, settings)
 
@@ -126,6 +116,24 @@ def _measure(
     return metrics
 
 
+def load_benchmarks(paths: PathLike | Sequence[PathLike]) -> list[VerificationSet]:
+    """Reads the verification sets that :func:`find_benchmarks` finds.
+
+    Raises:
+      InputError: as it and :func:`load_verification_set`; or two sets of one name.
+    """
+    sets: dict[str, VerificationSet] = {}
+    for path in find_benchmarks(paths):
+        found = load_verification_set(path)
+        other = sets.setdefault(found.name, found)
+        if other is not found:
+            raise InputError(
+                f"{other.place} and {found.place}: two verification sets of one name, "
+                "which figures are reported by; rename one of them"
+            )
+    return list(sets.values())
+
+
 def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path]:
     """The verification sets among ``folders`` and directly inside them.
 
@@ -136,18 +144,24 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         folders = [folders]
     result = []
     for folder in map(pathlib.Path, map(files.path_of, folders or ())):
+        if folder.is_file() and folder.suffix.lower() == BIN:
+            result.append(folder)
+            continue
         if not folder.is_dir():
             what = "a file; unpack it" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: not a verification set, {what}")
-        inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
-        if (folder / PAIRS).is_file() or not inside:
+        inside = [
+            path.parent for name in PAIR_LISTS for path in folder.glob(f"*/{name}")
+        ]
+        inside = sorted({*inside, *folder.glob(f"*{BIN}")})
+        if any((folder / name).is_file() for name in PAIR_LISTS) or not inside:
             result.append(folder)
             continue
         for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
             # The pairs are written last.
             if path.parent not in inside:
                 raise InputError(
-                    f"{path.parent}: an image dataset without {PAIRS}; finish it with "
+                    f"{path.parent}: an image dataset without pairs; finish it with "
                     "hyperface-render, or move it elsewhere"
                 )
         result += inside
@@ -181,9 +195,9 @@ def _device_of(recogniser: Recogniser) -> dict[str, str]:
     return device.record() if isinstance(device, Device) else {}
 
 
-def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
+def _fingerprint(benchmark: VerificationSet) -> str:
     """SHA-256 that changes with the pairs and with the images' bytes."""
-    digest = hashlib.sha256((folder / PAIRS).read_bytes())
+    digest = hashlib.sha256(benchmark.listed_in.read_bytes())
     for i in range(len(benchmark.images)):
         try:
             content = hashlib.sha256(benchmark.images.read(i)).hexdigest()

@@ -3,6 +3,7 @@
 The accuracy is the protocol of LFW as insightface computes it: for each of ten folds
 the threshold on the squared distance that is best on the other nine, of 0, 0.01, …,
 3.99, the smallest of equals; a pair is accepted when its distance is strictly below.
+Its VAL@FAR is in :mod:`bridges.evaluation.validation_rate`.
 """
 
 import warnings
@@ -17,10 +18,12 @@ from bridges.evaluation.error_rates import (
     true_accept_rate,
 )
 from bridges.evaluation.group_rates import rates_by_group
+from bridges.evaluation.validation_rate import ValidationRate, validation_rate
 from hyperface_jax import InputError, checks
 
 THRESHOLDS = np.arange(0, 4, 0.01)
 FALSE_ACCEPT_RATES = ("1e-2", "1e-3", "1e-4")
+VALIDATION_RATES = ("1e-3",)
 # How far from 1 the norm of an embedding may be.
 _TOLERANCE = 1e-2
 
@@ -34,6 +37,8 @@ class PairsVerified(NamedTuple):
       thresholds: ``[folds]`` cosines; a pair of a fold is accepted above the fold's.
       tar_at_far: true accept rate by false accept rate, ``"1e-2"``, ``"1e-3"``,
         ``"1e-4"``; None where there are too few impostor pairs to tell.
+      val_at_far: insightface's VAL by false accept rate, ``"1e-3"``: the threshold is
+        chosen on the other folds.
       eer: equal error rate.
       auc: area under the ROC curve.
       confusion: counts ``true_accept``, ``false_reject``, ``false_accept`` and
@@ -47,6 +52,7 @@ class PairsVerified(NamedTuple):
     accuracy_std: float
     thresholds: np.ndarray
     tar_at_far: dict[str, float | None]
+    val_at_far: dict[str, ValidationRate]
     eer: float
     auc: float
     confusion: dict[str, int]
@@ -122,6 +128,10 @@ def verify_pairs(
             rate: true_accept_rate(cosines, same, float(rate))
             for rate in FALSE_ACCEPT_RATES
         },
+        val_at_far={
+            rate: validation_rate(distances, same, fold, float(rate))
+            for rate in VALIDATION_RATES
+        },
         eer=equal_error_rate(cosines, same),
         auc=area_under_curve(cosines, same),
         confusion=confusion(accepted, same),
@@ -151,7 +161,8 @@ def evaluate_verification(
       JSON-ready: ``accuracy`` (mean over folds) and ``accuracy_std`` (ddof = 0) as
       fractions, ``fold_accuracies``, ``threshold`` (mean over folds, a cosine) and
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
-      ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``num_pairs``,
+      ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``val_at_far``
+      by rate (``val``, ``val_std``, ``far``, as insightface), ``num_pairs``,
       ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs) and,
       given groups, ``groups`` as :func:`bridges.evaluation.group_rates.group_rates`
       returns them, each at the thresholds of all.
@@ -177,6 +188,9 @@ def evaluate_verification(
         "auc": found.auc,
         "eer": found.eer,
         "tar_at_far": found.tar_at_far,
+        "val_at_far": {
+            rate: rates._asdict() for rate, rates in found.val_at_far.items()
+        },
         "cosine": {
             f"{kind}_{name}": float(figure(found.cosines[rows]))
             for kind, rows in (("same", same), ("different", ~same))
@@ -246,10 +260,13 @@ def _check_labels(same: np.ndarray, fold: np.ndarray, num_pairs: int) -> None:
         )
     if same.dtype.kind not in "biuf" or not np.isin(same, (0, 1)).all():
         raise InputError("same is neither 0 nor 1, True nor False, for every pair")
-    if fold.dtype.kind not in "biuf":
-        raise InputError(f"fold is of type {fold.dtype}, expected integers")
-    if fold.dtype.kind == "f" and not np.isfinite(fold).all():
-        raise InputError("fold is not finite for every pair")
+    whole = fold.dtype.kind in "biu" or (
+        fold.dtype.kind == "f" and np.isfinite(fold).all() and (fold % 1 == 0).all()
+    )
+    if not whole:
+        raise InputError(
+            f"fold is of type {fold.dtype}, expected a whole number for every pair"
+        )
     if same.all() or not same.any():
         raise InputError("all pairs are of one kind; verification needs both")
     folds = np.unique(fold)

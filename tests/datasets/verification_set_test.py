@@ -121,12 +121,12 @@ def test_unreadable_images_are_named_at_once_or_their_pairs_left_out(folder):
     with pytest.raises(
         InputError, match=r"2 of 4 can't be read: images/b\.jpg: no such"
     ):
-        check_images(folder, found)
+        check_images(found)
     with pytest.raises(InputError, match="every pair has same = 0"):
-        check_images(folder, found, skip_unreadable=True)
+        check_images(found, skip_unreadable=True)
     write_pairs(folder, [*ROWS, ("images/a.jpg", "images/d.jpg", 1, 2)] * 2)
     (folder / "images/b.jpg").write_bytes((folder / "images/a.jpg").read_bytes())
-    left = check_images(folder, load_verification_set(folder), skip_unreadable=True)
+    left = check_images(load_verification_set(folder), skip_unreadable=True)
     names = [record["file_name"] for record in left.images.records]
     assert names == ["images/a.jpg", "images/b.jpg", "images/d.jpg"]
     assert left.images.read(2) == (folder / "images/d.jpg").read_bytes()
@@ -143,4 +143,4 @@ def test_names_of_images_need_not_be_utf_8(folder):
                                 for row in ROWS])  # fmt: skip
     assert b"images/j\xf6rg.jpg" in path.read_bytes()
     found = load_verification_set(folder)
-    assert check_images(folder, found).images.paths == found.images.paths
+    assert check_images(found).images.paths == found.images.paths

@@ -245,7 +245,7 @@ class TestEvaluate:
         with pytest.raises(InputError, match="no pairs"):
             verify_pairs(first[:0], second[:0], same[:0])
         for names in ([None] * 40, ["a", 1] * 20, ["a", "b"] * 20):
-            with pytest.raises(InputError, match="expected integers"):
+            with pytest.raises(InputError, match="expected a whole number"):
                 verify_pairs(first, second, same, fold_ids=np.array(names, object))
 
     def test_one_sided_fold_is_warned_of(self):

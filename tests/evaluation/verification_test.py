@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 from PIL import Image
 
 from bridges.cli import verify as command
+from bridges.datasets.bin_file import write_bin
 from bridges.datasets.images import read_image
 from bridges.datasets.verification_set import load_verification_set, write_pairs
+from bridges.evaluation.comparison import verify_checkpoints
 from bridges.evaluation.verification import (
     evaluate_verification,
     find_benchmarks,
@@ -139,7 +142,7 @@ def test_sets_are_found_in_folders_of_them(sets, tmp_path):
         find_benchmarks([])
     (tmp_path / "sets" / "late").mkdir()
     (tmp_path / "sets" / "late" / "dataset.json").write_text("{}")
-    with pytest.raises(InputError, match=r"late: an image dataset without pairs\.csv"):
+    with pytest.raises(InputError, match="late: an image dataset without pairs;"):
         find_benchmarks(sets)
 
 
@@ -185,6 +188,35 @@ def test_command_prints_a_line_a_set(parse, model, sets, tmp_path, capsys):
     ]
     assert all("FMR" in line and "FNMR" in line for line in lines[3:])
     assert json.loads(output.read_text())["settings"]["flip"] is False
+
+
+def test_command_prints_a_table_of_several_checkpoints(
+    parse, model, sets, tmp_path, capsys
+):
+    """On a folder and on a .bin made of it, which has the pairs in its order."""
+    found = load_verification_set(sets / "cross_age")
+    images = [found.images.read(i) for i in found.pairs.ravel()]
+    write_bin(tmp_path / "same.bin", images, found.same)
+    other = tmp_path / "other" / model.name
+    shutil.copytree(model, other)
+    checkpoints = f"--checkpoint={model},{other}"
+    where = f"--benchmarks={sets / 'cross_age'},{tmp_path / 'same.bin'}"
+    parse(checkpoints, where, f"--output={tmp_path / 'table'}")
+    command.main()
+    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == ["checkpoint", "cross_age", "same", "mean"]
+    names = [f"{folder.parent.name}/tiny" for folder in (model, other)]
+    assert [row[0] for row in rows] == names
+    for name, row in zip(names, rows, strict=True):
+        path = tmp_path / "table" / f"{name.replace('/', '_')}.json"
+        metrics = json.loads(path.read_text())
+        figures = [metrics["benchmarks"][one]["accuracy"] for one in head[1:3]]
+        assert row[1:3] == [f"{100 * figure:.2f}" for figure in figures]
+        assert figures[0] == figures[1]
+    table = (tmp_path / "table" / "table.csv").read_text().splitlines()
+    assert [line.split(",") for line in table] == [head, *rows]
+    with pytest.raises(InputError, match="the same checkpoint is given twice"):
+        verify_checkpoints([model, model], sets, tmp_path / "twice")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_pairs(tmp_path, grouped):
     write_pairs(tmp_path, rows)
 
     def read(path):
-        check_images(tmp_path, load_verification_set(tmp_path), skip_unreadable=True)
+        check_images(load_verification_set(tmp_path), skip_unreadable=True)
 
     survive(tmp_path / "pairs.csv", (tmp_path / "pairs.csv").read_bytes(), read)
 
