@@ -240,9 +240,10 @@ def _check_embeddings(first: np.ndarray, second: np.ndarray) -> None:
     if not len(first):
         raise InputError("no pairs to verify")
     for rows in (first, second):
-        if not np.isfinite(rows).all():
+        # Not finite, too, where a row isn't.
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        if not np.isfinite(norms).all():
             raise InputError("embeddings are not finite")
-        norms = np.linalg.norm(rows, axis=1)
         # Zeros, of a network without a response, have no direction to measure.
         off = np.flatnonzero((norms > 0) & (np.abs(norms - 1) > _TOLERANCE))
         if len(off):
