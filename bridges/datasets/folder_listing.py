@@ -32,7 +32,9 @@ _SYSTEM_FOLDERS = frozenset(
 # What hyperface-align writes beside crops, which says nothing of who is on them.
 ALIGNMENT, ALIGNMENT_TABLE = "alignment.json", "alignment.csv"
 ALIGNMENT_PAGE = "alignment.html"
-_PASSED_OVER = (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE)
+# Likewise hyperface-convert.
+CONVERSION, LABELS = "conversion.json", "labels.csv"
+_PASSED_OVER = (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE, CONVERSION, LABELS)
 # Why other files of phones and cameras don't count, by their suffix.
 _HEIC = "HEIC, which needs the package pi-heif: make photos, or pip install pi-heif"
 _VIDEO = "a video; write its frames as images to use them"

@@ -38,6 +38,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bridges.datasets.folder_kinds import kind_of_folder
 from bridges.datasets.identity_folders import AUTO
 from bridges.registry import Registry
 from hyperface_jax import files
@@ -84,13 +85,20 @@ class ImageSource(Protocol):
         """SHA-256 that changes with the names, the labels and the images' bytes."""
 
 
-# What opens a folder, and files by their suffix in lower case. Each is called with a
-# path and identity_from, which sources that say who is who themselves ignore.
+# What opens files by their suffix in lower case, and folders by their kind, see
+# bridges.datasets.folder_kinds. Each is called with a path and identity_from, which
+# sources that say who is who themselves ignore.
 IMAGE_SOURCES: Registry[Callable[..., ImageSource]] = Registry(
     "image source",
     {
         "folder": "bridges.datasets.image_dataset:ImageDataset",
         ".bin": "bridges.datasets.bin_file:BinFile",
+        ".rec": "bridges.datasets.formats.recordio:RecordFile",
+        ".tar": "bridges.datasets.formats.tar_shards:TarShards",
+        ".zip": "bridges.datasets.formats.zip_file:ZipOfImages",
+        ".mdb": "bridges.datasets.formats.lmdb_folder:LmdbFolder",
+        "datasets": "bridges.datasets.formats.hugging_face:HuggingFaceFolder",
+        "stylegan": "bridges.datasets.formats.stylegan:StyleganFolder",
     },
 )
 
@@ -101,7 +109,8 @@ def open_images(
     """Opens a folder or file of images and reports what was found on standard error.
 
     Args:
-      path: a folder, or a file with a suffix in :data:`IMAGE_SOURCES`.
+      path: a folder of images or of another format, or a file with a suffix in
+        :data:`IMAGE_SOURCES`.
       identity_from: what says who is on an image of a folder without metadata, a key
         of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
 
@@ -110,9 +119,8 @@ def open_images(
         refuses files of other suffixes.
     """
     path = pathlib.Path(files.path_of(path))
-    suffix = path.suffix.lower()
-    known = suffix in IMAGE_SOURCES and not path.is_dir()
-    source = IMAGE_SOURCES[suffix if known else "folder"](
+    kind = kind_of_folder(path) if path.is_dir() else path.suffix.lower()
+    source = IMAGE_SOURCES[kind if kind in IMAGE_SOURCES else "folder"](
         path, identity_from=identity_from
     )
     for line in describe(source):

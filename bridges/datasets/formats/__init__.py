@@ -1,0 +1,1 @@
+"""The formats in which the field passes images around; a module each."""
