@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bridges.datasets.catalogues.catalogue import CATALOGUES
 from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
 
 
@@ -64,8 +65,9 @@ def define(values: flags.FlagValues, *, identities: bool = True) -> None:
         flags.DEFINE_enum(
             "identity_from",
             AUTO,
-            list(IDENTITY_FROM),
-            f"where no metadata say who is on an image, what does. {ways}",
+            [*IDENTITY_FROM, *CATALOGUES],
+            f"where no metadata say who is on an image, what does. {ways}; or the "
+            f"published catalogue whose layout the folder has: {', '.join(CATALOGUES)}",
             flag_values=values,
         )
 

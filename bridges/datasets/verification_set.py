@@ -8,6 +8,8 @@
 ``first`` and ``second`` are paths relative to the folder, ``same`` is 1 for two images
 of one person and 0 for two people, ``fold`` is 0 … 9. ``group`` is optional, on every
 line or on none: a label of both people's demographic group, to report errors by.
+
+Read as well are the lists of LFW and RFW; see :mod:`bridges.datasets.pair_lists`.
 """
 
 import csv
@@ -23,6 +25,7 @@ import numpy as np
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import unreadable_images
+from bridges.datasets.pair_lists import SUFFIX, pair_lists, read_pair_lists
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
@@ -97,31 +100,36 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     Reads no image; :func:`check_images` does.
 
     Args:
-      folder: holds ``pairs.csv`` and the images it names.
+      folder: holds ``pairs.csv`` and the images it names; or is unpacked of LFW with
+        its ``pairs.txt``, or of RFW; or is such a list itself, beside its images.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
         line), contradicting pairs, pairs of one kind only, or a single fold.
     """
-    folder = pathlib.Path(files.path_of(folder))
-    path = folder / PAIRS
-    if not path.is_file():
+    given = pathlib.Path(files.path_of(folder))
+    found = pair_files(given)
+    if not found:
         raise InputError(
-            f"{folder}: not a verification set, it has no {PAIRS}; "
+            f"{given}: not a verification set, it has no {PAIRS}; "
             "make the rendered ones with hyperface-render"
         )
-    try:
-        rows = _read_rows(path)
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file ({error})") from None
+    path, folder = found[0], given.parent if given.is_file() else given
+    if path.name == PAIRS:
+        rows = _read_csv(path)
+        _check_contradictions(path, rows)
+    else:
+        by_list = read_pair_lists(folder, found)
+        for each, of_list in by_list.items():
+            _check_contradictions(each, of_list)
+        rows = [row for of_list in by_list.values() for row in of_list]
     names = sorted({name for row in rows for name in (row["first"], row["second"])})
     position = {name: i for i, name in enumerate(names)}
     same = np.array([_parse(path, row, "same") for row in rows], bool)
     fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
-    _check_contradictions(path, rows)
     _check_both_kinds(path, same, fold)
     return VerificationSet(
-        name=folder.resolve().name,
+        name=given.stem if given.is_file() else given.resolve().name,
         images=ImageFiles(folder, [{"file_name": name} for name in names]),
         pairs=np.array(
             [(position[row["first"]], position[row["second"]]) for row in rows],
@@ -131,6 +139,24 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
         fold=fold,
         group=np.array([row["group"] for row in rows]) if "group" in rows[0] else None,
     )
+
+
+def pair_files(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The files that make a folder a verification set: ``pairs.csv``, or lists.
+
+    Args:
+      folder: a folder, or a list itself.
+
+    Returns:
+      None are left out: their bytes say which pairs the set has. Empty for what is no
+      verification set.
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_file():
+        return [folder] if folder.suffix.lower() == SUFFIX else []
+    if (folder / PAIRS).is_file():
+        return [folder / PAIRS]
+    return pair_lists(folder)
 
 
 def check_images(
@@ -159,7 +185,7 @@ def check_images(
     reasons = {names[i]: reason for i, reason in bad.items()}
     refuse_or_skip(reasons, len(names), folder, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
-    _check_both_kinds(pathlib.Path(folder) / PAIRS, found.same[kept], found.fold[kept])
+    _check_both_kinds(pair_files(folder)[0], found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
     return found._replace(
         images=Subset(found.images, rows),
@@ -199,6 +225,13 @@ def _check_contradictions(path: pathlib.Path, rows: list[dict[str, Any]]) -> Non
                 f"{path}: lines {before[0]} and {line} disagree whether {pair[0]} and "
                 f"{pair[1]} show one person; remove one of them"
             )
+
+
+def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
+    try:
+        return _read_rows(path)
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file ({error})") from None
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from bridges.datasets.verification_set import (
     VerificationSet,
     check_images,
     load_verification_set,
+    pair_files,
 )
 from bridges.devices import Device
 from bridges.evaluation.group_rates import pool_groups
@@ -136,11 +137,14 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         folders = [folders]
     result = []
     for folder in map(pathlib.Path, map(files.path_of, folders or ())):
-        if not folder.is_dir():
+        if not folder.is_dir() and not pair_files(folder):
             what = "a file; unpack it" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: not a verification set, {what}")
-        inside = sorted(path.parent for path in folder.glob(f"*/{PAIRS}"))
-        if (folder / PAIRS).is_file() or not inside:
+        if pair_files(folder):
+            result.append(folder)
+            continue
+        inside = [path for path in sorted(folder.iterdir()) if pair_files(path)]
+        if not inside:
             result.append(folder)
             continue
         for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
@@ -183,7 +187,9 @@ def _device_of(recogniser: Recogniser) -> dict[str, str]:
 
 def _fingerprint(folder: pathlib.Path, benchmark: VerificationSet) -> str:
     """SHA-256 that changes with the pairs and with the images' bytes."""
-    digest = hashlib.sha256((folder / PAIRS).read_bytes())
+    digest = hashlib.sha256()
+    for path in pair_files(folder):
+        digest.update(path.read_bytes())
     for i in range(len(benchmark.images)):
         try:
             content = hashlib.sha256(benchmark.images.read(i)).hexdigest()
