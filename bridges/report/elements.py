@@ -45,6 +45,36 @@ class Picture(NamedTuple):
     alternative: str
 
 
+class Header(NamedTuple):
+    """The head of the page.
+
+    Attributes:
+      kicker: what the page is of, in a word and a name: ``"run demo"``.
+      headline: one sentence.
+      faces: a strip of faces, 10 or 20; may be empty.
+    """
+
+    kicker: str
+    headline: str
+    faces: Sequence[Picture] = ()
+
+
+class Identity(NamedTuple):
+    """A person on the page.
+
+    Attributes:
+      name: its name or number.
+      cosine: mean cosine of its images to the reference embedding, or None.
+      neighbour: the gallery face nearest to the reference, or None.
+      faces: its first images.
+    """
+
+    name: str | int
+    cosine: str | None
+    neighbour: Picture | None
+    faces: Sequence[Picture]
+
+
 class Plot(NamedTuple):
     """A drawing and its caption.
 

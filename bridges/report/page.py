@@ -1,17 +1,11 @@
 """The report: one HTML file with everything in it, to open, mail or archive."""
 
-import importlib.resources
 import os
 import pathlib
 
-import jinja2
-
 from bridges.report import sections
+from bridges.report.rendering import check_page, write_page
 from bridges.report.run_folder import is_synthetic, read_run_folder
-from hyperface_jax import InputError, files
-
-# Marks a file as a report, which a later report may replace.
-_SIGN = "Made by hyperface_jax."
 
 _SECTIONS = (
     sections.chain,
@@ -44,38 +38,12 @@ def write_report(
     """
     run = read_run_folder(run_folder)
     output = pathlib.Path(output or run.folder / "report.html")
-    files.check_output(output)
-    _check_ours(output)
+    check_page(output)
     shown = [part for part in (run.gallery_images, run.dataset) if part is not None]
-    style = importlib.resources.files("bridges.report").joinpath("style.css")
-    template = _templates().get_template("page.html.j2")
-    page = template.render(
-        header=sections.header(run),
-        sections=[section(run) for section in _SECTIONS],
-        style=style.read_text(encoding="utf-8"),
+    write_page(
+        output,
+        sections.header(run),
+        [section(run) for section in _SECTIONS],
         all_synthetic=bool(shown) and all(is_synthetic(part) for part in shown),
-        sign=_SIGN,
     )
-    files.write_text(output, page)
     return output
-
-
-def _templates() -> jinja2.Environment:
-    """The templates; they escape every value, and an undefined one is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("bridges.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _check_ours(output: pathlib.Path) -> None:
-    """Refuses to write over anything but an earlier report."""
-    if files.was_written(output) and _SIGN.encode() not in output.read_bytes():
-        raise InputError(
-            f"{output}: exists and is not a report by hyperface_jax; name another "
-            "--output"
-        )

@@ -31,6 +31,20 @@ def face_picture(path: str | os.PathLike[str], alternative: str) -> Picture:
     except OSError:
         fits = False  # read_image raises the error that names the cause.
     content = path.read_bytes() if fits else encode_jpeg(_smaller(path))
+    return _embedded(content, alternative)
+
+
+def pixels_picture(image: np.ndarray, alternative: str) -> Picture:
+    """Embeds an image as it is, as JPEG.
+
+    Args:
+      image: ``[h, w, 3]`` uint8 RGB.
+      alternative: the description for readers who do not see it.
+    """
+    return _embedded(encode_jpeg(image), alternative)
+
+
+def _embedded(content: bytes, alternative: str) -> Picture:
     data = base64.b64encode(content).decode()
     return Picture(f"data:image/jpeg;base64,{data}", alternative)
 

@@ -12,7 +12,16 @@ from bridges.datasets.image_dataset import ImageDataset
 from bridges.report import packing_figures, wording
 from bridges.report.accuracy import accuracy_section, model_name
 from bridges.report.contact_sheet import evenly_spaced, rows_by_identity
-from bridges.report.elements import Card, Facts, Picture, Plot, Section, Table
+from bridges.report.elements import (
+    Card,
+    Facts,
+    Header,
+    Identity,
+    Picture,
+    Plot,
+    Section,
+    Table,
+)
 from bridges.report.pictures import face_picture
 from bridges.report.run_folder import (
     OWN,
@@ -28,41 +37,11 @@ _IMAGES_PER_IDENTITY = 8
 _STRIPS = (20, 10)
 
 
-class Header(NamedTuple):
-    """The head of the page.
-
-    Attributes:
-      run: the name of the run folder.
-      headline: one sentence.
-      faces: a strip of generated faces, one per identity; may be empty.
-    """
-
-    run: str
-    headline: str
-    faces: Sequence[Picture]
-
-
 class Packing(NamedTuple):
     """The packing: plots, and its figures before and after."""
 
     plots: Sequence[Plot]
     facts: Facts
-
-
-class Identity(NamedTuple):
-    """A generated identity.
-
-    Attributes:
-      name: its name or number.
-      cosine: mean cosine of its images to the reference embedding, or None.
-      neighbour: the gallery face nearest to the reference, or None.
-      faces: its first images.
-    """
-
-    name: str | int
-    cosine: str | None
-    neighbour: Picture | None
-    faces: Sequence[Picture]
 
 
 class Settings(NamedTuple):
@@ -81,7 +60,7 @@ def header(run: RunFolder) -> Header:
         chosen = evenly_spaced(faces_shown, identities)
         firsts = [int(np.argmax(run.dataset.labels == i)) for i in chosen]
         faces = [face_picture(run.dataset.paths[i], "a generated face") for i in firsts]
-    return Header(run.folder.resolve().name, _headline(run), faces)
+    return Header(f"run {run.folder.resolve().name}", _headline(run), faces)
 
 
 def chain(run: RunFolder) -> Section:
