@@ -31,6 +31,8 @@ _FLAT_COLUMNS = 12
 _FACE_PIXELS = 112
 # So many of a list are said in a line, and shown in a table of the page.
 _IN_A_LINE, _IN_A_TABLE = 5, 50
+# A person, or None in a flat folder, and images ``[s, s, 3]`` uint8.
+_Row = tuple[int | str | None, list[np.ndarray]]
 
 
 def summary(found: Inspection) -> list[str]:
@@ -79,16 +81,11 @@ def write_inspection(
         # First, since by it the folder is known as ours.
         record = {**to_record(found), "created_with": provenance()}
         files.write_json(folder / RECORD, record)
-        people = _faces(found, images)
-        rows = list(people.values())
-        if len(rows) == 1 and not images.labelled:
-            flat = rows[0]
-            starts = range(0, len(flat), _FLAT_COLUMNS)
-            rows = [flat[start : start + _FLAT_COLUMNS] for start in starts]
-        if any(rows):
-            sheet = contact_sheet(rows, size=_FACE_PIXELS)
+        rows = _faces(found, images)
+        if rows:
+            sheet = contact_sheet([faces for _, faces in rows], size=_FACE_PIXELS)
             files.write_bytes(folder / SHEET, encode_png(sheet))
-        write_page(page, _header(found), _sections(found, images, people))
+        write_page(page, _header(found), _sections(found, rows))
         return page
 
     return Output(folder, lambda: None, is_folder=True).make(write)
@@ -100,12 +97,9 @@ def check_inspection_output(folder: str | os.PathLike[str]) -> None:
     Raises:
       InputError: it is a file, or holds something but no inspection.
     """
-    check_vacant(folder, RECORD, "inspection") if not _is_ours(folder) else None
+    if not (pathlib.Path(folder) / RECORD).is_file():
+        check_vacant(folder, RECORD, "inspection")
     check_page(pathlib.Path(folder) / PAGE)
-
-
-def _is_ours(folder: str | os.PathLike[str]) -> bool:
-    return (pathlib.Path(folder) / RECORD).is_file()
 
 
 def _headline(found: Inspection) -> str:
@@ -146,55 +140,55 @@ def _told(named: Sequence[str]) -> str:
     return f"{len(named):,}" + (f": {_some(named, '; ')}" if named else "")
 
 
-def _faces(found: Inspection, images: ImageSource) -> dict[int | str, list[np.ndarray]]:
-    """Images to show by person; of a flat folder all under one empty name."""
+def _faces(found: Inspection, images: ImageSource) -> list[_Row]:
+    """Images to show, a person a row; of a flat folder in rows without a name."""
     if images.labelled:
         chosen = evenly_spaced(_PEOPLE, len(images.identities))
+        names = [images.identities[one] for one in chosen]
         rows = rows_by_identity(images, chosen, _OF_EACH)
-        by_person = {
-            images.identities[one]: row for one, row in zip(chosen, rows, strict=True)
-        }
     else:
-        by_person = {"": evenly_spaced(_FLAT, len(images)) if len(images) else []}
+        flat = evenly_spaced(_FLAT, len(images)) if len(images) else []
+        starts = range(0, len(flat), _FLAT_COLUMNS)
+        rows = [flat[start : start + _FLAT_COLUMNS] for start in starts]
+        names = [None] * len(rows)
     with quiet_decoders():
-        return {
-            person: [
+        shown = [
+            [
                 decode_bytes(images.read(i), _FACE_PIXELS, name_of(images, i))
                 for i in row
                 if str(images.records[i]["file_name"]) not in found.unreadable
             ]
-            for person, row in by_person.items()
-        }
+            for row in rows
+        ]
+    return [each for each in zip(names, shown, strict=True) if each[1]]
 
 
 def _header(found: Inspection) -> Header:
     return Header(f"inspection of {pathlib.Path(found.name).name}", _headline(found))
 
 
-def _sections(
-    found: Inspection, images: ImageSource, people: dict[int | str, list[np.ndarray]]
-) -> list[Section]:
-    shown = [
-        Identity(
-            person,
-            None,
-            None,
-            [pixels_picture(face, f"{person}, image {k}".lstrip(", "))
-             for k, face in enumerate(faces)],
-        )
-        for person, faces in people.items()
-    ]  # fmt: skip
-    if images.labelled:
-        faces = Section("people", "People", "Some people, a row each.", shown)
-    else:
-        faces = Section("gallery", "Images", "Some of them.", shown[0].faces)
+def _sections(found: Inspection, rows: Sequence[_Row]) -> list[Section]:
     return [
         Section("inspection", "What is in it", content=_facts(found)),
-        faces,
+        _faces_section(found, rows),
         _groups_section(found),
         _duplicates_section(found),
         _unreadable_section(found),
     ]
+
+
+def _faces_section(found: Inspection, rows: Sequence[_Row]) -> Section:
+    if not rows:
+        return Section("people", "Faces", note="None can be read.")
+    if found.num_people is None:
+        flat = [face for _, faces in rows for face in faces]
+        content = [pixels_picture(face, f"image {k}") for k, face in enumerate(flat)]
+        return Section("gallery", "Faces", "Some of the images.", content)
+    people = []
+    for name, faces in rows:
+        shown = [pixels_picture(f, f"{name}, image {k}") for k, f in enumerate(faces)]
+        people.append(Identity(name, None, None, shown))
+    return Section("people", "Faces", "Some of the people, a row each.", people)
 
 
 def _groups_section(found: Inspection) -> Section:
