@@ -37,7 +37,7 @@ def main() -> None:
     )
 
     if FLAGS.output:
-        check_inspection_output(FLAGS.output)
+        check_inspection_output(FLAGS.output, FLAGS.images)
     images = open_images(FLAGS.images, **folder_flags.given(FLAGS))
     found = inspect_images(images)
     for line in summary(found):

@@ -20,7 +20,7 @@ from bridges.report.elements import Header, Identity, Section, Table
 from bridges.report.pictures import pixels_picture
 from bridges.report.rendering import check_page, write_page
 from bridges.report.wording import count
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import Output, check_vacant
 from hyperface_jax.commands import provenance
 
@@ -73,7 +73,7 @@ def write_inspection(
       InputError: the folder is a file or holds something else.
     """
     folder = pathlib.Path(folder)
-    check_inspection_output(folder)
+    check_inspection_output(folder, images.name)
     page = folder / PAGE
 
     def write() -> pathlib.Path:
@@ -91,12 +91,25 @@ def write_inspection(
     return Output(folder, lambda: None, is_folder=True).make(write)
 
 
-def check_inspection_output(folder: str | os.PathLike[str]) -> None:
+def check_inspection_output(
+    folder: str | os.PathLike[str], images: str | os.PathLike[str]
+) -> None:
     """Checks a folder before the work whose result it is to hold.
 
+    Args:
+      folder: to write to.
+      images: the folder or file that is inspected.
+
     Raises:
-      InputError: it is a file, or holds something but no inspection.
+      InputError: it is a file, or holds something but no inspection; or it lies among
+        the images, of which its contact sheet would be one the next time.
     """
+    inside, place = pathlib.Path(folder).resolve(), pathlib.Path(images).resolve()
+    if place in (inside, *inside.parents):
+        raise InputError(
+            f"{os.fspath(folder)}: lies in the folder of the images; name another "
+            "--output"
+        )
     if not (pathlib.Path(folder) / RECORD).is_file():
         check_vacant(folder, RECORD, "inspection")
     check_page(pathlib.Path(folder) / PAGE)
@@ -208,7 +221,7 @@ def _duplicates_section(found: Inspection) -> Section:
         return (names, _some(list(map(str, each.people))), f"{len(each.names):,}")
 
     rows = [row(each) for each in found.duplicates[:_IN_A_TABLE]]
-    table = Table("stages", ("images of the same bytes", "people", "images"), rows)
+    table = Table("files", ("images of the same bytes", "people", "images"), rows)
     lead = f"{found.num_repeated:,} images repeat another one." if rows else ""
     if found.num_across_people:
         lead += f" {count(found.num_across_people, 'time')} across people."
@@ -218,7 +231,7 @@ def _duplicates_section(found: Inspection) -> Section:
 
 def _unreadable_section(found: Inspection) -> Section:
     rows = list(found.unreadable.items())
-    table = Table("stages", ("image", "why it can't be read"), rows[:_IN_A_TABLE])
+    table = Table("files", ("image", "why it can't be read"), rows[:_IN_A_TABLE])
     lead = f"{len(rows):,} of {found.num_images:,}." if rows else ""
     note = "" if rows else "Every image was decoded."
     return Section("unreadable", "Unreadable", lead, table, note)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -186,6 +187,21 @@ def test_one_image_and_none_that_can_be_read(call, tmp_path):
     assert "None can be read." in Page((output / "index.html").read_text()).text
 
 
+def test_names_need_not_be_utf_8_and_are_never_markup(call, tmp_path):
+    folder = tmp_path / "faces"
+    names = [os.fsdecode(b"j\xf6rg/1.jpg"), "<i>&amp/2.jpg"]
+    write_images(folder, names)
+    shutil.copy(folder / names[0], folder / os.fsdecode(b"j\xf6rg/3.jpg"))
+    output = tmp_path / "inspection"
+    code, printed, _ = call(command, images=folder, output=output)
+    assert code == 0 and "duplicates by content: 1 (0 across people)" in printed
+    record = json.loads((output / "inspection.json").read_text())
+    assert record["duplicates"][0]["names"][0] == names[0]
+    content = (output / "index.html").read_bytes()
+    assert b"<i>" not in content and b"j\xf6rg/1.jpg" in content
+    Page(content.decode(errors="replace"))
+
+
 def test_a_dataset_of_ours_keeps_numbers_as_people(call, tmp_path):
     write_dataset(tmp_path / "dataset")
     output = tmp_path / "inspection"
@@ -194,7 +210,9 @@ def test_a_dataset_of_ours_keeps_numbers_as_people(call, tmp_path):
     assert (output / "contact_sheet.png").exists()
 
 
-@pytest.mark.parametrize("what", ["empty", "missing", "file", "foreign", "page"])
+@pytest.mark.parametrize(
+    "what", ["empty", "missing", "file", "foreign", "page", "inside"]
+)
 def test_refusals_are_one_line(call, people, tmp_path, what):
     images, output = people, tmp_path / "inspection"
     if what == "empty":
@@ -204,6 +222,8 @@ def test_refusals_are_one_line(call, people, tmp_path, what):
         images = tmp_path / "missing"
     elif what == "file":
         output.write_text("mine")
+    elif what == "inside":
+        output = people / "ann" / "inspection"
     else:
         output.mkdir()
         name = "notes.txt" if what == "foreign" else "index.html"
@@ -216,6 +236,7 @@ def test_refusals_are_one_line(call, people, tmp_path, what):
     reason = {
         "empty": "empty: no images in it",
         "missing": "missing: no such folder",
+        "inside": "ann/inspection: lies in the folder of the images",
         "file": "inspection: is a file, expected a folder",
         "foreign": "holds 'notes.txt' but no inspection.json",
         "page": "index.html: exists and is not a report by hyperface_jax",
