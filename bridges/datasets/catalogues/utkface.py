@@ -43,17 +43,17 @@ def parse(name: str) -> Entry | str:
     """What the name of an image says, or why it says nothing."""
     base = posixpath.basename(name)
     match = _IMAGE.fullmatch(base)
-    if match and attributes.is_age(int(match["age"])):
-        age = int(match["age"])
-        return Entry(
-            None,
-            {
-                "age": age,
-                "age_group": attributes.age_group(age),
-                "gender": _GENDERS[match["gender"]],
-                "ethnicity": _ETHNICITIES[match["race"]],
-            },
-        )
-    if _LACKING.fullmatch(base):
+    if not match and _LACKING.fullmatch(base):
         return "its name lacks the gender or the race, or has a number beyond theirs"
-    return "not named by age, gender, race and date"
+    if not match or not attributes.is_age(int(match["age"])):
+        return "not named by age, gender, race and date"
+    age = int(match["age"])
+    return Entry(
+        None,
+        {
+            "age": age,
+            "age_group": attributes.age_group(age),
+            "gender": _GENDERS[match["gender"]],
+            "ethnicity": _ETHNICITIES[match["race"]],
+        },
+    )

@@ -88,7 +88,8 @@ def test_groups_are_read_from_the_layout(tmp_path, catalogue, groups):
 
 
 def test_utkface_has_groups_and_no_people(tmp_path):
-    write_images(tmp_path, [*UTKFACE, *UTKFACE_LACKING, "cover.jpg"])
+    other = ["900_0_1_20170116184028385.jpg", "cover.jpg"]
+    write_images(tmp_path, [*UTKFACE, *UTKFACE_LACKING, *other])
     found = ImageDataset(tmp_path, identity_from="utkface")
     assert not found.labelled
     groups = groups_of(found.records)
@@ -102,7 +103,7 @@ def test_utkface_has_groups_and_no_people(tmp_path):
     ages = {record["file_name"]: record["age"] for record in found.records}
     assert all(name.split("/")[-1].split("_")[0] == str(a) for name, a in ages.items())
     left_out = {reason[:9]: names for reason, names in found.left_out.items()}
-    assert left_out == {"its name ": UTKFACE_LACKING, "not named": ["cover.jpg"]}
+    assert left_out == {"its name ": UTKFACE_LACKING, "not named": other}
     assert any("left out 5, its name lacks" in line for line in describe(found))
 
 
@@ -179,6 +180,13 @@ def test_a_few_other_images_are_left_out(tmp_path):
     (left_out,) = found.left_out.values()
     assert left_out == ["cover.jpg", "lfw/Ann_Lee/Bob_0001.jpg"]
     assert len(found) == 3
+
+
+def test_rfw_needs_the_folder_of_an_ethnicity(tmp_path):
+    beside = "data/m.03/m.03_0001.jpg"
+    write_images(tmp_path, [*TREES["rfw"], beside])
+    found = ImageDataset(tmp_path, identity_from="rfw")
+    assert found.left_out == {"not below the folder of an ethnicity": [beside]}
 
 
 def test_cbface_without_ethnicities_has_no_groups(tmp_path):
