@@ -1,6 +1,7 @@
 from .datasets.conversion import convert_images as convert_images
 from .datasets.image_dataset import ImageDataset as ImageDataset
 from .datasets.image_source import open_images as open_images
+from .datasets.inspection import inspect_images as inspect_images
 from .evaluation.verification import verify_checkpoint as verify_checkpoint
 from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld

@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bridges.datasets.catalogues.catalogue import CATALOGUES
 from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
 
 
@@ -45,27 +46,32 @@ def define_path_list(name: str, description: str, values: flags.FlagValues) -> N
     )
 
 
-def define(values: flags.FlagValues, *, identities: bool = True) -> None:
+def define(
+    values: flags.FlagValues, *, identities: bool = True, skip_unreadable: bool = True
+) -> None:
     """Defines the flags in ``values``.
 
     Args:
       values: where the flags go.
       identities: whether the command reads who is on the images from folders.
+      skip_unreadable: whether it refuses images that can't be read.
     """
-    flags.DEFINE_bool(
-        "skip_unreadable",
-        False,
-        "leave out images that can't be read, and list them in the output, instead of "
-        "refusing them all before the work",
-        flag_values=values,
-    )
+    if skip_unreadable:
+        flags.DEFINE_bool(
+            "skip_unreadable",
+            False,
+            "leave out images that can't be read, and list them in the output, instead "
+            "of refusing them all before the work",
+            flag_values=values,
+        )
     if identities:
         ways = "; ".join(f"{way}: {what}" for way, what in IDENTITY_FROM.items())
         flags.DEFINE_enum(
             "identity_from",
             AUTO,
-            list(IDENTITY_FROM),
-            f"where no metadata say who is on an image, what does. {ways}",
+            [*IDENTITY_FROM, *CATALOGUES],
+            f"where no metadata say who is on an image, what does. {ways}; or the "
+            f"published catalogue whose layout the folder has: {', '.join(CATALOGUES)}",
             flag_values=values,
         )
 

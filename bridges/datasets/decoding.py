@@ -125,6 +125,33 @@ def open_bytes(content: bytes, size: int | None, name: str) -> Image.Image:
         return image
 
 
+def stored_as(content: bytes, name: str) -> tuple[str, tuple[int, int]]:
+    """The format of an image file, as Pillow names it, and its size as it is stored.
+
+    Decodes nothing; Exif may turn the image further on.
+
+    Args:
+      content: of an image file.
+      name: for messages.
+
+    Returns:
+      The format, and width and height in pixels.
+
+    Raises:
+      UnreadableImage: not an image.
+    """
+    try:
+        return _stored_as(content)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            raise
+        try:
+            # As open_bytes, which reads images whose metadata are damaged.
+            return _stored_as(image_bytes.without_metadata(content) or b"")
+        except Exception:
+            raise UnreadableImage(name, _reason(content, error)) from None
+
+
 def not_readable(reason: str) -> str:
     """The reason in a sentence with the remedy."""
     return f"not a readable image ({' '.join(reason.split())}); {_REMEDY}"
@@ -142,6 +169,11 @@ def _decoded(content: bytes, size: int | None) -> Image.Image:
             image.draft("RGB", (_SPARE * size, _SPARE * size))
         # Only the image as stored says how it was held.
         return upright(image, to_rgb(image))
+
+
+def _stored_as(content: bytes) -> tuple[str, tuple[int, int]]:
+    with Image.open(io.BytesIO(content), formats=decoded_formats()) as image:
+        return str(image.format), image.size
 
 
 def _without_metadata(content: bytes, size: int | None) -> Image.Image | None:

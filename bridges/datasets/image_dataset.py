@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bridges.datasets.catalogues.catalogue import CATALOGUES
+from bridges.datasets.catalogues.recognition import recognise
 from bridges.datasets.dataset_writer import ImageDatasetWriter
 from bridges.datasets.folder_layouts import read_folder
 from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
@@ -33,7 +35,8 @@ class ImageDataset(ImageFiles):
     """Images and identities of a folder, of ours or of any usual layout.
 
     Read are: a dataset folder as described above; a tree with a folder per identity;
-    a flat folder of images, where nothing says who is who.
+    a flat folder of images, where nothing says who is who; and the folders of
+    published catalogues.
 
     Attributes:
       folder: the folder.
@@ -44,6 +47,7 @@ class ImageDataset(ImageFiles):
       labelled: False for a flat folder, whose labels mean nothing.
       left_out: paths in the folder that do not count, by the reason.
       unreadable: paths of folders and links that can't be followed, and why not.
+      advice: how more could be read of the folder; may be empty.
     """
 
     def __init__(self, folder: PathLike, *, identity_from: str = AUTO) -> None:
@@ -52,21 +56,37 @@ class ImageDataset(ImageFiles):
         Args:
           folder: the folder.
           identity_from: what says who is on an image where there is no metadata, a
-            key of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
+            key of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`; or the
+            catalogue whose layout the folder has, a key of
+            :data:`bridges.datasets.catalogues.catalogue.CATALOGUES`.
 
         Raises:
           InputError: no such folder, no image in it, folders that leave it open who is
-            who, an unfinished dataset, or metadata that name no identity.
+            who, an unfinished dataset, metadata that name no identity, or a folder
+            that is not of the catalogue.
         """
-        if identity_from not in IDENTITY_FROM:
+        known = (*IDENTITY_FROM, *CATALOGUES)
+        if identity_from not in known:
             raise InputError(
                 f"identity_from is {identity_from!r}, expected one of "
-                f"{', '.join(IDENTITY_FROM)}"
+                f"{', '.join(known)}"
             )
-        found = read_folder(_checked(folder), identity_from)
-        super().__init__(_checked(folder), found.records, found.who)
+        folder = _checked(folder)
+        if identity_from in CATALOGUES:
+            found = CATALOGUES[identity_from](folder)
+        else:
+            found = read_folder(folder, identity_from)
+        super().__init__(folder, found.records, found.who)
         self.left_out = found.left_out
         self.unreadable = found.unreadable
+        self.advice = ""
+        if identity_from == AUTO and not self.labelled:
+            catalogue = recognise([record["file_name"] for record in self.records])
+            if catalogue:
+                self.advice = (
+                    "the images are named as in a published catalogue; "
+                    f"--identity_from={catalogue} reads what their names say"
+                )
         if not self.records and not self.unreadable:
             told = [
                 f"{len(names)} left out, {why}"

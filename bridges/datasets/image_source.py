@@ -54,8 +54,9 @@ class ImageSource(Protocol):
     Instances are sent to worker processes, so they must pickle; one that holds a file
     open opens it again there. :meth:`read` may be called by several threads at a time.
 
-    A source may also have ``left_out``, names by the reason why they do not count, and
-    ``unreadable``, the reason by name of what could not be listed; both are reported.
+    A source may also have ``left_out``, names by the reason why they do not count;
+    ``unreadable``, the reason by name of what could not be listed; and ``advice``, how
+    more could be read of it. All are reported.
 
     Attributes:
       name: the folder or file, for messages.
@@ -112,7 +113,9 @@ def open_images(
       path: a folder of images or of another format, or a file with a suffix in
         :data:`IMAGE_SOURCES`.
       identity_from: what says who is on an image of a folder without metadata, a key
-        of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
+        of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`; or the catalogue
+        whose layout it has, a key of
+        :data:`bridges.datasets.catalogues.catalogue.CATALOGUES`.
 
     Raises:
       InputError: as :class:`bridges.datasets.image_dataset.ImageDataset`, which also
@@ -138,6 +141,8 @@ def describe(source: ImageSource) -> list[str]:
         lines.append(
             f"{source.name}: left out {len(names):,}, {reason}: {_some(names)}"
         )
+    if advice := getattr(source, "advice", ""):
+        lines.append(f"{source.name}: {advice}")
     return lines
 
 

@@ -8,6 +8,8 @@
 ``first`` and ``second`` are paths relative to the folder, ``same`` is 1 for two images
 of one person and 0 for two people, ``fold`` is 0 … 9. ``group`` is optional, on every
 line or on none: a label of both people's demographic group, to report errors by.
+
+Read as well are the lists of LFW and RFW; see :mod:`bridges.datasets.pair_lists`.
 """
 
 import csv
@@ -25,13 +27,12 @@ from bridges.datasets.bin_file import SUFFIX as BIN
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import unreadable_images
+from bridges.datasets.pair_lists import SUFFIX, pair_lists, read_pair_lists
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import refuse_or_skip
 from hyperface_jax import InputError, files
 
 PAIRS = "pairs.csv"
-# The files by which a folder is known as a verification set.
-PAIR_LISTS = (PAIRS,)
 _COLUMNS = ("first", "second", "same", "fold")
 
 
@@ -40,7 +41,7 @@ class VerificationSet(NamedTuple):
 
     Attributes:
       name: the folder's name, or the file's without its suffix.
-      listed_in: the file that lists the pairs.
+      listed_in: the files that list the pairs.
       images: the images, each once.
       pairs: ``[p, 2]`` int64, positions in ``images``.
       same: ``[p]`` bool, whether the pair shows one person.
@@ -50,7 +51,7 @@ class VerificationSet(NamedTuple):
     """
 
     name: str
-    listed_in: pathlib.Path
+    listed_in: Sequence[pathlib.Path]
     images: ImageSource
     pairs: np.ndarray
     same: np.ndarray
@@ -108,35 +109,40 @@ def load_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
     Reads no image; :func:`check_images` does.
 
     Args:
-      path: a folder with ``pairs.csv`` and the images it names; or insightface's
-        ``.bin``, whose ten folds are contiguous.
+      path: a folder with ``pairs.csv`` and the images it names; or unpacked of LFW with
+        its ``pairs.txt``, or of RFW; or such a list itself, beside its images; or
+        insightface's ``.bin``, whose ten folds are contiguous.
 
     Raises:
       InputError: no such folder or file, a missing column, a bad value (named with its
         line), contradicting pairs, pairs of one kind only, or a single fold.
     """
-    folder = pathlib.Path(files.path_of(path))
-    if folder.suffix.lower() == BIN and folder.is_file():
-        return _of_bin(BinFile(folder))
-    path = folder / PAIRS
-    if not path.is_file():
+    given = pathlib.Path(files.path_of(path))
+    if given.suffix.lower() == BIN and given.is_file():
+        return _of_bin(BinFile(given))
+    found = pair_files(given)
+    if not found:
         raise InputError(
-            f"{folder}: not a verification set, it has no {PAIRS}; "
+            f"{given}: not a verification set, it has no {PAIRS}; "
             "make the rendered ones with hyperface-render"
         )
-    try:
-        rows = _read_rows(path)
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file ({error})") from None
+    path, folder = found[0], given.parent if given.is_file() else given
+    if path.name == PAIRS:
+        rows = _read_csv(path)
+        _check_contradictions(path, rows)
+    else:
+        by_list = read_pair_lists(folder, found)
+        for each, of_list in by_list.items():
+            _check_contradictions(each, of_list)
+        rows = [row for of_list in by_list.values() for row in of_list]
     names = sorted({name for row in rows for name in (row["first"], row["second"])})
     position = {name: i for i, name in enumerate(names)}
     same = np.array([_parse(path, row, "same") for row in rows], bool)
     fold = np.array([_parse(path, row, "fold") for row in rows], np.int64)
-    _check_contradictions(path, rows)
     _check_both_kinds(path, same, fold)
     return VerificationSet(
-        name=folder.resolve().name,
-        listed_in=path,
+        name=given.stem if given.is_file() else given.resolve().name,
+        listed_in=found,
         images=ImageFiles(folder, [{"file_name": name} for name in names]),
         pairs=np.array(
             [(position[row["first"]], position[row["second"]]) for row in rows],
@@ -156,7 +162,25 @@ def _of_bin(images: BinFile) -> VerificationSet:
         )
     fold = contiguous_folds(len(images.same))
     _check_both_kinds(path, images.same, fold)
-    return VerificationSet(path.stem, path, images, images.pairs, images.same, fold)
+    return VerificationSet(path.stem, [path], images, images.pairs, images.same, fold)
+
+
+def pair_files(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The files that make a folder a verification set: ``pairs.csv``, or lists.
+
+    Args:
+      folder: a folder, or a list or a ``.bin`` itself.
+
+    Returns:
+      None are left out: their bytes say which pairs the set has. Empty for what is no
+      verification set.
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_file():
+        return [folder] if folder.suffix.lower() in (SUFFIX, BIN) else []
+    if (folder / PAIRS).is_file():
+        return [folder / PAIRS]
+    return pair_lists(folder)
 
 
 def check_images(
@@ -181,7 +205,7 @@ def check_images(
     reasons = {names[i]: reason for i, reason in bad.items()}
     refuse_or_skip(reasons, len(names), found.place, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
-    _check_both_kinds(found.listed_in, found.same[kept], found.fold[kept])
+    _check_both_kinds(found.listed_in[0], found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
     return found._replace(
         images=Subset(found.images, rows),
@@ -221,6 +245,13 @@ def _check_contradictions(path: pathlib.Path, rows: list[dict[str, Any]]) -> Non
                 f"{path}: lines {before[0]} and {line} disagree whether {pair[0]} and "
                 f"{pair[1]} show one person; remove one of them"
             )
+
+
+def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
+    try:
+        return _read_rows(path)
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file ({error})") from None
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:

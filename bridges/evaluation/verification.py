@@ -12,11 +12,10 @@ from bridges import device_flags
 from bridges.datasets.dataset_format import DESCRIPTION
 from bridges.datasets.images import UnreadableImage
 from bridges.datasets.verification_set import (
-    BIN,
-    PAIR_LISTS,
     VerificationSet,
     check_images,
     load_verification_set,
+    pair_files,
 )
 from bridges.devices import Device
 from bridges.evaluation.group_rates import pool_groups
@@ -144,17 +143,14 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         folders = [folders]
     result = []
     for folder in map(pathlib.Path, map(files.path_of, folders or ())):
-        if folder.is_file() and folder.suffix.lower() == BIN:
-            result.append(folder)
-            continue
-        if not folder.is_dir():
+        if not folder.is_dir() and not pair_files(folder):
             what = "a file; unpack it" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: not a verification set, {what}")
-        inside = [
-            path.parent for name in PAIR_LISTS for path in folder.glob(f"*/{name}")
-        ]
-        inside = sorted({*inside, *folder.glob(f"*{BIN}")})
-        if any((folder / name).is_file() for name in PAIR_LISTS) or not inside:
+        if pair_files(folder):
+            result.append(folder)
+            continue
+        inside = [path for path in sorted(folder.iterdir()) if pair_files(path)]
+        if not inside:
             result.append(folder)
             continue
         for path in sorted(folder.glob(f"*/{DESCRIPTION}")):
@@ -197,7 +193,9 @@ def _device_of(recogniser: Recogniser) -> dict[str, str]:
 
 def _fingerprint(benchmark: VerificationSet) -> str:
     """SHA-256 that changes with the pairs and with the images' bytes."""
-    digest = hashlib.sha256(benchmark.listed_in.read_bytes())
+    digest = hashlib.sha256()
+    for path in benchmark.listed_in:
+        digest.update(path.read_bytes())
     for i in range(len(benchmark.images)):
         try:
             content = hashlib.sha256(benchmark.images.read(i)).hexdigest()

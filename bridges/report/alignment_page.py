@@ -13,8 +13,8 @@ from bridges.photographs.alignment_folder import (
 )
 from bridges.report.contact_sheet import evenly_spaced
 from bridges.report.elements import Captioned, Header, Section
-from bridges.report.page import check_page, write_page
 from bridges.report.pictures import face_picture, whole_picture
+from bridges.report.rendering import check_page, write_page
 
 # A page of more would be slow to open; alignment.csv has them all.
 _MOST_SHOWN = 120
@@ -54,7 +54,7 @@ def write_alignment_page(
         for i in evenly_spaced(_STRIP, len(crops))
     ]
     header = Header(
-        folder.resolve().name,
+        f"alignment {folder.resolve().name}",
         f"Faces found in {found:,} of {len(pictures):,} photographs",
         strip if len(strip) == _STRIP else (),
     )
@@ -92,7 +92,8 @@ def write_alignment_page(
         parts.append(
             Section("unreadable", "Can't be read", content=facts, template="facts")
         )
-    return write_page(output, header, parts)
+    write_page(output, header, parts)
+    return output
 
 
 def _captioned(

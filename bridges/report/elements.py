@@ -7,20 +7,6 @@ from typing import Any, NamedTuple
 Facts = Sequence[tuple[str, object]]
 
 
-class Header(NamedTuple):
-    """The head of a page.
-
-    Attributes:
-      run: the name of the folder that it is about.
-      headline: one sentence.
-      faces: a strip of faces, one per identity; may be empty.
-    """
-
-    run: str
-    headline: str
-    faces: Sequence["Picture"] = ()
-
-
 class Section(NamedTuple):
     """A titled section.
 
@@ -74,6 +60,36 @@ class Captioned(NamedTuple):
     pictures: Sequence[Picture]
     name: str
     text: str = ""
+
+
+class Header(NamedTuple):
+    """The head of the page.
+
+    Attributes:
+      kicker: what the page is of, in a word and a name: ``"run demo"``.
+      headline: one sentence.
+      faces: a strip of faces, 10 or 20; may be empty.
+    """
+
+    kicker: str
+    headline: str
+    faces: Sequence[Picture] = ()
+
+
+class Identity(NamedTuple):
+    """A person on the page.
+
+    Attributes:
+      name: its name or number.
+      cosine: mean cosine of its images to the reference embedding, or None.
+      neighbour: the gallery face nearest to the reference, or None.
+      faces: its first images.
+    """
+
+    name: str | int
+    cosine: str | None
+    neighbour: Picture | None
+    faces: Sequence[Picture]
 
 
 class Plot(NamedTuple):

@@ -46,7 +46,17 @@ def whole_picture(path: str | os.PathLike[str], alternative: str) -> Picture:
     with quiet_decoders():
         image = Image.fromarray(read_image(path))
     square = ImageOps.pad(image, (_FACE_PIXELS, _FACE_PIXELS), color="white")
-    return _embedded(encode_jpeg(np.asarray(square)), alternative)
+    return pixels_picture(np.asarray(square), alternative)
+
+
+def pixels_picture(image: np.ndarray, alternative: str) -> Picture:
+    """Embeds an image as it is, as JPEG.
+
+    Args:
+      image: ``[h, w, 3]`` uint8 RGB.
+      alternative: the description for readers who do not see it.
+    """
+    return _embedded(encode_jpeg(image), alternative)
 
 
 def _embedded(jpeg: bytes, alternative: str) -> Picture:

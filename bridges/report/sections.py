@@ -16,6 +16,7 @@ from bridges.report.elements import (
     Card,
     Facts,
     Header,
+    Identity,
     Picture,
     Plot,
     Section,
@@ -43,22 +44,6 @@ class Packing(NamedTuple):
     facts: Facts
 
 
-class Identity(NamedTuple):
-    """A generated identity.
-
-    Attributes:
-      name: its name or number.
-      cosine: mean cosine of its images to the reference embedding, or None.
-      neighbour: the gallery face nearest to the reference, or None.
-      faces: its first images.
-    """
-
-    name: str | int
-    cosine: str | None
-    neighbour: Picture | None
-    faces: Sequence[Picture]
-
-
 class Settings(NamedTuple):
     """What made the run: its stages, then settings, hardware and versions."""
 
@@ -75,7 +60,7 @@ def header(run: RunFolder) -> Header:
         chosen = evenly_spaced(faces_shown, identities)
         firsts = [int(np.argmax(run.dataset.labels == i)) for i in chosen]
         faces = [face_picture(run.dataset.paths[i], "a generated face") for i in firsts]
-    return Header(run.folder.resolve().name, _headline(run), faces)
+    return Header(f"run {run.folder.resolve().name}", _headline(run), faces)
 
 
 def chain(run: RunFolder) -> Section:

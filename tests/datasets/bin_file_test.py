@@ -51,7 +51,7 @@ def test_it_is_a_verification_set_and_a_source_of_images(images, tmp_path):
     path = tmp_path / "cfp_fp.bin"
     write_bin(path, images, SAME)
     found = check_images(load_verification_set(path))
-    assert found.name == "cfp_fp" and found.listed_in == path
+    assert found.name == "cfp_fp" and found.listed_in == [path]
     assert found.fold.tolist() == contiguous_folds(24).tolist()
     assert np.bincount(found.fold).tolist() == [3] * 4 + [2] * 6
     source = open_images(path)

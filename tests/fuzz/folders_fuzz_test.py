@@ -15,6 +15,7 @@ from bridges.datasets.verification_set import (
     write_pairs,
 )
 from hyperface_jax.artifacts import read_json
+from tests.datasets.catalogues.trees import lfw_names, lfw_pairs, write_images
 from tests.fuzz.readers import survive
 
 SETTINGS = {"seed": 1, "sizes": [16, 32]}
@@ -75,3 +76,26 @@ def test_pairs(tmp_path, grouped):
 def test_json(tmp_path):
     content = json.dumps({"a": [1, None], "größer": {"b": "c"}}).encode()
     survive(tmp_path / "run.json", content, read_json)
+
+
+def test_lists_of_pairs(tmp_path):
+    write_images(tmp_path, lfw_names(6))
+
+    def read(path):
+        check_images(load_verification_set(tmp_path), skip_unreadable=True)
+
+    survive(tmp_path / "pairs.txt", lfw_pairs(6, folds=2, each=3).encode(), read)
+
+
+@pytest.mark.parametrize("labels", [(6, 9, 6), ([1, 0], [0, 1], [0, 1])])
+def test_labels_of_stylegan(tmp_path, labels):
+    names = [f"{i}.png" for i in range(3)]
+    write_images(tmp_path, names)
+
+    def read(path):
+        found = ImageDataset(tmp_path, identity_from="stylegan")
+        found.fingerprint()
+        check_source(found, skip_unreadable=True)
+
+    described = {"labels": list(zip(names, labels, strict=True))}
+    survive(tmp_path / "dataset.json", json.dumps(described).encode(), read)
