@@ -111,8 +111,8 @@ def load_verification_set(folder: str | os.PathLike[str]) -> VerificationSet:
     found = pair_files(given)
     if not found:
         raise InputError(
-            f"{given}: not a verification set, it has no {PAIRS}; "
-            "make the rendered ones with hyperface-render"
+            f"{given}: not a verification set, it has no {PAIRS} and no list of LFW or "
+            "RFW; make the rendered ones with hyperface-render"
         )
     path, folder = found[0], given.parent if given.is_file() else given
     if path.name == PAIRS:
@@ -183,7 +183,7 @@ def check_images(
         return found
     names = [str(pathlib.PurePath(r["file_name"])) for r in found.images.records]
     reasons = {names[i]: reason for i, reason in bad.items()}
-    refuse_or_skip(reasons, len(names), folder, skip_unreadable)
+    refuse_or_skip(reasons, len(names), found.images.name, skip_unreadable)
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
     _check_both_kinds(pair_files(folder)[0], found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
