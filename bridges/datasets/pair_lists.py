@@ -44,7 +44,7 @@ def pair_lists(folder: pathlib.Path) -> list[pathlib.Path]:
     if (folder / _LFW).is_file():
         return [folder / _LFW]
     found = [path for path in sorted(folder.glob(_RFW)) if path.is_file()]
-    return [path for path in found if path.name == f"{path.parent.name}_pairs.txt"]
+    return [path for path in found if _is_of_group(path)]
 
 
 def read_pair_lists(
@@ -54,13 +54,13 @@ def read_pair_lists(
 
     Args:
       folder: holds the images, in folders of any depth.
-      lists: of the pairs. Where there are several, each is of a demographic group,
-        which its folder is named after.
+      lists: of the pairs. Each of RFW's is of a demographic group, which it and its
+        folder are named after.
 
     Returns:
       By list, a dictionary per pair as a line of ``pairs.csv`` gives it: ``first``,
-      ``second``, ``same``, ``fold``, ``line`` and, of several lists, ``group``. An
-      image that is not there has the path it should have.
+      ``second``, ``same``, ``fold``, ``line`` and, in RFW, ``group``. An image that is
+      not there has the path it should have.
 
     Raises:
       InputError: a line that is no pair, a header that does not fit the lines, no image
@@ -75,11 +75,14 @@ def read_pair_lists(
                 f"{path}: of the images in its pairs none is below {folder}, "
                 f"{found[0]['first']} first; put the people's folders there"
             )
-    if len(lists) > 1:
-        for path, found in rows.items():
+        if _is_of_group(path):
             for row in found:
                 row["group"] = path.parent.name.lower()
     return rows
+
+
+def _is_of_group(path: pathlib.Path) -> bool:
+    return path.name == f"{path.parent.name}_pairs.txt"
 
 
 def _rows(path: pathlib.Path, paths: dict[str, str]) -> list[dict[str, Any]]:

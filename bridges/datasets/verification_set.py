@@ -123,8 +123,8 @@ def load_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
     found = pair_files(given)
     if not found:
         raise InputError(
-            f"{given}: not a verification set, it has no {PAIRS}; "
-            "make the rendered ones with hyperface-render"
+            f"{given}: not a verification set, it has no {PAIRS} and no list of LFW or "
+            "RFW; make the rendered ones with hyperface-render"
         )
     path, folder = found[0], given.parent if given.is_file() else given
     if path.name == PAIRS:

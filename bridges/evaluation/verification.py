@@ -136,6 +136,10 @@ def load_benchmarks(paths: PathLike | Sequence[PathLike]) -> list[VerificationSe
 def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path]:
     """The verification sets among ``folders`` and directly inside them.
 
+    Args:
+      folders: as :func:`bridges.datasets.verification_set.load_verification_set` takes
+        them, or folders of such folders.
+
     Raises:
       InputError: none given, no such folder, or one whose rendering is incomplete.
     """
@@ -149,7 +153,8 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
         if pair_files(folder):
             result.append(folder)
             continue
-        inside = [path for path in sorted(folder.iterdir()) if pair_files(path)]
+        below = sorted(path for path in folder.iterdir() if path.is_dir())
+        inside = [path for path in below if pair_files(path)]
         if not inside:
             result.append(folder)
             continue

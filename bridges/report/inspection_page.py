@@ -49,7 +49,7 @@ def summary(found: Inspection) -> list[str]:
     repeats = f"duplicates by content: {found.num_repeated:,}"
     if found.num_people is not None:
         repeats += f" ({found.num_across_people:,} across people)"
-    told = [" = ".join(each.names) for each in found.duplicates]
+    told = [_some(each.names, " = ") for each in found.duplicates]
     return [*lines, repeats + (f": {_some(told, '; ')}" if told else "")]
 
 
@@ -82,6 +82,7 @@ def write_inspection(
         record = {**to_record(found), "created_with": provenance()}
         files.write_json(folder / RECORD, record)
         rows = _faces(found, images)
+        files.discard(folder / SHEET)
         if rows:
             sheet = contact_sheet([faces for _, faces in rows], size=_FACE_PIXELS)
             files.write_bytes(folder / SHEET, encode_png(sheet))

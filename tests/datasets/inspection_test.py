@@ -178,8 +178,9 @@ def test_a_flat_folder_has_a_sheet_and_a_page(call, tmp_path):
 def test_one_image_and_none_that_can_be_read(call, tmp_path):
     folder, output = tmp_path / "one", tmp_path / "inspection"
     write_images(folder, ["a.jpg"])
-    code, printed, _ = call(command, images=folder)
+    code, printed, _ = call(command, images=folder, output=output)
     assert code == 0 and printed.startswith("1 image, nothing says")
+    assert (output / "contact_sheet.png").exists()
     (folder / "a.jpg").write_bytes(b"torn")
     code, printed, _ = call(command, images=folder, output=output)
     assert code == 0 and "sizes: none\n" in printed and "unreadable: 1" in printed

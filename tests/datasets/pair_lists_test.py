@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -81,6 +82,9 @@ def test_a_list_is_a_set_by_itself(lfw):
     assert found.same.tolist() == [True] * 20 + [False] * 20
     assert found.fold.tolist() == [i // 2 for i in range(20)] * 2
     assert check_images(found).skipped == {}
+    (lfw / "lfw/Ann_B/Ann_B_0001.jpg").unlink()
+    with pytest.raises(InputError, match=f"{lfw}: 1 of 15 can't be read"):
+        check_images(load_verification_set(path))
 
 
 def test_rfw_is_one_set_with_groups(rfw):
@@ -97,9 +101,15 @@ def test_rfw_is_one_set_with_groups(rfw):
         assert all(name.lower().startswith(f"data/{race}/") for name in names)
 
 
+def test_one_ethnicity_alone_is_a_group_too(rfw):
+    shutil.rmtree(rfw / "txts" / "Asian")
+    assert set(load_verification_set(rfw).group) == {"african"}
+
+
 @pytest.mark.parametrize("given", ["itself", "above"])
 def test_the_command_measures_them_by_group(call, lfw, rfw, tmp_path, given):
     save_tiny_recogniser(tmp_path / "tiny")
+    (tmp_path / "notes.txt").write_text("no list of pairs")
     benchmarks = tmp_path if given == "above" else f"{lfw},{rfw}"
     output = tmp_path / "metrics.json"
     code, _, errors = call(
