@@ -13,6 +13,8 @@ import math
 import os
 import pathlib
 import posixpath
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 from bridges.datasets.dataset_format import DESCRIPTION
@@ -44,22 +46,33 @@ def read(folder: pathlib.Path) -> FolderContent:
     if described["labels"] is None:
         records = [{"file_name": name} for name in listing.images]
         return FolderContent(records, None, listing.left_out, listing.unreadable)
-    labels = _labels(path, described["labels"])
+    labels = parse_labels(described["labels"], path)
     unnamed = [name for name in listing.images if name not in labels]
     left_out = {f"not in {DESCRIPTION}": unnamed} if unnamed else {}
-    classes = [_class_of(label) for label in labels.values()]
-    if None not in classes:
+    classes = classes_of(labels)
+    if classes is not None:
         records = [{"file_name": name} for name in labels]
         return FolderContent(records, classes, left_out, listing.unreadable)
     records = [{"file_name": name, "label": label} for name, label in labels.items()]
     return FolderContent(records, None, left_out, listing.unreadable)
 
 
-def _labels(path: pathlib.Path, found: Any) -> dict[str, Any]:
-    """The label of each image by its name."""
+def parse_labels(
+    found: Any, path: str | os.PathLike[str]
+) -> dict[str, int | list[float]]:
+    """The labels of ``dataset.json`` by the names of the images, in its order.
+
+    Args:
+      found: what the file has as ``labels``, but ``None``.
+      path: of the file, for messages.
+
+    Raises:
+      InputError: no list of names with labels, labels of several forms or none of the
+        two, a name twice, or one that leads out of the folder.
+    """
     if not isinstance(found, list) or not found:
         raise InputError(f"{path}: 'labels' is no list of names with labels, or empty")
-    labels: dict[str, Any] = {}
+    labels: dict[str, int | list[float]] = {}
     length = None
     for number, entry in enumerate(found, start=1):
         if not isinstance(entry, list) or len(entry) != 2:
@@ -67,8 +80,8 @@ def _labels(path: pathlib.Path, found: Any) -> dict[str, Any]:
         name, label = _checked_name(path, number, entry[0]), entry[1]
         if not _is_label(label):
             raise InputError(
-                f"{path}: the label of {name} is {label!r}, expected a whole number "
-                "from 0 or a list of numbers"
+                f"{path}: the label of {name} is {reprlib.repr(label)}, expected a "
+                "whole number from 0 or a list of numbers"
             )
         size = len(label) if isinstance(label, list) else 0
         length = size if length is None else length
@@ -83,10 +96,27 @@ def _labels(path: pathlib.Path, found: Any) -> dict[str, Any]:
     return labels
 
 
-def _checked_name(path: pathlib.Path, number: int, name: Any) -> str:
+def classes_of(labels: Mapping[str, int | list[float]]) -> list[int] | None:
+    """The class of each label; None where one is a vector of no class.
+
+    Args:
+      labels: of :func:`parse_labels`.
+    """
+    classes = []
+    for label in labels.values():
+        if not isinstance(label, list):
+            classes.append(label)
+        elif _is_single(label):
+            classes.append(label.index(1))
+        else:
+            return None
+    return classes
+
+
+def _checked_name(path: str | os.PathLike[str], number: int, name: Any) -> str:
     if not isinstance(name, str) or not name or "\0" in name:
         raise InputError(f"{path}: entry {number} of 'labels' names no image")
-    name = posixpath.normpath(name.replace(os.sep, "/"))
+    name = posixpath.normpath(name.replace("\\", "/"))
     if posixpath.isabs(name) or name.split("/")[0] == "..":
         raise InputError(
             f"{path}: entry {number} of 'labels' names {name}, which is not below the "
@@ -98,16 +128,12 @@ def _checked_name(path: pathlib.Path, number: int, name: Any) -> str:
 def _is_label(label: Any) -> bool:
     if isinstance(label, list):
         return bool(label) and all(
-            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
-            for x in label
+            type(x) is int or (isinstance(x, float) and math.isfinite(x)) for x in label
         )
     # Labels are int64 from there on.
     return type(label) is int and 0 <= label < 2**63
 
 
-def _class_of(label: int | list[float]) -> int | None:
-    """The class of a number or of a vector with a single 1, else None."""
-    if not isinstance(label, list):
-        return label
-    single = sorted(label) == [0] * (len(label) - 1) + [1]
-    return label.index(1) if single else None
+def _is_single(label: list[float]) -> bool:
+    """Whether a vector has a single 1 among zeros."""
+    return sorted(label) == [0] * (len(label) - 1) + [1]
