@@ -1,3 +1,4 @@
+from .datasets.conversion import convert_images as convert_images
 from .datasets.image_dataset import ImageDataset as ImageDataset
 from .datasets.image_source import open_images as open_images
 from .evaluation.verification import verify_checkpoint as verify_checkpoint

@@ -84,10 +84,35 @@ class ImageSource(Protocol):
         """SHA-256 that changes with the names, the labels and the images' bytes."""
 
 
+_FORMATS = "bridges.datasets.formats"
 # What opens a folder, and files by their suffix in lower case. Each is called with a
 # path and identity_from, which sources that say who is who themselves ignore.
 IMAGE_SOURCES: Registry[Callable[..., ImageSource]] = Registry(
-    "image source", {"folder": "bridges.datasets.image_dataset:ImageDataset"}
+    "image source",
+    {
+        "folder": "bridges.datasets.image_dataset:ImageDataset",
+        ".rec": f"{_FORMATS}.recordio:RecordIO",
+        ".tar": f"{_FORMATS}.webdataset:WebDataset",
+        ".tgz": f"{_FORMATS}.webdataset:WebDataset",
+        ".gz": f"{_FORMATS}.webdataset:WebDataset",
+        ".zip": f"{_FORMATS}.zip_file:ZipFile",
+        ".mdb": f"{_FORMATS}.lmdb_file:LmdbFile",
+        ".lmdb": f"{_FORMATS}.lmdb_file:LmdbFile",
+        "hugging face": f"{_FORMATS}.hugging_face:SavedDataset",
+        "stylegan": f"{_FORMATS}.stylegan:StyleGanFolder",
+    },
+)
+# Folders that hold something else than a file an image, in the order of asking: what
+# opens them, an entry above, and what tells by the files in them.
+FOLDER_MARKERS: Registry[Callable[[pathlib.Path], bool]] = Registry(
+    "kind of folder",
+    {
+        ".lmdb": f"{_FORMATS}.folder_markers:has_lmdb",
+        "hugging face": f"{_FORMATS}.folder_markers:has_saved_dataset",
+        ".rec": f"{_FORMATS}.folder_markers:has_record_file",
+        ".tar": f"{_FORMATS}.folder_markers:has_shards",
+        "stylegan": f"{_FORMATS}.folder_markers:has_stylegan_labels",
+    },
 )
 
 
@@ -97,7 +122,8 @@ def open_images(
     """Opens a folder or file of images and reports what was found on standard error.
 
     Args:
-      path: a folder, or a file with a suffix in :data:`IMAGE_SOURCES`.
+      path: a folder, of images or one that :data:`FOLDER_MARKERS` know, or a file with
+        a suffix in :data:`IMAGE_SOURCES`.
       identity_from: what says who is on an image of a folder without metadata, a key
         of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`.
 
@@ -106,14 +132,20 @@ def open_images(
         refuses files of other suffixes.
     """
     path = pathlib.Path(files.path_of(path))
-    suffix = path.suffix.lower()
-    known = suffix in IMAGE_SOURCES and not path.is_dir()
-    source = IMAGE_SOURCES[suffix if known else "folder"](
-        path, identity_from=identity_from
-    )
+    source = IMAGE_SOURCES[_kind_of(path)](path, identity_from=identity_from)
     for line in describe(source):
         announce(line)
     return source
+
+
+def _kind_of(path: pathlib.Path) -> str:
+    """The entry of :data:`IMAGE_SOURCES` that opens a path."""
+    suffix = path.suffix.lower()
+    if not path.is_dir():
+        return suffix if suffix in IMAGE_SOURCES else "folder"
+    return next(
+        (kind for kind in FOLDER_MARKERS if FOLDER_MARKERS[kind](path)), "folder"
+    )
 
 
 def describe(source: ImageSource) -> list[str]:
