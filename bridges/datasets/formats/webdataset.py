@@ -77,7 +77,7 @@ class WebDataset(PackedImages):
             members += found
             other += skipped
         samples = _samples(members)
-        if any("cls" in one.fields or "json" in one.fields for one in samples):
+        if any(one.image and one.fields.keys() & {"cls", "json"} for one in samples):
             named = self._read_samples(samples)
         else:
             named = self._read_tree(members, identity_from, str(path))
