@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import hashlib
 import io
 import json
 import os
@@ -24,14 +25,13 @@ from bridges.datasets.formats.label_table import (
     label_table,
     record_line,
 )
-from bridges.datasets.formats.packed_images import UNFINISHED
 from bridges.datasets.formats.writer import (
     FORMATS,
     ConvertedImage,
     FormatWriter,
 )
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.image_source import UNFINISHED, ImageSource, open_images
 from bridges.datasets.images import encode_jpeg, name_of, quiet_decoders
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source, refuse_or_skip
@@ -200,14 +200,20 @@ class _Work:
             (self._folder / _CONTENT).mkdir(parents=True)
             return {}
         state = read_json(path)
-        settings = state.get("settings")
-        settings = settings if isinstance(settings, dict) else {}
+        if state.pop("checksum", None) != _checksum(state):
+            raise InputError(
+                f"{path}: was changed or damaged; remove {self._folder} and convert "
+                "from the beginning"
+            )
         remedy = f"go on with these, or remove {self._folder}"
-        check_same_settings(self._folder, settings, self._settings, remedy=remedy)
+        found = state["settings"]
+        check_same_settings(self._folder, found, self._settings, remedy=remedy)
         return state
 
     def _save(self, **state: Any) -> None:
-        files.write_json(self._folder / _STATE, {"settings": self._settings, **state})
+        state = {"settings": self._settings, **state}
+        state["checksum"] = _checksum(state)
+        files.write_json(self._folder / _STATE, state)
 
     def _write(
         self,
@@ -252,6 +258,10 @@ class _Work:
                     os.replace(path, self._output / path.name)
             files.write_json(self._output / DESCRIPTION, description)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _checksum(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _readable(

@@ -6,7 +6,7 @@ to :data:`IMAGE_SOURCES` below to give it to the commands too::
 
     import numpy as np
     from bridges.datasets.image_source import IMAGE_SOURCES
-    from hyperface_jax import files
+    from hyperface_jax import InputError, files
 
     class Faces:
         \"""JPEG files in an .npz, one array of bytes each.\"""
@@ -40,9 +40,11 @@ import numpy as np
 
 from bridges.datasets.identity_folders import AUTO
 from bridges.registry import Registry
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 from hyperface_jax.commands import announce
 
+# Where hyperface-convert writes until it is done.
+UNFINISHED = ".unfinished"
 # As many names as a line has room for.
 _NAMED = 3
 
@@ -129,9 +131,14 @@ def open_images(
 
     Raises:
       InputError: as :class:`bridges.datasets.image_dataset.ImageDataset`, which also
-        refuses files of other suffixes.
+        refuses files of other suffixes; a conversion that is unfinished.
     """
     path = pathlib.Path(files.path_of(path))
+    if (path / UNFINISHED).exists():
+        raise InputError(
+            f"{path}: the conversion is unfinished; run hyperface-convert again as "
+            "before, it goes on where it stopped"
+        )
     source = IMAGE_SOURCES[_kind_of(path)](path, identity_from=identity_from)
     for line in describe(source):
         announce(line)

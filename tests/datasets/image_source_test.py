@@ -70,9 +70,9 @@ def test_a_damaged_image_of_an_archive_is_named_or_left_out(call, archive, tmp_p
 
 def test_a_file_of_no_known_suffix_and_a_folder_with_one(archive, tmp_path):
     path, _ = archive
-    path.rename(tmp_path / "faces.zip")
+    path.rename(tmp_path / "faces.7z")
     with pytest.raises(InputError, match="is a file, expected a folder of images"):
-        open_images(tmp_path / "faces.zip")
+        open_images(tmp_path / "faces.7z")
     (tmp_path / "folder.npz").mkdir()
     Image.fromarray(picture(0)).save(tmp_path / "folder.npz" / "a.png")
     assert isinstance(open_images(tmp_path / "folder.npz"), ImageDataset)

@@ -78,7 +78,10 @@ def test_the_library_reads_our_imagefolder(tmp_path):
         "imagefolder", data_dir=str(tmp_path / "a"), split="train"
     ).cast_column("image", datasets.Image(decode=False))
     paths = [row["image"]["path"] for row in found]
-    contents = {(row["identity"], open(p, "rb").read()) for row, p in zip(found, paths)}
+    contents = {
+        (row["identity"], open(p, "rb").read())
+        for row, p in zip(found, paths, strict=True)
+    }
     assert contents == set(expected) and len(found) == len(expected)
     assert read(tmp_path / "a") == expected
 
@@ -122,7 +125,7 @@ def test_damaged_folders_are_refused(tmp_path):
     content = arrow.read_bytes()
     for size in (0, 10, 100, len(content) // 2):
         arrow.write_bytes(content[:size])
-        with pytest.raises(InputError, match="not a readable Arrow stream|no images"):
+        with pytest.raises(InputError, match=r"not a readable Arrow stream|no images"):
             open_images(folder)
     state = json.loads((folder / "state.json").read_text())
     for name, words in (("../x.arrow", "would lie outside"), ("gone.arrow", "no such")):

@@ -18,10 +18,10 @@ import numpy as np
 
 from bridges.datasets.formats.archive_members import check_name
 from bridges.datasets.formats.file_ranges import FileRanges
+from bridges.datasets.formats.label_table import as_identities
 from bridges.datasets.formats.packed_images import (
     PackedImages,
     check_file,
-    check_finished,
 )
 from bridges.datasets.formats.writer import required
 from hyperface_jax import InputError
@@ -50,7 +50,6 @@ class SavedDataset(PackedImages):
         """
         del identity_from
         folder = pathlib.Path(path)
-        check_finished(folder)
         if (folder / _SPLITS).is_file() and not (folder / "state.json").is_file():
             raise InputError(
                 f"{folder}: holds several splits; give the folder of one: "
@@ -85,7 +84,7 @@ class SavedDataset(PackedImages):
             record["file_name"] = (
                 name if isinstance(name, str) and name else f"{row:08d}"
             )
-        super().__init__(folder, files, records, who, names=names)
+        super().__init__(folder, files, records, who, names=names, tables=folder)
 
     def _content(self, index: int) -> bytes:
         number, offset, size = self._spans[index]
@@ -206,11 +205,11 @@ def _paths(arrow: Any, images: Any) -> list[str | None]:
     return [None] * len(images)
 
 
-def _names(described: Any) -> list[str] | None:
+def _names(described: Any) -> list[int | str] | None:
     """The names of the labels of a ClassLabel column."""
     names = described.get("names") if isinstance(described, dict) else None
     right = isinstance(names, list) and all(isinstance(n, str) and n for n in names)
-    return names if right and len(set(names)) == len(names) else None
+    return as_identities(names) if right and len(set(names)) == len(names) else None
 
 
 def _in_all(name: str, records: list[dict[str, Any]]) -> bool:

@@ -86,9 +86,14 @@ def read_label_table(
     if len(set(names.values())) < len(names):
         raise InputError(f"{path}: two labels have the same identity; mend it")
     ordered = [names[label] for label in sorted(found)]
-    # Where all are numbers, they were numbers.
-    plain = all(_NUMBER.fullmatch(name) for name in ordered)
-    return [int(name) for name in ordered] if plain else ordered
+    return as_identities(ordered)
+
+
+def as_identities(names: Sequence[str]) -> list[int | str]:
+    """The names, or numbers where all of them are: then they were numbers."""
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return [int(name) for name in names]
+    return list(names)
 
 
 def read_records(

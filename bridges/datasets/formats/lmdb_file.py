@@ -17,7 +17,6 @@ from bridges.datasets.formats.lmdb_pages import LmdbPages, Value
 from bridges.datasets.formats.packed_images import (
     PackedImages,
     check_file,
-    check_finished,
 )
 from bridges.datasets.formats.writer import required
 from hyperface_jax import InputError
@@ -45,7 +44,6 @@ class LmdbFile(PackedImages):
         required("msgpack")
         path = pathlib.Path(path)
         if path.is_dir():
-            check_finished(path)
             path = path / "data.mdb"
         path = check_file(path)
         self._pages = LmdbPages(FileRanges(path))

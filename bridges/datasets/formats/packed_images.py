@@ -11,9 +11,6 @@ from bridges.datasets.formats.label_table import read_label_table, read_records
 from bridges.datasets.image_files import number_identities
 from hyperface_jax import InputError, files
 
-# Where a conversion writes until it is done; a folder that has it is unfinished.
-UNFINISHED = ".unfinished"
-
 
 class PackedImages:
     """An image source without the reading.
@@ -106,15 +103,6 @@ class PackedImages:
     def _content(self, index: int) -> bytes:
         """The bytes of an image; raises as :meth:`read` translates."""
         raise NotImplementedError
-
-
-def check_finished(folder: pathlib.Path) -> None:
-    """Refuses a folder that a conversion has not finished."""
-    if (folder / UNFINISHED).exists():
-        raise InputError(
-            f"{folder}: the conversion is unfinished; run hyperface-convert again as "
-            "before, it goes on where it stopped"
-        )
 
 
 def check_file(path: str | os.PathLike[str]) -> pathlib.Path:

@@ -25,7 +25,6 @@ from bridges.datasets.formats.file_ranges import FileRanges
 from bridges.datasets.formats.packed_images import (
     PackedImages,
     check_file,
-    check_finished,
 )
 from hyperface_jax import InputError
 from hyperface_jax.commands import progress
@@ -75,7 +74,6 @@ class RecordIO(PackedImages):
         del identity_from
         path = pathlib.Path(path)
         if path.is_dir():
-            check_finished(path)
             path = _only_record_file(path)
         path = check_file(path)
         self._file = FileRanges(path)

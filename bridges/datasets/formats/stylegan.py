@@ -13,7 +13,6 @@ from bridges.datasets.dataset_format import DESCRIPTION as LABELS_FILE
 from bridges.datasets.folder_listing import list_images
 from bridges.datasets.formats.folder_markers import is_stylegan
 from bridges.datasets.formats.label_table import read_label_table, read_records
-from bridges.datasets.formats.packed_images import check_finished
 from bridges.datasets.image_files import ImageFiles
 from hyperface_jax import InputError
 from hyperface_jax.artifacts import read_json
@@ -36,7 +35,6 @@ class StyleGanFolder(ImageFiles):
         """
         del identity_from
         folder = pathlib.Path(path)
-        check_finished(folder)
         place = folder / LABELS_FILE
         labels = parse_labels(read_json(place), str(place))
         listing = list_images(folder)

@@ -26,7 +26,6 @@ from bridges.datasets.formats.file_ranges import LARGEST_IMAGE, FileRanges
 from bridges.datasets.formats.packed_images import (
     PackedImages,
     check_file,
-    check_finished,
 )
 from bridges.datasets.identity_folders import AUTO
 from hyperface_jax import InputError
@@ -66,7 +65,6 @@ class WebDataset(PackedImages):
         path = pathlib.Path(path)
         shards = [path]
         if path.is_dir():
-            check_finished(path)
             shards = sorted(path.glob("*.tar"))
         shards = [check_file(shard) for shard in shards]
         self._files = [FileRanges(shard) for shard in shards]
