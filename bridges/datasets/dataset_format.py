@@ -1,9 +1,13 @@
 """The files of an image dataset folder: names, JSON, and reading of the metadata."""
 
+import csv
+import io
 import json
 import os
 import pathlib
 import posixpath
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +17,9 @@ from hyperface_jax import InputError, files
 FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
 METADATA = "metadata.jsonl"
+METADATA_TABLE = "metadata.csv"
 JOURNAL = "journal.jsonl"
+_NUMBER = re.compile("0|[1-9][0-9]{0,17}")
 _NEEDED = (
     ("file_name", str, "a name"),
     ("identity", int | str, "a whole number or a name"),
@@ -47,24 +53,88 @@ def read_metadata(path: pathlib.Path) -> list[dict[str, Any]]:
       InputError: the file is missing, a line is no record with file name and identity,
         or two lines name the same image.
     """
+    return parse_metadata(_text_of(path), path)
+
+
+def parse_metadata(text: str, path: pathlib.Path | str) -> list[dict[str, Any]]:
+    """The records of the text of a ``metadata.jsonl``.
+
+    Args:
+      text: of the file.
+      path: of the file, for messages.
+
+    Raises:
+      InputError: as :func:`read_metadata`.
+    """
+    numbered = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            numbered.append((number, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: line {number} is not JSON ({error})") from None
+    return _checked(numbered, path)
+
+
+def read_metadata_table(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads ``metadata.csv``: a line per image, with a header.
+
+    Args:
+      path: of the file. Its columns are ``file_name``, and ``identity`` or ``label``;
+        others are kept as text. Identities become numbers where all of them are.
+
+    Raises:
+      InputError: as :func:`read_metadata`.
+    """
+    try:
+        # Quoted values may hold line breaks.
+        rows = list(csv.reader(io.StringIO(_text_of(path)), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a table ({error})") from None
+    header = rows[0] if rows else []
+    who = next((name for name in ("identity", "label") if name in header), None)
+    if "file_name" not in header or who is None or len(set(header)) < len(header):
+        raise InputError(
+            f"{path}: its first line is {','.join(header)[:80]!r}, expected different "
+            "columns, of them file_name, and identity or label; or "
+            "--identity_from=top, last or path to go by the names of folders"
+        )
+    numbered = []
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) not in (0, len(header)):
+            raise InputError(
+                f"{path}: row {number} has {len(row)} values, the first {len(header)}"
+            )
+        if row:
+            record = dict(zip(header, row, strict=True))
+            record["identity"] = record.pop(who)
+            numbered.append((number, record))
+    if all(_NUMBER.fullmatch(record["identity"]) for _, record in numbered):
+        for _, record in numbered:
+            record["identity"] = int(record["identity"])
+    return _checked(numbered, path)
+
+
+def _text_of(path: pathlib.Path) -> str:
     if files.is_stream(path):
         raise InputError(f"{path}: a device or a pipe, expected a file")
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the dataset was damaged") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, expected a file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text ({error})") from None
+
+
+def _checked(
+    numbered: Sequence[tuple[int, Any]], path: pathlib.Path | str
+) -> list[dict[str, Any]]:
+    """The records, which are checked; each comes with the number of its line."""
     records, line_of = [], {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {number} is not JSON ({error})") from None
+    for number, record in numbered:
         for key, kind, expected in _NEEDED:
             if not isinstance(record, dict) or key not in record:
                 raise InputError(

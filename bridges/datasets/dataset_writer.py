@@ -18,6 +18,7 @@ from bridges.datasets.dataset_format import (
     read_metadata,
     to_json,
 )
+from bridges.datasets.image_bytes import suffix_of
 from bridges.datasets.images import encode_jpeg
 from bridges.datasets.journal import Journal
 from hyperface_jax import InputError, checks, files
@@ -93,7 +94,8 @@ class ImageDatasetWriter:
         """Adds one image.
 
         Args:
-          image: ``[h, w, 3]`` uint8 RGB, or the bytes of a JPEG file.
+          image: ``[h, w, 3]`` uint8 RGB, which becomes a JPEG file, or the bytes of an
+            image file, whose format decides on the suffix.
           record: at least ``identity``, ``index`` and ``seed``; JSON-ready or NumPy
             values. ``file_name`` is added.
 
@@ -110,7 +112,8 @@ class ImageDatasetWriter:
         identity, index = record["identity"], record["index"]
         checks.whole_number(identity, "identity", 0)
         checks.whole_number(index, "index", 0)
-        name = f"images/{identity:06d}/{identity:06d}_{index:03d}.jpg"
+        suffix = suffix_of(content) or ".jpg"
+        name = f"images/{identity:06d}/{identity:06d}_{index:03d}{suffix}"
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # No fsync per image: the journalled checksum detects torn files instead.

@@ -1,6 +1,7 @@
 """The layouts of folders of images: what each says of its images.
 
-A dataset folder, or any with ``metadata.jsonl``, has a line per image; a tree has a
+A dataset folder, or any with ``metadata.jsonl`` or ``metadata.csv``, has a line per
+image; a tree has a
 folder per identity; a flat folder does not say who is who.
 """
 
@@ -9,7 +10,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridges.datasets.dataset_format import DESCRIPTION, METADATA, read_metadata
+from bridges.datasets.dataset_format import (
+    DESCRIPTION,
+    METADATA,
+    METADATA_TABLE,
+    read_metadata,
+    read_metadata_table,
+)
 from bridges.datasets.folder_listing import ALIGNMENT, Listing, list_images
 from bridges.datasets.identity_folders import AUTO, identities_of
 from hyperface_jax import InputError
@@ -47,12 +54,15 @@ def read_folder(folder: pathlib.Path, identity_from: str) -> FolderContent:
     """
     # A link that leads nowhere is refused, not ignored.
     if identity_from == AUTO and os.path.lexists(folder / METADATA):
-        return _described(folder)
+        return _described(folder, METADATA, read_metadata(folder / METADATA))
     if identity_from == AUTO and (folder / DESCRIPTION).exists():
         raise InputError(
             f"{folder}: the dataset is unfinished; run the command that was "
             "making it again, it goes on where it stopped"
         )
+    if identity_from == AUTO and os.path.lexists(folder / METADATA_TABLE):
+        records = read_metadata_table(folder / METADATA_TABLE)
+        return _described(folder, METADATA_TABLE, records)
     _refuse_unfinished_alignment(folder)
     listing = list_images(folder)
     if listing.metadata and identity_from == AUTO:
@@ -62,17 +72,22 @@ def read_folder(folder: pathlib.Path, identity_from: str) -> FolderContent:
     return _flat(listing)
 
 
-def _described(folder: pathlib.Path) -> FolderContent:
-    """The images that ``metadata.jsonl`` names."""
-    records = read_metadata(folder / METADATA)
+def _described(
+    folder: pathlib.Path, table: str, records: list[dict[str, Any]]
+) -> FolderContent:
+    """The images that a table names."""
     who = [record["identity"] for record in records]
+    # Where a dataset was converted, its numbers have names.
+    names = [record.get("identity_name") for record in records]
+    if names and all(isinstance(name, str) and name for name in names):
+        who = names
     if (folder / DESCRIPTION).exists():
         return FolderContent(records, who)
     # Of our making, the metadata name every image; others' may not.
     named = {os.path.normpath(record["file_name"]) for record in records}
     found = list_images(folder).images
     unnamed = [name for name in found if os.path.normpath(name) not in named]
-    left_out = {f"not in {METADATA}": unnamed} if unnamed else {}
+    left_out = {f"not in {table}": unnamed} if unnamed else {}
     return FolderContent(records, who, left_out)
 
 

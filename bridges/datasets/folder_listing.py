@@ -92,6 +92,11 @@ def list_images(folder: str | os.PathLike[str]) -> Listing:
     return listing
 
 
+def is_of_a_system(name: str) -> bool:
+    """Whether systems or programs keep thumbnails or deleted files there."""
+    return name.lower() in _SYSTEM_FOLDERS
+
+
 class _Lister:
     """Walks a folder, adding to a listing."""
 
@@ -146,7 +151,7 @@ class _Lister:
             self._leave_out(reason, name)
 
     def _enter(self, entry: os.DirEntry, name: str) -> bool:
-        if entry.name.lower() in _SYSTEM_FOLDERS:
+        if is_of_a_system(entry.name):
             self._leave_out("folder of thumbnails or of the system", name)
             return False
         if entry.is_symlink() and _leads_above(pathlib.Path(entry.path)):

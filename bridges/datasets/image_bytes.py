@@ -41,6 +41,19 @@ _KINDS = (
     (b"PK\3\4", "a ZIP archive; unpack it"),
     (b"PK\5\6", "a ZIP archive without files; remove it or make it again"),
 )
+# The suffix of an image by how it begins; files that are written need one.
+_SUFFIXES = (
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"\0\0\0\x0cjP  ", ".jp2"),
+    (b"\xff\x4f\xff\x51", ".j2k"),
+    (b"P5", ".pgm"),
+    (b"P6", ".ppm"),
+)
 # How many bytes kind_of looks at.
 START = 512
 
@@ -61,6 +74,15 @@ def kind_of(start: bytes) -> str | None:
     if _DRAWING.match(start):
         return f"an SVG drawing; {_REMEDY}"
     return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
+
+
+def suffix_of(content: bytes) -> str | None:
+    """The suffix of an encoded image, with the dot; None where none is known."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return ".webp"
+    if content[4:12] in (b"ftypavif", b"ftypavis"):
+        return ".avif"
+    return next((s for magic, s in _SUFFIXES if content.startswith(magic)), None)
 
 
 def without_metadata(content: bytes) -> bytes | None:

@@ -6,7 +6,7 @@ to :data:`IMAGE_SOURCES` below to give it to the commands too::
 
     import numpy as np
     from bridges.datasets.image_source import IMAGE_SOURCES
-    from hyperface_jax import files
+    from hyperface_jax import InputError, files
 
     class Faces:
         \"""JPEG files in an .npz, one array of bytes each.\"""
@@ -38,12 +38,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bridges.datasets.folder_kinds import kind_of_folder
 from bridges.datasets.identity_folders import AUTO
 from bridges.registry import Registry
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 from hyperface_jax.commands import announce
 
+# Where hyperface-convert writes until it is done.
+UNFINISHED = ".unfinished"
 # As many names as a line has room for.
 _NAMED = 3
 
@@ -86,20 +87,35 @@ class ImageSource(Protocol):
         """SHA-256 that changes with the names, the labels and the images' bytes."""
 
 
-# What opens files by their suffix in lower case, and folders by their kind, see
-# bridges.datasets.folder_kinds. Each is called with a path and identity_from, which
-# sources that say who is who themselves ignore.
+_FORMATS = "bridges.datasets.formats"
+# What opens a folder, and files by their suffix in lower case. Each is called with a
+# path and identity_from, which sources that say who is who themselves ignore.
 IMAGE_SOURCES: Registry[Callable[..., ImageSource]] = Registry(
     "image source",
     {
         "folder": "bridges.datasets.image_dataset:ImageDataset",
         ".bin": "bridges.datasets.bin_file:BinFile",
-        ".rec": "bridges.datasets.formats.recordio:RecordFile",
-        ".tar": "bridges.datasets.formats.tar_shards:TarShards",
-        ".zip": "bridges.datasets.formats.zip_file:ZipOfImages",
-        ".mdb": "bridges.datasets.formats.lmdb_folder:LmdbFolder",
-        "datasets": "bridges.datasets.formats.hugging_face:HuggingFaceFolder",
-        "stylegan": "bridges.datasets.formats.stylegan:StyleganFolder",
+        ".rec": f"{_FORMATS}.recordio:RecordIO",
+        ".tar": f"{_FORMATS}.webdataset:WebDataset",
+        ".tgz": f"{_FORMATS}.webdataset:WebDataset",
+        ".gz": f"{_FORMATS}.webdataset:WebDataset",
+        ".zip": f"{_FORMATS}.zip_file:ZipFile",
+        ".mdb": f"{_FORMATS}.lmdb_file:LmdbFile",
+        ".lmdb": f"{_FORMATS}.lmdb_file:LmdbFile",
+        "hugging face": f"{_FORMATS}.hugging_face:SavedDataset",
+        "stylegan": f"{_FORMATS}.stylegan:StyleGanFolder",
+    },
+)
+# Folders that hold something else than a file an image, in the order of asking: what
+# opens them, an entry above, and what tells by the files in them.
+FOLDER_MARKERS: Registry[Callable[[pathlib.Path], bool]] = Registry(
+    "kind of folder",
+    {
+        ".lmdb": f"{_FORMATS}.folder_markers:has_lmdb",
+        "hugging face": f"{_FORMATS}.folder_markers:has_saved_dataset",
+        ".rec": f"{_FORMATS}.folder_markers:has_record_file",
+        ".tar": f"{_FORMATS}.folder_markers:has_shards",
+        "stylegan": f"{_FORMATS}.folder_markers:has_stylegan_labels",
     },
 )
 
@@ -110,8 +126,8 @@ def open_images(
     """Opens a folder or file of images and reports what was found on standard error.
 
     Args:
-      path: a folder of images or of another format, or a file with a suffix in
-        :data:`IMAGE_SOURCES`.
+      path: a folder, of images or one that :data:`FOLDER_MARKERS` know, or a file with
+        a suffix in :data:`IMAGE_SOURCES`.
       identity_from: what says who is on an image of a folder without metadata, a key
         of :data:`bridges.datasets.identity_folders.IDENTITY_FROM`; or the catalogue
         whose layout it has, a key of
@@ -119,16 +135,31 @@ def open_images(
 
     Raises:
       InputError: as :class:`bridges.datasets.image_dataset.ImageDataset`, which also
-        refuses files of other suffixes.
+        refuses files of other suffixes; a conversion that is unfinished.
     """
     path = pathlib.Path(files.path_of(path))
-    kind = kind_of_folder(path) if path.is_dir() else path.suffix.lower()
-    source = IMAGE_SOURCES[kind if kind in IMAGE_SOURCES else "folder"](
-        path, identity_from=identity_from
-    )
+    if (path / UNFINISHED).exists():
+        raise InputError(
+            f"{path}: the conversion is unfinished; run hyperface-convert again as "
+            "before, it goes on where it stopped"
+        )
+    kind = _kind_of(path)
+    if kind == "stylegan" and identity_from != AUTO:
+        # Its images are files in folders, too, and may be told apart by those.
+        kind = "folder"
+    source = IMAGE_SOURCES[kind](path, identity_from=identity_from)
     for line in describe(source):
         announce(line)
     return source
+
+
+def _kind_of(path: pathlib.Path) -> str:
+    """The entry of :data:`IMAGE_SOURCES` that opens a path."""
+    suffix = path.suffix.lower()
+    if not path.is_dir():
+        return suffix if suffix in IMAGE_SOURCES else "folder"
+    kinds = (kind for kind in FOLDER_MARKERS if FOLDER_MARKERS[kind](path))
+    return next(kinds, "folder")
 
 
 def describe(source: ImageSource) -> list[str]:

@@ -1,14 +1,22 @@
 """insightface's .bin files: read as written by Python 2 and 3, refused where wrong."""
 
+import io
 import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from bridges.cli import convert as command
 from bridges.datasets.bin_file import BinFile, contiguous_folds, write_bin
 from bridges.datasets.image_source import open_images
 from bridges.datasets.images import encode_jpeg
-from bridges.datasets.verification_set import check_images, load_verification_set
+from bridges.datasets.make_bin import convert_to_bin
+from bridges.datasets.verification_set import (
+    check_images,
+    load_verification_set,
+    write_pairs,
+)
 from hyperface_jax import InputError
 from tests.datasets.small_datasets import picture
 
@@ -91,3 +99,41 @@ def test_faults_are_named(images, tmp_path):
         BinFile(tmp_path / "none.bin")
     with pytest.raises(InputError, match="2 images for 2 pairs, expected two a pair"):
         write_bin(tmp_path / "y.bin", images[:2], [True, False])
+
+
+def test_a_bin_is_made_of_any_pairs(tmp_path, capsys):
+    """Fold after fold, bytes untouched where every reader takes them."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for k in range(6):
+        Image.fromarray(picture(k, 112 if k % 2 else 40)).save(folder / f"{k}.png")
+    rows = [
+        (f"{k % 3}.png", f"{3 + k // 3}.png", k % 3 == k // 3, 9 - fold)
+        for fold in range(10)
+        for k in range(9)
+    ]
+    write_pairs(folder, rows)
+    command.FLAGS(
+        [
+            *("hyperface-convert", f"--input={folder}", "--format=bin"),
+            f"--output={tmp_path / 'mine.bin'}",
+        ]
+    )
+    try:
+        command.main()
+    finally:
+        for name in command.FLAGS:
+            command.FLAGS[name].unparse()
+    assert "mine.bin: 90 pairs" in capsys.readouterr().out
+    found = check_images(load_verification_set(tmp_path / "mine.bin"))
+    by_fold = sorted(range(90), key=lambda i: rows[i][3])
+    assert found.same.tolist() == [bool(rows[i][2]) for i in by_fold]
+    first = [found.images.read(i) for i in found.pairs[:, 0]]
+    for content, i in zip(first, by_fold, strict=True):
+        original = (folder / rows[i][0]).read_bytes()
+        if Image.open(folder / rows[i][0]).size == (112, 112):
+            assert content == original
+        else:
+            assert Image.open(io.BytesIO(content)).size == (112, 112)
+    with pytest.raises(InputError, match=r"mine\.bin: exists; give another"):
+        convert_to_bin(folder, tmp_path / "mine.bin")

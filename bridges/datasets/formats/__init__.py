@@ -1,1 +1,1 @@
-"""The formats in which the field passes images around; a module each."""
+"""Formats of image datasets that hold many images in few files; both ways."""
