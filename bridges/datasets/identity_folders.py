@@ -30,6 +30,15 @@ _PERSON = {
 }
 
 
+def check_identity_from(identity_from: str) -> None:
+    """Refuses what is no key of ``IDENTITY_FROM``."""
+    if identity_from not in IDENTITY_FROM:
+        raise InputError(
+            f"identity_from is {identity_from!r}, expected one of "
+            f"{', '.join(IDENTITY_FROM)}"
+        )
+
+
 def identities_of(
     names: Sequence[str], identity_from: str, place: str
 ) -> list[str] | None:

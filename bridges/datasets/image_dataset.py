@@ -18,7 +18,7 @@ import numpy as np
 
 from bridges.datasets.dataset_writer import ImageDatasetWriter
 from bridges.datasets.folder_layouts import read_folder
-from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
+from bridges.datasets.identity_folders import AUTO, check_identity_from
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import open_images
 from bridges.datasets.images import encode_jpeg, load_images
@@ -58,11 +58,7 @@ class ImageDataset(ImageFiles):
           InputError: no such folder, no image in it, folders that leave it open who is
             who, an unfinished dataset, or metadata that name no identity.
         """
-        if identity_from not in IDENTITY_FROM:
-            raise InputError(
-                f"identity_from is {identity_from!r}, expected one of "
-                f"{', '.join(IDENTITY_FROM)}"
-            )
+        check_identity_from(identity_from)
         found = read_folder(_checked(folder), identity_from)
         super().__init__(_checked(folder), found.records, found.who)
         self.left_out = found.left_out
