@@ -25,11 +25,7 @@ from bridges.datasets.formats.label_table import (
     label_table,
     record_line,
 )
-from bridges.datasets.formats.writer import (
-    FORMATS,
-    ConvertedImage,
-    FormatWriter,
-)
+from bridges.datasets.formats.writer import FORMATS, ConvertedImage, FormatWriter
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import UNFINISHED, ImageSource, open_images
 from bridges.datasets.images import encode_jpeg, name_of, quiet_decoders

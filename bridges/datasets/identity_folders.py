@@ -30,6 +30,15 @@ _PERSON = {
 }
 
 
+def check_identity_from(identity_from: str, *more: str) -> None:
+    """Refuses what is no key of ``IDENTITY_FROM`` and none of ``more``."""
+    known = (*IDENTITY_FROM, *more)
+    if identity_from not in known:
+        raise InputError(
+            f"identity_from is {identity_from!r}, expected one of {', '.join(known)}"
+        )
+
+
 def identities_of(
     names: Sequence[str], identity_from: str, place: str
 ) -> list[str] | None:

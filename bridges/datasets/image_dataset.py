@@ -20,7 +20,7 @@ from bridges.datasets.catalogues.catalogue import CATALOGUES
 from bridges.datasets.catalogues.recognition import recognise
 from bridges.datasets.dataset_writer import ImageDatasetWriter
 from bridges.datasets.folder_layouts import read_folder
-from bridges.datasets.identity_folders import AUTO, IDENTITY_FROM
+from bridges.datasets.identity_folders import AUTO, check_identity_from
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import open_images
 from bridges.datasets.images import encode_jpeg, load_images
@@ -65,16 +65,11 @@ class ImageDataset(ImageFiles):
             who, an unfinished dataset, metadata that name no identity, or a folder
             that is not of the catalogue.
         """
-        known = (*IDENTITY_FROM, *CATALOGUES)
-        if identity_from not in known:
-            raise InputError(
-                f"identity_from is {identity_from!r}, expected one of "
-                f"{', '.join(known)}"
-            )
         folder = _checked(folder)
         if identity_from in CATALOGUES:
             found = CATALOGUES[identity_from](folder)
         else:
+            check_identity_from(identity_from, *CATALOGUES)
             found = read_folder(folder, identity_from)
         super().__init__(folder, found.records, found.who)
         self.left_out = found.left_out

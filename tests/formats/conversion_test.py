@@ -1,8 +1,11 @@
 """hyperface-convert: round trips, going on after a stop, refusals, labels.csv."""
 
+import concurrent.futures
 import csv
 import io
+import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -345,6 +348,36 @@ def test_an_image_is_named_by_its_format(tmp_path):
             known = Image.registered_extensions()[path.suffix]
             assert image.format == known, path
     assert read(tmp_path / "out") == read(tmp_path / "in")
+
+
+@pytest.mark.parametrize("format", ALL)
+def test_odd_names_come_back(tmp_path, format):
+    folder = os.fsencode(tmp_path / "in") + b"/ann\xff"
+    os.makedirs(folder)
+    (tmp_path / "in" / 'b,o\n"b').mkdir()
+    for name in (folder + b"/1\xfe.png", os.fsencode(tmp_path / 'in/b,o\n"b/2\t.png')):
+        with open(name, "wb") as file:
+            file.write(png(len(name)))
+    convert_images(tmp_path / "in", place(tmp_path, format), format=format)
+    found = read(place(tmp_path, format))
+    assert found == read(tmp_path / "in")
+    assert {name for name, _ in found} == {os.fsdecode(b"ann\xff"), 'b,o\n"b'}
+
+
+@pytest.mark.parametrize("format", ALL)
+def test_threads_forks_and_copies_read_the_same(tmp_path, people, format):
+    convert_images(people, place(tmp_path, format), format=format)
+    source = open_images(place(tmp_path, format))
+    rows = list(range(len(source))) * 20
+    expected = [source.read(row) for row in rows]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(source.read, rows)) == expected
+    # What the parent has open, forks have too.
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(source.read, rows) == expected
+    copy = pickle.loads(pickle.dumps(source))
+    assert [copy.read(row) for row in rows] == expected
+    assert copy.fingerprint() == source.fingerprint()
 
 
 def test_it_is_public(tmp_path, people):

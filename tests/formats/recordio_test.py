@@ -172,6 +172,9 @@ def test_an_index_of_another_file_is_refused(tmp_path):
     assert len(open_images(one)) == 3
     (tmp_path / "b" / "train.idx").write_text("".join(whole.splitlines(True)[:2]))
     refused(two, "names 2 records, .* has 3")
+    again = whole.splitlines(True)[:2] + [f"2\t{whole.split()[3]}\n"]
+    (tmp_path / "b" / "train.idx").write_text("".join(again))
+    refused(two, "names 2 records, .* has 3")
     (tmp_path / "b" / "train.idx").write_text(whole + "3\t1000000\n")
     refused(two, "key 3 points to byte 1,000,000, past the end of train.rec")
     (tmp_path / "b" / "train.idx").write_text(whole + "0\t0\n")

@@ -8,7 +8,11 @@ from typing import Any
 from bridges.datasets.dataset_format import METADATA, parse_metadata
 from bridges.datasets.folder_listing import image_suffixes, is_of_a_system
 from bridges.datasets.formats.stylegan import LABELS_FILE, labels_of
-from bridges.datasets.identity_folders import AUTO, identities_of
+from bridges.datasets.identity_folders import (
+    AUTO,
+    check_identity_from,
+    identities_of,
+)
 from hyperface_jax import InputError
 
 # Bytes of a table in an archive at most.
@@ -80,6 +84,7 @@ def records_of(
     Raises:
       InputError: tables that are damaged or don't fit, or an unclear tree of folders.
     """
+    check_identity_from(identity_from)
     if identity_from == AUTO:
         for table, parse in ((METADATA, _described), (LABELS_FILE, _labelled)):
             member = _shallowest(table, tables)

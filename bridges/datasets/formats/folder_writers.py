@@ -56,6 +56,8 @@ class _FolderWriter:
         """Writes the tables."""
         for name, text in texts.items():
             files.write_text(self._folder / name, text)
+        # What is finished may be relied on, so it has to be on the disk.
+        self.checkpoint()
 
     def close(self) -> None:
         """Nothing is open."""

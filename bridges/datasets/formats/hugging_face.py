@@ -30,7 +30,7 @@ from hyperface_jax.commands import progress
 
 _SPLITS = "dataset_dict.json"
 # Columns that say who is on an image, in the order of asking.
-_LABELS = ("label", "identity", "labels", "id")
+_LABELS = ("label", "identity", "labels")
 
 
 class SavedDataset(PackedImages):

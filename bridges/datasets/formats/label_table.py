@@ -116,8 +116,9 @@ def read_records(
         return None
     found = []
     try:
-        for line in path.read_text("utf-8").splitlines():
-            found.append(json.loads(line))
+        for line in path.read_text("utf-8").split("\n"):
+            if line:
+                found.append(json.loads(line))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: line {len(found) + 1}: {error}; mend it") from None
     for number, record in enumerate(found, start=1):
@@ -136,8 +137,10 @@ def _rows(path: pathlib.Path) -> list[list[str]] | None:
     """The lines below the header; None where it is no table of ours."""
     if not path.is_file() or files.is_stream(path):
         return None
+    # Names of folders, and so of people, need not be UTF-8, and may hold line breaks.
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     try:
-        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a table ({error}); mend it") from None
     return rows[1:] if rows[:1] == [_HEADER] else None

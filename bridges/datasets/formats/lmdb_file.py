@@ -48,7 +48,7 @@ class LmdbFile(PackedImages):
         path = check_file(path)
         self._pages = LmdbPages(FileRanges(path))
         values = dict(self._pages.items())
-        keys = self._keys(values)
+        self._names = keys = self._keys(values)
         self._values, who, records = [], [], []
         for key in progress(keys, description="reading labels", unit="image"):
             if key not in values:
@@ -62,8 +62,7 @@ class LmdbFile(PackedImages):
         super().__init__(path, [path], records, who, tables=path.parent)
 
     def _content(self, index: int) -> bytes:
-        key = self.records[index]["file_name"]
-        return self._entry(str(key).encode(), self._values[index])[0]
+        return self._entry(self._names[index], self._values[index])[0]
 
     def _keys(self, values: dict[bytes, Value]) -> list[bytes]:
         """The keys of the images, in their order."""

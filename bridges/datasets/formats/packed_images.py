@@ -62,7 +62,7 @@ class PackedImages:
             self.identities = [names[position] for position in self.identities]
         if tables is not None:
             tables = pathlib.Path(tables)
-            if self.labelled and names is None:
+            if self.labelled:
                 self.identities = read_label_table(tables, who) or self.identities
             self.records = read_records(tables, self.records) or self.records
 

@@ -22,10 +22,7 @@ import struct
 from typing import NamedTuple
 
 from bridges.datasets.formats.file_ranges import FileRanges
-from bridges.datasets.formats.packed_images import (
-    PackedImages,
-    check_file,
-)
+from bridges.datasets.formats.packed_images import PackedImages, check_file
 from hyperface_jax import InputError
 from hyperface_jax.commands import progress
 
@@ -154,9 +151,10 @@ class _Lister:
                 f"{index}: key {key} points to byte {offset:,}, {what}; the index is "
                 "of another file or damaged, remove it to read the records without"
             )
-        if len(keys) != len(found):
+        named = len({offset for _, offset in keys})
+        if not named == len(keys) == len(found):
             raise InputError(
-                f"{index}: names {len(keys):,} records, {self._file.path} has "
+                f"{index}: names {named:,} records, {self._file.path} has "
                 f"{len(found):,}; the index is of another file or truncated, remove it "
                 "to read the records without"
             )
@@ -281,7 +279,5 @@ def _is_number(text: str) -> bool:
 
 
 def _lines(path: pathlib.Path) -> list[str]:
-    try:
-        return path.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text ({error}); remove it") from None
+    # Names of files need not be UTF-8.
+    return path.read_text("utf-8-sig", "surrogateescape").split("\n")

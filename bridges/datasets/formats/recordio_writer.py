@@ -1,10 +1,12 @@
 """Writing of RecordIO; :mod:`bridges.datasets.formats.recordio` describes it."""
 
+import io
 import pathlib
 import struct
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from bridges.datasets.formats.appended_file import AppendedFile
 from bridges.datasets.formats.recordio import (
@@ -133,10 +135,6 @@ def _framed(payload: bytes) -> list[bytes]:
 
 def _side_of(content: bytes) -> tuple[int, int] | None:
     """Width and height of an encoded image, without decoding it."""
-    import io
-
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.size

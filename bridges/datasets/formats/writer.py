@@ -1,5 +1,6 @@
 """What writes a format: the protocol, and the registry of formats by name."""
 
+import importlib
 import pathlib
 from typing import Any, NamedTuple, Protocol
 
@@ -98,8 +99,6 @@ def required(package: str) -> Any:
     Raises:
       InputError: it is not installed; says how to install it.
     """
-    import importlib
-
     try:
         return importlib.import_module(package)
     except ImportError:

@@ -51,13 +51,13 @@ class ZipFile(PackedImages):
         members = [info for info in _members(path) if not info.is_dir()]
         _check_sizes(members, str(path), self._file.size())
         names = [_name_of(info, str(path)) for info in members]
-        if len(set(names)) < len(names):
-            double = next(name for name in names if names.count(name) > 1)
+        position = {name: i for i, name in enumerate(names)}
+        double = next((n for i, n in enumerate(names) if position[n] != i), None)
+        if double is not None:
             raise InputError(f"{path}: holds {double!r} twice; make it again")
         images, left_out = sort_members(names)
         if not images:
             raise InputError(f"{path}: no images in it")
-        position = {name: i for i, name in enumerate(names)}
         tables = {
             name: functools.partial(self._table, members[position[name]])
             for name in left_out.get("not an image by its suffix", ())
