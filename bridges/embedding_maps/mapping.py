@@ -181,7 +181,7 @@ def apply_map(
     )
     nearest = None
     if kind == "references" and len(rows) > 1:
-        nearest = _largest(given.embeddings), _largest(rows)
+        nearest = largest_cosine(given.embeddings), largest_cosine(rows)
         announce(
             f"{os.fspath(output)}: separation does not survive a map: the largest "
             f"cosine was {nearest[0]:.3f} and is {nearest[1]:.3f}; pack on in this "
@@ -212,7 +212,7 @@ def _same_images(source: EmbeddingFile, target: EmbeddingFile) -> np.ndarray:
     return np.array([place[name] for name in names], np.int64)
 
 
-def _largest(rows: np.ndarray) -> float:
+def largest_cosine(rows: np.ndarray) -> float:
     """The largest cosine of two different rows."""
     # Loads JAX, which nothing else here needs.
     from hyperface_jax import EmbeddingIndex
