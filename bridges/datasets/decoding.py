@@ -120,6 +120,15 @@ def open_bytes(content: bytes, size: int | None, name: str) -> Image.Image:
         return image
 
 
+def size_of(content: bytes) -> tuple[int, int] | None:
+    """Width and height of an encoded image, without decoding it; None if unknown."""
+    try:
+        with Image.open(io.BytesIO(content), formats=decoded_formats()) as image:
+            return image.size
+    except Exception:  # whatever a decoder makes of a damaged image
+        return None
+
+
 def not_readable(reason: str) -> str:
     """The reason in a sentence with the remedy."""
     return f"not a readable image ({' '.join(reason.split())}); {_REMEDY}"
