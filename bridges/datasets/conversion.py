@@ -18,7 +18,12 @@ import numpy as np
 from PIL import Image
 
 from bridges.datasets import image_bytes
-from bridges.datasets.decoding import UnreadableImage, decode_bytes, not_readable
+from bridges.datasets.decoding import (
+    UnreadableImage,
+    decode_bytes,
+    not_readable,
+    size_of,
+)
 from bridges.datasets.formats.label_table import (
     LABELS,
     RECORDS,
@@ -299,7 +304,7 @@ def _prepared(
     name = name_of(source, row)
     content = source.read(row)
     suffix = image_bytes.suffix_of(content)
-    same_size = image_size is None or _size_of(content) == (image_size, image_size)
+    same_size = image_size is None or size_of(content) == (image_size, image_size)
     same_format = encode is None or suffix == _SUFFIXES[encode]
     if not (same_size and same_format):
         pixels = decode_bytes(content, image_size, name)
@@ -311,15 +316,6 @@ def _prepared(
         raise UnreadableImage(name, kind or not_readable("of no known format"))
     label = int(source.labels[row]) if source.labelled else None
     return ConvertedImage(row, content, suffix, label, source.records[row])
-
-
-def _size_of(content: bytes) -> tuple[int, int] | None:
-    """Width and height without decoding; None where they can't be told."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.size
-    except Exception:  # whatever a decoder makes of a damaged image
-        return None
 
 
 def _encode_png(pixels: np.ndarray) -> bytes:

@@ -77,6 +77,14 @@ def parse_metadata(text: str, path: pathlib.Path | str) -> list[dict[str, Any]]:
     return _checked(numbered, path)
 
 
+def identities_in(records: Sequence[dict[str, Any]]) -> list[int | str]:
+    """Who each record is of: where a dataset was converted, numbers have names."""
+    names = [record.get("identity_name") for record in records]
+    if names and all(isinstance(name, str) and name for name in names):
+        return names
+    return [record["identity"] for record in records]
+
+
 def read_metadata_table(path: pathlib.Path) -> list[dict[str, Any]]:
     """Reads ``metadata.csv``: a line per image, with a header.
 

@@ -152,6 +152,15 @@ def stored_as(content: bytes, name: str) -> tuple[str, tuple[int, int]]:
             raise UnreadableImage(name, _reason(content, error)) from None
 
 
+def size_of(content: bytes) -> tuple[int, int] | None:
+    """Width and height of an encoded image, without decoding it; None if unknown."""
+    try:
+        with Image.open(io.BytesIO(content), formats=decoded_formats()) as image:
+            return image.size
+    except Exception:  # whatever a decoder makes of a damaged image
+        return None
+
+
 def not_readable(reason: str) -> str:
     """The reason in a sentence with the remedy."""
     return f"not a readable image ({' '.join(reason.split())}); {_REMEDY}"

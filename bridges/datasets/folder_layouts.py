@@ -14,6 +14,7 @@ from bridges.datasets.dataset_format import (
     DESCRIPTION,
     METADATA,
     METADATA_TABLE,
+    identities_in,
     read_metadata,
     read_metadata_table,
 )
@@ -76,11 +77,7 @@ def _described(
     folder: pathlib.Path, table: str, records: list[dict[str, Any]]
 ) -> FolderContent:
     """The images that a table names."""
-    who = [record["identity"] for record in records]
-    # Where a dataset was converted, its numbers have names.
-    names = [record.get("identity_name") for record in records]
-    if names and all(isinstance(name, str) and name for name in names):
-        who = names
+    who = identities_in(records)
     if (folder / DESCRIPTION).exists():
         return FolderContent(records, who)
     # Of our making, the metadata name every image; others' may not.

@@ -89,6 +89,9 @@ def test_metadata_in_an_archive(archive):
     text = "\n".join(map(json.dumps, lines)).encode()
     members = {"d/1.png": png(1), "d/x/2.png": png(2), "d/metadata.jsonl": text}
     assert read(archive(members)) == [("bob", png(2)), ("ann", png(1))]
+    named = [json.dumps(x | {"identity": 0, "identity_name": "eve"}) for x in lines]
+    members["d/metadata.jsonl"] = "\n".join(named).encode()
+    assert open_images(archive(members)).identities == ["eve"]
     del members["d/1.png"]
     with pytest.raises(InputError, match=r"names 'd/1\.png', which is not in"):
         open_images(archive(members))
@@ -99,6 +102,9 @@ def test_labels_of_stylegan_in_an_archive(archive):
     members = {"00000/a.png": png(1), "00000/b.png": png(2)}
     members["dataset.json"] = json.dumps(labels).encode()
     assert read(archive(members)) == [(4, png(2)), (2, png(1))]
+    members["00000/c.png"] = png(3)
+    left_out = open_images(archive(members)).left_out
+    assert left_out["not in the table of the archive"] == ["00000/c.png"]
 
 
 @pytest.mark.parametrize(

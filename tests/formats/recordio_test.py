@@ -179,6 +179,8 @@ def test_an_index_of_another_file_is_refused(tmp_path):
     refused(two, "key 3 points to byte 1,000,000, past the end of train.rec")
     (tmp_path / "b" / "train.idx").write_text(whole + "0\t0\n")
     refused(two, "key 0 is there twice")
+    (tmp_path / "b" / "train.idx").write_text(whole + "3\x1d\t0\n")
+    refused(two, "line 4 is not a key, a tab and an offset")
     (tmp_path / "b" / "train.idx").write_text(whole + "x\t0\n")
     refused(two, "line 4 is not a key, a tab and an offset")
 

@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridges.datasets.dataset_format import METADATA, parse_metadata
+from bridges.datasets.dataset_format import METADATA, identities_in, parse_metadata
 from bridges.datasets.folder_listing import image_suffixes, is_of_a_system
 from bridges.datasets.formats.stylegan import LABELS_FILE, labels_of
 from bridges.datasets.identity_folders import (
@@ -102,11 +102,18 @@ def records_of(
     return list(names), [{"file_name": name} for name in names], who
 
 
+def unnamed(names: Sequence[str], named: Sequence[str]) -> dict[str, list[str]]:
+    """What is left out, by the reason, where a table names some of the images alone."""
+    listed = set(named)
+    rest = [name for name in names if name not in listed]
+    return {"not in the table of the archive": rest} if rest else {}
+
+
 def _described(text: str, folder: str, place: str) -> Any:
     """The images of ``metadata.jsonl``."""
     records = parse_metadata(text, place)
     names = [_below(folder, record["file_name"]) for record in records]
-    return names, records, [record["identity"] for record in records]
+    return names, records, identities_in(records)
 
 
 def _labelled(text: str, folder: str, place: str) -> Any:

@@ -41,13 +41,6 @@ class FileRanges:
         """The size of the file in bytes, as it is now."""
         return os.stat(self.path).st_size
 
-    def close(self) -> None:
-        """Closes the file; the next read opens it again."""
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-
     def __getstate__(self) -> str:
         return self.path
 

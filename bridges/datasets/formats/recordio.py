@@ -18,6 +18,7 @@ keys a person has. Other writers leave that record out. Little-endian throughout
 
 import os
 import pathlib
+import re
 import struct
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ _FRAME = struct.Struct("<4sI")
 _MOST_LABELS = 10_000
 # Bytes read at once while records are listed: their headers, not their images.
 _AHEAD = 128
-# Digits of a key or an offset at most.
-_MOST_DIGITS = 19
+# A key or an offset; lines may end as on Windows.
+_NUMBER = re.compile(r" *[0-9]{1,19}[ \r]*")
 
 
 class _Record(NamedTuple):
@@ -275,7 +276,7 @@ def _read_list(path: pathlib.Path) -> dict[int, str]:
 
 
 def _is_number(text: str) -> bool:
-    return text.strip().isdecimal() and len(text) <= _MOST_DIGITS
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _lines(path: pathlib.Path) -> list[str]:

@@ -1,13 +1,12 @@
 """Writing of RecordIO; :mod:`bridges.datasets.formats.recordio` describes it."""
 
-import io
 import pathlib
 import struct
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from bridges.datasets.decoding import size_of
 from bridges.datasets.formats.appended_file import AppendedFile
 from bridges.datasets.formats.recordio import (
     FIRST,
@@ -64,7 +63,7 @@ class RecordIOWriter:
         """Adds the image of the next row."""
         key = image.row + 1
         if self._side is None:
-            self._side = _side_of(image.content)
+            self._side = size_of(image.content)
         self._record(key, b"", image.content, label=image.label)
         # A tab or a line break in a name would be a column or a line of its own.
         name = " ".join(str(image.record["file_name"]).split("\t"))
@@ -131,12 +130,3 @@ def _framed(payload: bytes) -> list[bytes]:
         word = struct.pack("<I", kind << LENGTH_BITS | len(piece))
         written += [MAGIC, word, piece, bytes(-len(piece) % 4)]
     return written
-
-
-def _side_of(content: bytes) -> tuple[int, int] | None:
-    """Width and height of an encoded image, without decoding it."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.size
-    except Exception:  # whatever a decoder makes of a damaged image
-        return None

@@ -21,6 +21,7 @@ from bridges.datasets.formats.archive_members import (
     check_name,
     records_of,
     sort_members,
+    unnamed,
 )
 from bridges.datasets.formats.file_ranges import LARGEST_IMAGE, FileRanges
 from bridges.datasets.formats.packed_images import (
@@ -147,9 +148,9 @@ class WebDataset(PackedImages):
             )
             for name in left_out.get("not an image by its suffix", ())
         }
-        named, records, who = records_of(
-            [names[i] for i in images], tables, identity_from, place
-        )
+        listed = [names[i] for i in images]
+        named, records, who = records_of(listed, tables, identity_from, place)
+        left_out |= unnamed(listed, named)
         return [members[position[name]] for name in named], records, who, left_out
 
     def _label(self, member: _Member) -> int:

@@ -16,6 +16,7 @@ from bridges.datasets.formats.archive_members import (
     check_name,
     records_of,
     sort_members,
+    unnamed,
 )
 from bridges.datasets.formats.file_ranges import LARGEST_IMAGE, FileRanges
 from bridges.datasets.formats.packed_images import PackedImages, check_file
@@ -48,7 +49,7 @@ class ZipFile(PackedImages):
         """
         path = check_file(path)
         self._file = FileRanges(path)
-        members = [info for info in _members(path) if not info.is_dir()]
+        members = [info for info in _members(path) if not _is_folder(info, path)]
         _check_sizes(members, str(path), self._file.size())
         names = [_name_of(info, str(path)) for info in members]
         position = {name: i for i, name in enumerate(names)}
@@ -62,12 +63,11 @@ class ZipFile(PackedImages):
             name: functools.partial(self._table, members[position[name]])
             for name in left_out.get("not an image by its suffix", ())
         }
-        named, records, who = records_of(
-            [names[i] for i in images], tables, identity_from, str(path)
-        )
+        listed = [names[i] for i in images]
+        named, records, who = records_of(listed, tables, identity_from, str(path))
         self._members = [members[position[name]] for name in named]
         super().__init__(path, [path], records, who)
-        self.left_out = left_out
+        self.left_out = left_out | unnamed(listed, named)
 
     def _content(self, index: int) -> bytes:
         return self._unpacked(self._members[index])
@@ -117,6 +117,12 @@ def _members(path: Any) -> list[zipfile.ZipInfo]:
             f"{path}: not a readable zip archive ({' '.join(str(error).split())}); it "
             "is truncated or damaged, fetch it again"
         ) from None
+
+
+def _is_folder(info: zipfile.ZipInfo, path: Any) -> bool:
+    if not info.filename:
+        raise InputError(f"{path}: a member has no name; fetch the archive again")
+    return info.is_dir()
 
 
 def _name_of(info: zipfile.ZipInfo, place: str) -> str:
