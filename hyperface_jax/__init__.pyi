@@ -16,6 +16,7 @@ from .embeddings.embedding_file import EmbeddingFile as EmbeddingFile
 from .embeddings.embedding_file import check_model as check_model
 from .embeddings.embedding_file import load_embeddings as load_embeddings
 from .embeddings.embedding_file import save_embeddings as save_embeddings
+from .embeddings.npz_file import open_npz as open_npz
 from .embeddings.rows import check_embeddings as check_embeddings
 from .errors import InputError as InputError
 from .neighbours.search import EmbeddingIndex as EmbeddingIndex

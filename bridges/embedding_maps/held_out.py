@@ -1,0 +1,185 @@
+"""What a map is worth: measured on people whom it was not fitted on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bridges.embedding_maps.affine_map import AffineMap
+from bridges.embedding_maps.moments import Moments
+from bridges.embedding_maps.ridge import without
+from bridges.evaluation.error_rates import equal_error_rate
+
+# People in a gallery: rank-1 depends on how many there are, and this way the figures
+# of maps fitted on other numbers of people compare.
+GALLERY_PEOPLE = 60
+# What is measured of more than that says the same more slowly.
+_MOST_GALLERIES = 25
+_MOST_IMAGES = 8
+# With fewer people neither rate says anything.
+LEAST_PEOPLE = 20
+NUM_FOLDS = 5
+
+
+class Measured(NamedTuple):
+    """Rows to measure on, person after person.
+
+    Attributes:
+      rows: ``[m]``, which pairs of rows.
+      galleries: ``[m]``, the gallery of each, from 0.
+      people: ``[m]``, the person of each.
+      enrolled: ``[m]`` bool, whether the mapped row is enrolled; the true rows of the
+        others are probes. None where people have one image each: its mapped row is
+        enrolled and its true row the probe.
+    """
+
+    rows: np.ndarray
+    galleries: np.ndarray
+    people: np.ndarray
+    enrolled: np.ndarray | None
+
+
+def split_people(people: np.ndarray, seed: int) -> np.ndarray:
+    """The fold of each row, ``[n]``: people are dealt at random, whole.
+
+    Args:
+      people: ``[n]`` in ``0 … k-1``.
+      seed: of the dealing.
+    """
+    dealt = np.random.default_rng(seed).permutation(people.max() + 1)
+    return dealt[people] % NUM_FOLDS
+
+
+def choose_measured(people: np.ndarray, seed: int) -> Measured:
+    """Chooses what to measure on: galleries of people at random, some images of each.
+
+    Args:
+      people: ``[n]`` in ``0 … k-1``, at least :data:`LEAST_PEOPLE` of them.
+      seed: of the choice.
+    """
+    counts = np.bincount(people)
+    several = np.flatnonzero(counts > 1)
+    alone = len(several) < LEAST_PEOPLE
+    chosen = np.flatnonzero(counts) if alone else several
+    chosen = np.random.default_rng([seed, 1]).permutation(chosen)
+    size = min(GALLERY_PEOPLE, len(chosen))
+    # Whole galleries only, so that rank-1 is always among as many.
+    chosen = chosen[: size * min(len(chosen) // size, _MOST_GALLERIES)]
+    order = np.argsort(people, kind="stable")
+    first = np.concatenate(([0], np.cumsum(counts)))
+    taken = [
+        order[first[person] : first[person + 1]][: 1 if alone else _MOST_IMAGES]
+        for person in chosen
+    ]
+    lengths = [len(rows) for rows in taken]
+    enrolled = [np.arange(length) < (length + 1) // 2 for length in lengths]
+    return Measured(
+        np.concatenate(taken),
+        np.repeat(np.arange(len(chosen)) // size, lengths),
+        np.repeat(chosen, lengths),
+        None if alone else np.concatenate(enrolled),
+    )
+
+
+def out_of_fold(
+    fit: Callable[[Sequence[Moments]], AffineMap],
+    folds: Sequence[Moments],
+    fold_of: np.ndarray,
+    rows: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps each row by what is fitted without the people of its fold.
+
+    Args:
+      fit: from the sums over other folds to a map.
+      folds: sums over the pairs of each fold.
+      fold_of: ``[m]``, the fold of each row.
+      rows: ``[m, p]``.
+
+    Returns:
+      ``[m, q]`` float32 mapped rows, and the ``[m, q]`` float32 mean of the target rows
+      that each was fitted with.
+    """
+    width = folds[0].ab.shape[1]
+    mapped = np.empty((len(rows), width), np.float32)
+    means = np.empty_like(mapped)
+    for number in np.unique(fold_of):
+        found = fit(without(folds, number))
+        of_fold = fold_of == number
+        mapped[of_fold], means[of_fold] = found(rows[of_fold]), found.to_mean
+    return mapped, means
+
+
+def measure(
+    mapped: np.ndarray, true: np.ndarray, means: np.ndarray, chosen: Measured
+) -> dict[str, Any]:
+    """Measures mapped rows against true ones.
+
+    Args:
+      mapped: ``[m, q]`` unit rows, of ``chosen.rows``.
+      true: ``[m, q]`` unit rows, what the target recogniser says of the same images.
+      means: ``[m, q]``, what is taken off both for ``centred_cosine``: a target space
+        with a large common mean has large cosines between anybody.
+      chosen: who is who.
+
+    Returns:
+      JSON-ready: ``rank1``, how often the person of a true row is the one enrolled
+      nearest, by the mean of half of their mapped rows; ``chance`` of it;
+      ``equal_error_rate`` of all pairs of a mapped and a true row of another image;
+      ``cosine`` and ``centred_cosine``, the means over images of a mapped row to the
+      true row of the same image; and how much they were measured on.
+    """
+    hits, scores, same = [], [], []
+    for number in range(chosen.galleries.max() + 1):
+        own = chosen.galleries == number
+        enrolled = None if chosen.enrolled is None else chosen.enrolled[own]
+        people = chosen.people[own]
+        hits.append(_identified(mapped[own], true[own], people, enrolled))
+        alike = people[:, None] == people
+        # The same image is no proof, unless there is no other.
+        counted = np.full(alike.shape, True)
+        if enrolled is not None:
+            np.fill_diagonal(counted, False)
+        scores.append((mapped[own] @ true[own].T)[counted])
+        same.append(alike[counted])
+    hit = np.concatenate(hits)
+    num_people = len(np.unique(chosen.people))
+    galleries = int(chosen.galleries.max()) + 1
+    return {
+        "rank1": float(hit.mean()),
+        "chance": galleries / num_people,
+        "equal_error_rate": equal_error_rate(
+            np.concatenate(scores), np.concatenate(same)
+        ),
+        "cosine": _mean_cosine(mapped, true),
+        "centred_cosine": _mean_cosine(mapped - means, true - means),
+        "people": num_people,
+        "people_in_a_gallery": num_people // galleries,
+        "probes": len(hit),
+        "pairs": sum(map(len, scores)),
+        "same_images": chosen.enrolled is None,
+    }
+
+
+def _identified(
+    mapped: np.ndarray,
+    true: np.ndarray,
+    people: np.ndarray,
+    enrolled: np.ndarray | None,
+) -> np.ndarray:
+    """For each probe of a gallery, whether its person is the nearest: ``[probes]``."""
+    if enrolled is None:
+        enrolled, probes = np.full(len(people), True), true
+        wanted = people
+    else:
+        probes, wanted = true[~enrolled], people[~enrolled]
+    names, person = np.unique(people[enrolled], return_inverse=True)
+    centres = np.zeros((len(names), mapped.shape[1]))
+    np.add.at(centres, person, mapped[enrolled])
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    return names[(probes @ centres.T).argmax(axis=1)] == wanted
+
+
+def _mean_cosine(first: np.ndarray, second: np.ndarray) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    products = np.einsum("nd,nd->n", first, second, dtype=np.float64)
+    return float((products / np.maximum(lengths, 1e-12)).mean())
