@@ -9,6 +9,7 @@ from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.moments import Moments
 from bridges.embedding_maps.procrustes import fit_procrustes
 from bridges.embedding_maps.ridge import fit_ridge
+from bridges.embedding_maps.targets import other_images
 from hyperface_jax import InputError, checks
 from hyperface_jax.commands import announce
 
@@ -58,8 +59,9 @@ def fit_embedding_map(
 ) -> EmbeddingMap:
     """Fits a map on images that both recognisers have embedded.
 
-    Affine ridge regression. People are dealt into five folds. The strength is the one
-    that errs least on folds left out; the measures are of maps fitted, strength and
+    Affine ridge regression of the mean of the other images of the same person on each
+    row, or of the same image where there is no other. People are dealt into five folds.
+    The strength is the one that errs least on folds left out; the measures are of maps fitted, strength and
     all, without the people they are measured on. The map itself is fitted on everyone.
 
     Args:
@@ -91,8 +93,9 @@ def fit_embedding_map(
     checks.whole_number(seed, "seed", 0)
     people = _people(labels, len(a))
     fold_of = held_out.split_people(people, seed)
+    targets = other_images(b, people)
     folds = [
-        Moments.of(a[fold_of == fold], b[fold_of == fold])
+        Moments.of(a[fold_of == fold], targets[fold_of == fold])
         for fold in range(held_out.NUM_FOLDS)
     ]
     ridge = fit_ridge(folds)
