@@ -10,7 +10,7 @@ from bridges.embedding_maps.moments import Moments
 from bridges.embedding_maps.procrustes import fit_procrustes
 from bridges.embedding_maps.ridge import fit_ridge
 from bridges.embedding_maps.targets import other_images
-from hyperface_jax import InputError, checks
+from hyperface_jax import InputError, check_model, checks
 from hyperface_jax.commands import announce
 
 # A recogniser that makes such errors is of no use with any threshold: recogniser F on
@@ -61,8 +61,9 @@ def fit_embedding_map(
 
     Affine ridge regression of the mean of the other images of the same person on each
     row, or of the same image where there is no other. People are dealt into five folds.
-    The strength is the one that errs least on folds left out; the measures are of maps fitted, strength and
-    all, without the people they are measured on. The map itself is fitted on everyone.
+    The strength is the one that errs least on folds left out; the measures are of maps
+    fitted, strength and all, without the people they are measured on. The map itself is
+    fitted on everyone.
 
     Args:
       from_embeddings: ``[n, p]``, unit rows.
@@ -85,6 +86,8 @@ def fit_embedding_map(
             f"from_embeddings has {len(a)} rows and to_embeddings {len(b)}; row i of "
             "both must be of the same image"
         )
+    from_model = _identity_of(from_model, "from_model")
+    to_model = _identity_of(to_model, "to_model")
     if from_model["sha256"] == to_model["sha256"]:
         raise InputError(
             f"both sides are of {from_model['name']} ({from_model['sha256'][:12]}…); "
@@ -103,8 +106,8 @@ def fit_embedding_map(
     _refuse_worthless(measured["held_out"], from_model["name"], to_model["name"])
     return EmbeddingMap(
         ridge.map,
-        _identity_of(from_model),
-        _identity_of(to_model),
+        from_model,
+        to_model,
         ridge.strength,
         len(a),
         measured,
@@ -204,5 +207,12 @@ def _refuse_worthless(measures: dict[str, Any], from_name: str, to_name: str) ->
         )
 
 
-def _identity_of(model: dict[str, str]) -> dict[str, str]:
+def _identity_of(model: Any, name: str) -> dict[str, str]:
+    """The name and digest of a model; refuses what has none."""
+    if model is None:
+        raise InputError(
+            f"{name} is None; a map must know which recognisers it is between: give "
+            '{"name": …, "sha256": …}'
+        )
+    check_model(model, None, name)
     return {"name": model["name"], "sha256": model["sha256"]}

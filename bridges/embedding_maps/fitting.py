@@ -95,7 +95,13 @@ def fit_map_of_images(
             )
             for side, recogniser in recognisers.items()
         ]
-        return _fit(*found, names=(source.name, source.name), seed=seed)
+        try:
+            return _fit(*found, names=(source.name, source.name), seed=seed)
+        except InputError:
+            # The same images would be refused again.
+            for path in kept.values():
+                files.discard(path)
+            raise
 
     return _make(output, settings, fit, leftovers=list(kept.values()))
 

@@ -39,12 +39,13 @@ def save_embedding_map(
         **fitted.measured,
         "created_with": provenance(settings),
     }
+    text = json.dumps(record, allow_nan=False)
     arrays = {
         name: np.asarray(array, np.float64)
         for name, array in fitted.map._asdict().items()
     }
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, metadata=np.asarray(json.dumps(record)))
+        np.savez(file, **arrays, metadata=np.asarray(text))
 
 
 def load_embedding_map(path: PathLike) -> EmbeddingMap:
