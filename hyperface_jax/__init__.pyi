@@ -1,4 +1,6 @@
 from ._version import __version__ as __version__
+from .analysis.calibration import Calibration as Calibration
+from .analysis.calibration import calibrate_threshold as calibrate_threshold
 from .analysis.capacity import Capacity as Capacity
 from .analysis.capacity import measure_capacity as measure_capacity
 from .analysis.intra_class import Spread as Spread
