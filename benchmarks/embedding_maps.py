@@ -14,7 +14,8 @@ a person's first four images, probes are the true rows of the other four, 240 in
 - shuffled: ridge with the people of one side shuffled, the control.
 
 Then how many people it takes, and what is left in the target space of the separation of
-200 references packed in the other.
+200 references packed in the other; with --photographs (.venv/bin/pip install
+openpeople) also the equal error rates among those of benchmarks.photo_recognition.
 """
 
 import pathlib
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks import photo_recognition
 from bridges.embedding_maps import held_out
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.applying import largest_cosine
@@ -32,7 +34,10 @@ from bridges.embedding_maps.ridge import fit_ridge
 from bridges.embedding_maps.targets import other_images
 from bridges.evaluation.error_rates import equal_error_rate
 from bridges.faces.world import render_dataset
+from bridges.photographs.detector import load_detector
+from bridges.recognisers.embedding import embed_images
 from bridges.recognisers.gallery import embed_folder
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     PackingConfig,
@@ -55,6 +60,12 @@ flags.DEFINE_string(
 flags.DEFINE_integer("people", 1500, "rendered to fit on", flag_values=FLAGS)
 flags.DEFINE_integer("held_out", 60, "rendered to measure on", flag_values=FLAGS)
 flags.DEFINE_integer("references", 200, "packed, then mapped", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "photographs",
+    False,
+    "also map photographs of ten AI-made people",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "output", None, "where the JSON record goes, if anywhere", flag_values=FLAGS
 )
@@ -183,14 +194,35 @@ def separation(found: AffineMap, gallery: EmbeddingFile) -> dict[str, float]:
     }
 
 
+def of_photographs(maps: dict[tuple[str, str], AffineMap]) -> dict[str, float]:
+    """Equal error rates among photographs: of each recogniser, and of each map."""
+    faces = photo_recognition.aligned(
+        photo_recognition.pictures(), load_detector(device="cpu")
+    )
+    rows = {
+        name: embed_images(load_recogniser(name, device="cpu"), faces.crops)
+        for name in FLAGS.recognisers
+    }
+    rows |= {
+        f"{source} -> {target}": found(rows[source])
+        for (source, target), found in maps.items()
+    }
+    return {
+        name: equal_error_rate(*photo_recognition.pairs(each, faces))
+        for name, each in rows.items()
+    }
+
+
 def main() -> None:
     """Measures both directions between the two recognisers that the flags name."""
     require_flags(FLAGS, "folder")
     files_of = embedded(pathlib.Path(FLAGS.folder))
     first, second = FLAGS.recognisers
-    record = {}
+    record: dict[str, Any] = {}
+    maps = {}
     for source, target in ((first, second), (second, first)):
         found, rows = direction(files_of[source], files_of[target])
+        maps[source, target] = found
         apart = separation(found, files_of[source]["gallery"])
         record[f"{source} -> {target}"] = {"maps": rows, "separation": apart}
         print(f"{source} -> {target}")
@@ -204,11 +236,15 @@ def main() -> None:
             "  largest cosine of {references} references: packed {packed:.3f}, mapped "
             "{mapped:.3f}".format(**apart)
         )
+    record = {"directions": record}
+    if FLAGS.photographs:
+        record["photographs"] = of_photographs(maps)
+        for name, rate in record["photographs"].items():
+            print(f"photographs: EER {rate:6.2%} of {name}")
     if FLAGS.output:
         settings = {name: FLAGS[name].value for name in ("people", "held_out")}
-        files.write_json(
-            FLAGS.output, {"directions": record, "created_with": provenance(settings)}
-        )
+        record["created_with"] = provenance(settings)
+        files.write_json(FLAGS.output, record)
 
 
 if __name__ == "__main__":

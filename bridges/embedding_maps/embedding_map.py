@@ -16,8 +16,8 @@ from hyperface_jax.commands import announce
 # A recogniser that makes such errors is of no use with any threshold: recogniser F on
 # photographs, which it does not know, makes 25 %.
 WORST_ERROR_RATE = 0.25
-# Images of people paired at random still make a map, to what faces have in common, and
-# it finds three times as many as chance.
+# Images of people paired at random still make a map, to what faces have in common; in
+# one try of several it found people three times as often as chance.
 LEAST_TIMES_CHANCE = 5
 # What the rank-1 of rendered people still gains from (benchmarks/embedding_maps.py).
 ENOUGH_PAIRS = 1000
