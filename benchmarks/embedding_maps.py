@@ -8,8 +8,8 @@ them with both recognisers (what is in --folder already is used again) and fits 
 both directions. Each is measured on the 60: enrolled is the mean of the mapped rows of
 a person's first four images, probes are the true rows of the other four, 240 in all.
 
-- ridge: hyperface-map's, fitted to the person's other image;
-- same image: the same ridge fitted to the same image;
+- ridge: hyperface-map's, which chooses what it is fitted to:
+- to other images of the person, or to the same image;
 - procrustes: the best rotation;
 - shuffled: ridge with the people of one side shuffled, the control.
 
@@ -28,10 +28,8 @@ from benchmarks import photo_recognition
 from bridges.embedding_maps import held_out
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.applying import largest_cosine
-from bridges.embedding_maps.moments import Moments
 from bridges.embedding_maps.procrustes import fit_procrustes
-from bridges.embedding_maps.ridge import fit_ridge
-from bridges.embedding_maps.targets import other_images
+from bridges.embedding_maps.ridge import Fold, fit_ridge
 from bridges.evaluation.error_rates import equal_error_rate
 from bridges.faces.world import render_dataset
 from bridges.photographs.detector import load_detector
@@ -101,15 +99,14 @@ def embedded(folder: pathlib.Path) -> dict[str, dict[str, EmbeddingFile]]:
     }
 
 
-def fold_sums(
-    a: np.ndarray, b: np.ndarray, people: np.ndarray, seed: int = 0
-) -> list[Moments]:
+def folds_of(a: np.ndarray, b: np.ndarray, people: np.ndarray) -> list[Fold]:
     """What the fits take: sums over five folds of people."""
-    fold_of = held_out.split_people(people, seed)
-    return [
-        Moments.of(a[fold_of == fold], b[fold_of == fold])
-        for fold in range(held_out.NUM_FOLDS)
-    ]
+    return held_out.fold_sums(a, b, people, held_out.split_people(people, 0))
+
+
+def to_one_target(folds: list[Fold], target: str) -> list[Fold]:
+    """The same, where nothing but one of the two targets can be fitted to."""
+    return [Fold(*[getattr(fold, target)] * 2) for fold in folds]
 
 
 def measure(
@@ -152,19 +149,20 @@ def direction(
         target["gallery"].embeddings,
         source["gallery"].labels,
     )
-    others = other_images(b, people)
+    folds = folds_of(a, b, people)
     shuffled = np.random.default_rng(0).permutation(people.max() + 1)
     of_another = np.argsort(shuffled[people], kind="stable")
-    ridge = fit_ridge(fold_sums(a, others, people))
+    ridge = fit_ridge(folds)
     maps = {
         "ridge": ridge.map,
-        "same image": fit_ridge(fold_sums(a, b, people)).map,
-        "procrustes": fit_procrustes(fold_sums(a, others, people)),
-        "shuffled": fit_ridge(fold_sums(a, others[of_another], people)).map,
+        "to other images": fit_ridge(to_one_target(folds, "others")).map,
+        "to the same image": fit_ridge(to_one_target(folds, "same")).map,
+        "procrustes": fit_procrustes(folds),
+        "shuffled": fit_ridge(folds_of(a, b[of_another], people)).map,
     }
     tests = source["held_out"], target["held_out"]
     found = {name: measure(each, *tests) for name, each in maps.items()}
-    found["ridge"]["strength"] = ridge.strength
+    found["ridge"] |= {"strength": ridge.strength, "fitted_to": ridge.fitted_to}
     true = target["held_out"]
     found["target alone"] = scores(
         true.embeddings, true.embeddings, ridge.map.to_mean, true.labels
@@ -174,8 +172,11 @@ def direction(
         if count < held_out.NUM_FOLDS:
             continue
         some = people < count
-        fewer = fit_ridge(fold_sums(a[some], others[some], people[some]))
-        found[f"ridge, {count} people"] = measure(fewer.map, *tests)
+        fewer = fit_ridge(folds_of(a[some], b[some], people[some]))
+        found[f"ridge, {count} people"] = {
+            **measure(fewer.map, *tests),
+            "fitted_to": fewer.fitted_to,
+        }
     return ridge.map, found
 
 
@@ -230,7 +231,7 @@ def main() -> None:
             print(
                 f"  {name:22s} rank-1 {row['rank1']:.3f}  EER "
                 f"{row['equal_error_rate']:6.2%}  cosine {row['cosine']:.3f} "
-                f"(centred {row['centred_cosine']:.3f})"
+                f"(centred {row['centred_cosine']:.3f}) {row.get('fitted_to', '')}"
             )
         print(
             "  largest cosine of {references} references: packed {packed:.3f}, mapped "

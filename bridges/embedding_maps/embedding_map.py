@@ -6,10 +6,8 @@ import numpy as np
 
 from bridges.embedding_maps import held_out
 from bridges.embedding_maps.affine_map import AffineMap
-from bridges.embedding_maps.moments import Moments
 from bridges.embedding_maps.procrustes import fit_procrustes
-from bridges.embedding_maps.ridge import fit_ridge
-from bridges.embedding_maps.targets import other_images
+from bridges.embedding_maps.ridge import Fold, fit_ridge
 from hyperface_jax import InputError, check_model, checks
 from hyperface_jax.commands import announce
 
@@ -31,6 +29,7 @@ class EmbeddingMap(NamedTuple):
       from_model: ``{"name", "sha256"}`` of the recogniser whose rows it maps.
       to_model: of the one to whose space it maps them.
       strength: of the ridge, chosen over people.
+      fitted_to: ``"others"`` or ``"same"``, images of the person, likewise.
       num_pairs: how many it was fitted on.
       measured: by name the measures on held-out people, see :func:`held_out.measure`:
         ``held_out`` of this map, ``procrustes`` of the best rotation, and
@@ -43,6 +42,7 @@ class EmbeddingMap(NamedTuple):
     from_model: dict[str, str]
     to_model: dict[str, str]
     strength: float
+    fitted_to: str
     num_pairs: int
     measured: dict[str, dict[str, Any] | None]
     provenance: dict[str, Any]
@@ -59,10 +59,10 @@ def fit_embedding_map(
 ) -> EmbeddingMap:
     """Fits a map on images that both recognisers have embedded.
 
-    Affine ridge regression of the mean of the other images of the same person on each
-    row, or of the same image where there is no other. People are dealt into five folds.
-    The strength is the one that errs least on folds left out; the measures are of maps
-    fitted, strength and all, without the people they are measured on. The map itself is
+    Affine ridge regression of the mean of the other images of a person, or of the same
+    image, on each row. People are dealt into five folds. The target and the strength
+    are those that err least on folds left out; the measures are of maps fitted, target
+    and strength and all, without the people they are measured on. The map itself is
     fitted on everyone.
 
     Args:
@@ -96,11 +96,7 @@ def fit_embedding_map(
     checks.whole_number(seed, "seed", 0)
     people = _people(labels, len(a))
     fold_of = held_out.split_people(people, seed)
-    targets = other_images(b, people)
-    folds = [
-        Moments.of(a[fold_of == fold], targets[fold_of == fold])
-        for fold in range(held_out.NUM_FOLDS)
-    ]
+    folds = held_out.fold_sums(a, b, people, fold_of)
     ridge = fit_ridge(folds)
     measured = _measured(a, b, folds, fold_of, held_out.choose_measured(people, seed))
     _refuse_worthless(measured["held_out"], from_model["name"], to_model["name"])
@@ -109,6 +105,7 @@ def fit_embedding_map(
         from_model,
         to_model,
         ridge.strength,
+        ridge.fitted_to,
         len(a),
         measured,
         {},
@@ -172,7 +169,7 @@ def _people(labels: Any, rows: int) -> np.ndarray:
 def _measured(
     a: np.ndarray,
     b: np.ndarray,
-    folds: list[Moments],
+    folds: list[Fold],
     fold_of: np.ndarray,
     chosen: held_out.Measured,
 ) -> dict[str, dict[str, Any] | None]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.moments import Moments
-from bridges.embedding_maps.ridge import without
+from bridges.embedding_maps.ridge import Fold, without
+from bridges.embedding_maps.targets import other_images
 from bridges.evaluation.error_rates import equal_error_rate
 
 # People in a gallery: rank-1 depends on how many there are, and this way the figures
@@ -50,6 +51,24 @@ def split_people(people: np.ndarray, seed: int) -> np.ndarray:
     return dealt[people] % NUM_FOLDS
 
 
+def fold_sums(
+    a: np.ndarray, b: np.ndarray, people: np.ndarray, fold_of: np.ndarray
+) -> list[Fold]:
+    """What the fits take, of each fold.
+
+    Args:
+      a: ``[n, p]``, unit rows to map.
+      b: ``[n, q]``, unit rows of the same images.
+      people: ``[n]`` in ``0 … k-1``.
+      fold_of: ``[n]``, see :func:`split_people`.
+    """
+    others = other_images(b, people)
+    return [
+        Fold(*(Moments.of(a[own], target[own]) for target in (b, others)))
+        for own in (fold_of == fold for fold in range(NUM_FOLDS))
+    ]
+
+
 def choose_measured(people: np.ndarray, seed: int) -> Measured:
     """Chooses what to measure on: galleries of people at random, some images of each.
 
@@ -82,8 +101,8 @@ def choose_measured(people: np.ndarray, seed: int) -> Measured:
 
 
 def out_of_fold(
-    fit: Callable[[Sequence[Moments]], AffineMap],
-    folds: Sequence[Moments],
+    fit: Callable[[Sequence[Fold]], AffineMap],
+    folds: Sequence[Fold],
     fold_of: np.ndarray,
     rows: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +118,7 @@ def out_of_fold(
       ``[m, q]`` float32 mapped rows, and the ``[m, q]`` float32 mean of the target rows
       that each was fitted with.
     """
-    width = folds[0].ab.shape[1]
+    width = folds[0].same.ab.shape[1]
     mapped = np.empty((len(rows), width), np.float32)
     means = np.empty_like(mapped)
     for number in np.unique(fold_of):

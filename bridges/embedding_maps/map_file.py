@@ -9,6 +9,7 @@ import numpy as np
 
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.embedding_map import EmbeddingMap
+from bridges.embedding_maps.ridge import Fold
 from hyperface_jax import InputError, files, open_npz
 from hyperface_jax.commands import provenance
 
@@ -35,6 +36,7 @@ def save_embedding_map(
         "from": fitted.from_model,
         "to": fitted.to_model,
         "strength": fitted.strength,
+        "fitted_to": fitted.fitted_to,
         "num_pairs": fitted.num_pairs,
         **fitted.measured,
         "created_with": provenance(settings),
@@ -103,6 +105,7 @@ def _checked_record(text: np.ndarray, name: str) -> list[Any]:
     good = (
         all(_is_model(record.get(side)) for side in ("from", "to"))
         and _is_number(record.get("strength"))
+        and record.get("fitted_to") in Fold._fields
         and type(record.get("num_pairs")) is int
         and all(
             _are_measures(record.get(key), needed) for key, needed in _MEASURES.items()
@@ -115,6 +118,7 @@ def _checked_record(text: np.ndarray, name: str) -> list[Any]:
         record["from"],
         record["to"],
         record["strength"],
+        record["fitted_to"],
         record["num_pairs"],
         {key: record[key] for key in _MEASURES},
         record["created_with"],

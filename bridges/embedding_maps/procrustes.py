@@ -7,18 +7,20 @@ import numpy as np
 
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.moments import Moments
+from bridges.embedding_maps.ridge import Fold
 
 
-def fit_procrustes(folds: Sequence[Moments]) -> AffineMap:
+def fit_procrustes(folds: Sequence[Fold]) -> AffineMap:
     """The best rotation, with the best scale.
 
     Of all ``R`` with orthonormal rows or columns, whichever are fewer, the one that
     makes ``tr(Rᵀ AᵀB)`` largest (Schönemann 1966), scaled to the least squared error.
 
     Args:
-      folds: sums over the pairs of each fold; all are fitted.
+      folds: sums over the pairs of each fold; all are fitted, to the same image, which
+        suits rotations better than the person's others.
     """
-    pairs = functools.reduce(Moments.plus, folds)
+    pairs = functools.reduce(Moments.plus, [fold.same for fold in folds])
     aa, ab = pairs.centred()
     left, gains, right = np.linalg.svd(ab, full_matrices=False)
     rotation = left @ right

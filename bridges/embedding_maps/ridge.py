@@ -2,15 +2,28 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.moments import Moments
 
+T = TypeVar("T")
 # Relative to the mean variance of a direction, so they mean the same for any n and p.
 STRENGTHS = tuple(float(10**power) for power in np.arange(-4.0, 2.1, 0.5))
+
+
+class Fold(NamedTuple):
+    """Some people's pairs, with two targets; see :mod:`bridges.embedding_maps.targets`.
+
+    Attributes:
+      same: each row with the target row of the same image.
+      others: with the mean of those of the person's other images.
+    """
+
+    same: Moments
+    others: Moments
 
 
 class Ridge(NamedTuple):
@@ -19,11 +32,14 @@ class Ridge(NamedTuple):
     Attributes:
       map: the map.
       strength: the one chosen of :data:`STRENGTHS`.
-      errors: the held-out mean squared error of each.
+      fitted_to: the target chosen, a field of :class:`Fold`.
+      errors: ``[2, s]``, the held-out mean squared error of each strength, fitted to
+        the same image and to others.
     """
 
     map: AffineMap
     strength: float
+    fitted_to: str
     errors: np.ndarray
 
 
@@ -56,22 +72,35 @@ def ridge_path(
         yield AffineMap(vectors @ shrunk, pairs.mean_a, pairs.mean_b)
 
 
-def fit_ridge(folds: Sequence[Moments]) -> Ridge:
-    """Fits all folds, of the strength that errs least on folds left out.
+def fit_ridge(folds: Sequence[Fold]) -> Ridge:
+    """Fits all folds, with the strength and to the target that err least.
+
+    The error is that to the person's other images, on folds left out. Of many people
+    the other images are the better target; of few people with many images each there
+    are too few of them, and the same image teaches more.
 
     Args:
       folds: sums over the pairs of each fold, at least two, none of them empty.
     """
-    errors = np.zeros(len(STRENGTHS))
+    errors = np.zeros((len(Fold._fields), len(STRENGTHS)))
     for left_out, fold in enumerate(folds):
-        rest = functools.reduce(Moments.plus, without(folds, left_out))
-        errors += [fold.count * found.squared_error(fold) for found in ridge_path(rest)]
-    errors /= sum(fold.count for fold in folds)
-    strength = STRENGTHS[int(errors.argmin())]
-    every = functools.reduce(Moments.plus, folds)
-    return Ridge(next(ridge_path(every, [strength])), strength, errors)
+        rest = without(folds, left_out)
+        for target, pairs in enumerate(zip(*rest, strict=True)):
+            path = ridge_path(functools.reduce(Moments.plus, pairs))
+            errors[target] += [
+                fold.others.count * found.squared_error(fold.others) for found in path
+            ]
+    errors /= sum(fold.others.count for fold in folds)
+    target, place = np.unravel_index(errors.argmin(), errors.shape)
+    every = functools.reduce(Moments.plus, [fold[target] for fold in folds])
+    return Ridge(
+        next(ridge_path(every, [STRENGTHS[place]])),
+        STRENGTHS[place],
+        Fold._fields[target],
+        errors,
+    )
 
 
-def without(folds: Sequence[Moments], left_out: int) -> list[Moments]:
+def without(folds: Sequence[T], left_out: int) -> list[T]:
     """All folds but one."""
     return [fold for number, fold in enumerate(folds) if number != left_out]

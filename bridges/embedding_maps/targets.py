@@ -1,4 +1,4 @@
-"""What rows are fitted to: who is on an image, not the image."""
+"""What rows can be fitted to: who is on an image, rather than the image."""
 
 import numpy as np
 

@@ -5,10 +5,11 @@ import pytest
 from scipy import linalg, optimize
 from sklearn.linear_model import Ridge
 
+from bridges.embedding_maps import held_out
 from bridges.embedding_maps.affine_map import AffineMap
 from bridges.embedding_maps.moments import Moments
 from bridges.embedding_maps.procrustes import fit_procrustes
-from bridges.embedding_maps.ridge import STRENGTHS, fit_ridge, ridge_path
+from bridges.embedding_maps.ridge import STRENGTHS, Fold, fit_ridge, ridge_path
 from bridges.embedding_maps.targets import other_images
 from tests.embedding_maps.planted import planted, unit
 
@@ -17,6 +18,11 @@ def sklearn_ridge(a, b, strength):
     """The same penalty: relative to the mean variance of a direction."""
     alpha = strength * np.sum((a - a.mean(0)) ** 2, dtype=np.float64) / a.shape[1]
     return Ridge(alpha, solver="cholesky").fit(a.astype(float), b.astype(float))
+
+
+def fold(a, b):
+    """Of which Procrustes takes the same images alone."""
+    return Fold(Moments.of(a, b), Moments.of(a, -b))
 
 
 def predicted(found: AffineMap, a):
@@ -32,24 +38,31 @@ def test_ridge_is_that_of_scikit_learn(strength):
     np.testing.assert_allclose(predicted(found, a), wanted.predict(a), atol=1e-8)
 
 
-def test_strength_is_the_one_that_errs_least_on_folds_left_out():
-    a, b, people = planted(noise=1.0, num_people=25, images=2)
+@pytest.mark.parametrize(
+    ("num_people", "images", "wanted"), [(25, 6, "same"), (400, 2, "others")]
+)
+def test_chosen_is_what_errs_least_on_folds_left_out(num_people, images, wanted):
+    a, b, people = planted(noise=1.0, num_people=num_people, images=images)
     fold_of = people % 5
-    folds = [Moments.of(a[fold_of == k], b[fold_of == k]) for k in range(5)]
-    errors = []
-    for strength in STRENGTHS:
-        wrong = 0.0
-        for k in range(5):
-            rest = fold_of != k
-            model = sklearn_ridge(a[rest], b[rest], strength)
-            wrong += np.sum((model.predict(a[~rest]) - b[~rest]) ** 2)
-        errors.append(wrong / len(a))
-    found = fit_ridge(folds)
+    others = other_images(b, people)
+    errors = np.zeros((2, len(STRENGTHS)))
+    for i, target in enumerate((b, others)):
+        for j, strength in enumerate(STRENGTHS):
+            for k in range(5):
+                rest = fold_of != k
+                model = sklearn_ridge(a[rest], target[rest], strength)
+                wrong = model.predict(a[~rest]) - others[~rest]
+                errors[i, j] += np.sum(wrong**2) / len(a)
+    found = fit_ridge(held_out.fold_sums(a, b, people, fold_of))
     np.testing.assert_allclose(found.errors, errors, rtol=1e-6)
-    assert found.strength == STRENGTHS[int(np.argmin(errors))]
+    i, j = np.unravel_index(errors.argmin(), errors.shape)
+    assert (found.fitted_to, found.strength) == (("same", "others")[i], STRENGTHS[j])
+    assert found.fitted_to == wanted
     assert STRENGTHS[0] < found.strength < STRENGTHS[-1]
     np.testing.assert_allclose(
-        found.map.matrix, sklearn_ridge(a, b, found.strength).coef_.T, atol=1e-7
+        found.map.matrix,
+        sklearn_ridge(a, (b, others)[i], found.strength).coef_.T,
+        atol=1e-7,
     )
 
 
@@ -94,7 +107,7 @@ def test_map_makes_rows_unit_in_blocks():
 
 def test_procrustes_is_that_of_scipy():
     a, b, _ = planted(p=16, q=16)
-    found = fit_procrustes([Moments.of(a[:100], b[:100]), Moments.of(a[100:], b[100:])])
+    found = fit_procrustes([fold(a[:100], b[:100]), fold(a[100:], b[100:])])
     rotation, gain = linalg.orthogonal_procrustes(
         a.astype(float) - a.mean(0, np.float64), b.astype(float) - b.mean(0, np.float64)
     )
@@ -108,7 +121,7 @@ def test_procrustes_between_unequal_sizes_is_orthogonal_and_best(p, q):
     a = random.normal(size=(50, p))
     b = a @ random.normal(size=(p, q)) + random.normal(size=q)
     pairs = Moments.of(a, b)
-    found = fit_procrustes([pairs])
+    found = fit_procrustes([Fold(pairs, pairs)])
     scale = np.linalg.norm(found.matrix, 2)
     rotation = found.matrix / scale
     gram = rotation @ rotation.T if p < q else rotation.T @ rotation
@@ -129,7 +142,7 @@ def test_a_planted_rotation_is_found():
     random = np.random.default_rng(0)
     rotation = np.linalg.qr(random.normal(size=(8, 8)))[0]
     a = unit(random.normal(size=(40, 8)))
-    found = fit_procrustes([Moments.of(a, a @ rotation)])
+    found = fit_procrustes([fold(a, a @ rotation)])
     np.testing.assert_allclose(found.matrix, rotation, atol=1e-5)
 
 
