@@ -18,7 +18,7 @@ WORST_ERROR_RATE = 0.25
 # one try of several it found people three times as often as chance.
 LEAST_TIMES_CHANCE = 5
 # What the rank-1 of rendered people still gains from (benchmarks/embedding_maps.py).
-ENOUGH_PAIRS = 1000
+ENOUGH_PEOPLE = 1000
 
 
 class EmbeddingMap(NamedTuple):
@@ -31,6 +31,7 @@ class EmbeddingMap(NamedTuple):
       strength: of the ridge, chosen over people.
       fitted_to: ``"others"`` or ``"same"``, images of the person, likewise.
       num_pairs: how many it was fitted on.
+      num_people: of how many people they were.
       measured: by name the measures on held-out people, see :func:`held_out.measure`:
         ``held_out`` of this map, ``procrustes`` of the best rotation, and
         ``target_alone`` of the target recogniser itself, None where people have one
@@ -44,6 +45,7 @@ class EmbeddingMap(NamedTuple):
     strength: float
     fitted_to: str
     num_pairs: int
+    num_people: int
     measured: dict[str, dict[str, Any] | None]
     provenance: dict[str, Any]
 
@@ -107,6 +109,7 @@ def fit_embedding_map(
         ridge.strength,
         ridge.fitted_to,
         len(a),
+        int(people.max()) + 1,
         measured,
         {},
     )
@@ -117,7 +120,7 @@ def describe(fitted: EmbeddingMap) -> list[str]:
     found = fitted.measured["held_out"]
     lines = [
         f"{fitted.from_model['name']} -> {fitted.to_model['name']}, "
-        f"{fitted.num_pairs:,} pairs; {found['people']:,} people, each held out: "
+        f"{fitted.num_pairs:,} pairs of {fitted.num_people:,} people; held out: "
         f"{_rates(found)}, cosine to the true row {found['cosine']:.3f} (centred "
         f"{found['centred_cosine']:.3f})",
         f"  the best rotation (Procrustes): {_rates(fitted.measured['procrustes'])}",
@@ -130,9 +133,9 @@ def describe(fitted: EmbeddingMap) -> list[str]:
             "  measured on the same images, one a person, which flatters; give two or "
             "more images of a person"
         )
-    if fitted.num_pairs < ENOUGH_PAIRS:
+    if fitted.num_people < ENOUGH_PEOPLE:
         lines.append(
-            f"  {fitted.num_pairs:,} pairs are few; up to {ENOUGH_PAIRS:,} a map "
+            f"  {fitted.num_people:,} people are few; up to {ENOUGH_PEOPLE:,} a map "
             "clearly gains"
         )
     return lines
@@ -160,7 +163,7 @@ def _people(labels: Any, rows: int) -> np.ndarray:
     if count < held_out.LEAST_PEOPLE:
         raise InputError(
             f"{count} people are too few to fit a map and know what it is worth; give "
-            f"images of at least {held_out.LEAST_PEOPLE}, better of {ENOUGH_PAIRS:,}, "
+            f"images of at least {held_out.LEAST_PEOPLE}, better of {ENOUGH_PEOPLE:,}, "
             "such as hyperface-render makes"
         )
     return people

@@ -38,6 +38,7 @@ def save_embedding_map(
         "strength": fitted.strength,
         "fitted_to": fitted.fitted_to,
         "num_pairs": fitted.num_pairs,
+        "num_people": fitted.num_people,
         **fitted.measured,
         "created_with": provenance(settings),
     }
@@ -106,7 +107,7 @@ def _checked_record(text: np.ndarray, name: str) -> list[Any]:
         all(_is_model(record.get(side)) for side in ("from", "to"))
         and _is_number(record.get("strength"))
         and record.get("fitted_to") in Fold._fields
-        and type(record.get("num_pairs")) is int
+        and all(type(record.get(key)) is int for key in ("num_pairs", "num_people"))
         and all(
             _are_measures(record.get(key), needed) for key, needed in _MEASURES.items()
         )
@@ -120,6 +121,7 @@ def _checked_record(text: np.ndarray, name: str) -> list[Any]:
         record["strength"],
         record["fitted_to"],
         record["num_pairs"],
+        record["num_people"],
         {key: record[key] for key in _MEASURES},
         record["created_with"],
     ]

@@ -69,12 +69,13 @@ def test_images_of_nobody_known_count_each_and_it_says_so(capsys):
     assert any("which flatters" in line for line in describe(found))
 
 
-def test_few_pairs_are_said_to_be_few():
-    assert "few" in describe(fit())[-1]
-    many = fit(planted(num_people=500, images=2))
+def test_few_people_are_said_to_be_few():
+    assert describe(fit())[-1].startswith("  60 people are few")
+    many = fit(planted(num_people=1000, images=2))
     assert not any("few" in line for line in describe(many))
-    assert "1,000 pairs; 480 people" in describe(many)[0]
-    assert many.measured["held_out"]["people"] == 480
+    assert "2,000 pairs of 1,000 people" in describe(many)[0]
+    # Whole galleries of 60.
+    assert many.measured["held_out"]["people"] == 960
 
 
 @pytest.mark.parametrize(

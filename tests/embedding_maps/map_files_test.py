@@ -53,7 +53,7 @@ APPLY = ("--map=map.npz", "--apply=a.npz", "--output=mapped.npz")
 def test_rows_are_matched_by_name_and_mapped_rows_are_of_the_target(folder, capsys):
     run(*FIT)
     said = capsys.readouterr().out
-    assert "map.npz: a -> b, 160 pairs; 40 people" in said and "Procrustes" in said
+    assert "map.npz: a -> b, 160 pairs of 40 people" in said and "Procrustes" in said
     run(*APPLY)
     # Who loads with the target's model, as generation does, gets no refusal.
     mapped = load_embeddings("mapped.npz", kind="gallery", model=B)
