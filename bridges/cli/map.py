@@ -2,7 +2,8 @@
 
 Fit a map once, on images that both embed, two of each of 1,000 people or so:
 
-    hyperface-render --output=people --num_identities=1500 --images_per_identity=2
+    hyperface-render --output=people --stream=gallery --num_identities=1500
+        --images_per_identity=2
     hyperface-map --from=sface --to=recogniser_f --images=people --output=map.npz
 
 or on two embedding files of the same images (--from_embeddings, --to_embeddings). Then

@@ -11,11 +11,11 @@ from bridges.embedding_maps.ridge import Fold, without
 from bridges.embedding_maps.targets import other_images
 from bridges.evaluation.error_rates import equal_error_rate
 
-# People in a gallery: rank-1 depends on how many there are, and this way the figures
-# of maps fitted on other numbers of people compare.
+# People in a gallery, where there are as many: rank-1 depends on how many there are,
+# and this way the figures of maps fitted on 300 people or more compare.
 GALLERY_PEOPLE = 60
-# What is measured of more than that says the same more slowly.
-_MOST_GALLERIES = 25
+# Of a fold: what is measured of more than that says the same more slowly.
+_MOST_GALLERIES = 5
 _MOST_IMAGES = 8
 # With fewer people neither rate says anything.
 LEAST_PEOPLE = 20
@@ -43,12 +43,18 @@ class Measured(NamedTuple):
 def split_people(people: np.ndarray, seed: int) -> np.ndarray:
     """The fold of each row, ``[n]``: people are dealt at random, whole.
 
+    Those with several images first, so that all folds have their share of them.
+
     Args:
       people: ``[n]`` in ``0 … k-1``.
       seed: of the dealing.
     """
-    dealt = np.random.default_rng(seed).permutation(people.max() + 1)
-    return dealt[people] % NUM_FOLDS
+    alone = np.bincount(people) == 1
+    shuffled = np.random.default_rng(seed).permutation(len(alone))
+    in_turn = shuffled[np.argsort(alone[shuffled], kind="stable")]
+    fold_of = np.empty(len(alone), np.int64)
+    fold_of[in_turn] = np.arange(len(alone)) % NUM_FOLDS
+    return fold_of[people]
 
 
 def fold_sums(
@@ -69,21 +75,30 @@ def fold_sums(
     ]
 
 
-def choose_measured(people: np.ndarray, seed: int) -> Measured:
+def choose_measured(people: np.ndarray, fold_of: np.ndarray, seed: int) -> Measured:
     """Chooses what to measure on: galleries of people at random, some images of each.
+
+    A gallery is of one fold. Were it of several, a map that had learned from a probe's
+    person would have mapped the others in it, nearer to that person than they are.
 
     Args:
       people: ``[n]`` in ``0 … k-1``, at least :data:`LEAST_PEOPLE` of them.
+      fold_of: ``[n]``, see :func:`split_people`.
       seed: of the choice.
     """
     counts = np.bincount(people)
     several = np.flatnonzero(counts > 1)
     alone = len(several) < LEAST_PEOPLE
-    chosen = np.flatnonzero(counts) if alone else several
-    chosen = np.random.default_rng([seed, 1]).permutation(chosen)
-    size = min(GALLERY_PEOPLE, len(chosen))
+    candidates = np.flatnonzero(counts) if alone else several
+    candidates = np.random.default_rng([seed, 1]).permutation(candidates)
+    fold_of_person = np.empty(len(counts), np.int64)
+    fold_of_person[people] = fold_of
+    of_fold = [candidates[fold_of_person[candidates] == k] for k in range(NUM_FOLDS)]
+    size = min(GALLERY_PEOPLE, *map(len, of_fold))
     # Whole galleries only, so that rank-1 is always among as many.
-    chosen = chosen[: size * min(len(chosen) // size, _MOST_GALLERIES)]
+    chosen = np.concatenate(
+        [some[: size * min(len(some) // size, _MOST_GALLERIES)] for some in of_fold]
+    )
     order = np.argsort(people, kind="stable")
     first = np.concatenate(([0], np.cumsum(counts)))
     taken = [

@@ -47,12 +47,12 @@ def limit(
         )
     except InputError as error:
         raise InputError(f"{values.enrolled}: {error} (--enrolled_fmr)") from None
-    # Downwards, so that the rate is kept.
+    # Downwards: references rather keep a little further away.
     scale = 10**_DECIMALS
-    threshold = math.floor(found.threshold * scale) / scale
+    cosine = math.floor(found.threshold * scale) / scale
     return (
-        dataclasses.replace(config, max_enrolled_cosine=threshold),
-        {**found._asdict(), "threshold": threshold, "asked": values.enrolled_fmr},
+        dataclasses.replace(config, max_enrolled_cosine=cosine),
+        {**found._asdict(), "asked": values.enrolled_fmr},
     )
 
 
@@ -94,8 +94,9 @@ def describe_limit(found: dict[str, Any]) -> str:
             "enrolled rows"
         )
     return (
-        f"so that {calibrated['false_match_rate']:.2g} of "
+        f"{calibrated['threshold']:.6f} rounded down, which a share of "
+        f"{calibrated['false_match_rate']:.2g} of the "
         f"{calibrated['num_impostor_pairs']:,} pairs of two of "
-        f"{calibrated['num_people']:,} enrolled people are nearer: --enrolled_fmr="
-        f"{calibrated['asked']:g}"
+        f"{calibrated['num_people']:,} enrolled people exceeds, as --enrolled_fmr="
+        f"{calibrated['asked']:g} asks"
     )

@@ -7,7 +7,6 @@ from bridges import fit_embedding_map, load_embedding_map, save_embedding_map
 from bridges.embedding_maps.embedding_map import describe
 from hyperface_jax import InputError, save_embeddings
 from tests.embedding_maps.planted import A, B, planted, unit
-from tests.fuzz.readers import survive
 
 
 def fit(pairs=None, labels=..., **changes):
@@ -75,7 +74,7 @@ def test_few_people_are_said_to_be_few():
     assert not any("few" in line for line in describe(many))
     assert "2,000 pairs of 1,000 people" in describe(many)[0]
     # Whole galleries of 60.
-    assert many.measured["held_out"]["people"] == 960
+    assert many.measured["held_out"]["people"] == 900
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,3 @@ def test_embeddings_are_told_from_a_map(tmp_path):
         load_embedding_map(tmp_path / "e.npz")
     with pytest.raises(InputError, match="no such file"):
         load_embedding_map(tmp_path / "none.npz")
-
-
-def test_damaged_maps_are_read_or_refused(tmp_path):
-    path = tmp_path / "map.npz"
-    save_embedding_map(path, fit())
-    survive(path, path.read_bytes(), load_embedding_map)

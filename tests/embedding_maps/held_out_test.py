@@ -42,51 +42,56 @@ def test_rows_are_mapped_without_the_people_of_their_fold():
 
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_measures_are_those_of_brute_force(images):
-    _, b, people = planted(num_people=45, images=images)
+    _, b, people = planted(num_people=60, images=images)
     order = np.random.default_rng(0).permutation(len(b))
     b, people = b[order], people[order]
     random = np.random.default_rng(1)
     mapped = unit(b + 0.25 * random.normal(size=b.shape))
     means = np.tile(b.mean(0), (len(b), 1))
-    chosen = held_out.choose_measured(people, 0)
+    fold_of = held_out.split_people(people, 0)
+    chosen = held_out.choose_measured(people, fold_of, 0)
     taken = chosen.rows
     found = held_out.measure(mapped[taken], b[taken], means[taken], chosen)
 
-    centres = {}
-    probes = []
-    for person in range(45):
-        own = np.flatnonzero(people == person)
-        enrolled = own[: (images + 1) // 2]
-        centres[person] = unit(mapped[enrolled].astype(float).mean(0))
-        probes += list(own if images == 1 else own[len(enrolled) :])
-    hits = [
-        max(centres, key=lambda person: centres[person] @ b[i]) == people[i]
-        for i in probes
-    ]
-    scores, same = [], []
-    for i in range(len(b)):
-        for j in range(len(b)):
-            if i != j or images == 1:
-                scores.append(mapped[i] @ b[j])
-                same.append(people[i] == people[j])
-    assert found["probes"] == len(probes) and found["pairs"] == len(scores)
-    assert found["rank1"] == pytest.approx(np.mean(hits)) and 0.3 < found["rank1"] < 1
+    hits, scores, same = [], [], []
+    for fold in range(5):
+        centres = {}
+        probes = []
+        for person in set(people[fold_of == fold]):
+            own = np.flatnonzero(people == person)
+            enrolled = own[: (images + 1) // 2]
+            centres[person] = unit(mapped[enrolled].astype(float).mean(0))
+            probes += list(own if images == 1 else own[len(enrolled) :])
+        for i in probes:
+            nearest = max(centres, key=lambda person: centres[person] @ b[i])
+            hits.append(nearest == people[i])
+        for i in np.flatnonzero(fold_of == fold):
+            for j in np.flatnonzero(fold_of == fold):
+                if i != j or images == 1:
+                    scores.append(mapped[i] @ b[j])
+                    same.append(people[i] == people[j])
+    assert found["probes"] == len(hits) and found["pairs"] == len(scores)
+    assert found["rank1"] == pytest.approx(np.mean(hits)) and 0.4 < found["rank1"] < 1
     assert found["equal_error_rate"] == pytest.approx(
         equal_error_rate(np.array(scores), np.array(same)), abs=1e-6
     )
     assert found["cosine"] == pytest.approx(np.mean(np.sum(mapped * b, axis=1)))
     x, y = unit(mapped - means), unit(b - means)
     assert found["centred_cosine"] == pytest.approx(np.mean(np.sum(x * y, axis=1)))
-    assert found["chance"] == pytest.approx(1 / 45)
+    assert found["chance"] == pytest.approx(1 / 12)
+    assert found["people_in_a_gallery"] == 12 and found["people"] == 60
     assert found["same_images"] is (images == 1)
 
 
-def test_galleries_are_of_sixty_whole_people_and_a_few_images():
+def test_galleries_are_of_sixty_whole_people_of_a_fold_and_a_few_images():
     people = np.repeat(np.arange(2000), 10)
-    chosen = held_out.choose_measured(people, 0)
+    fold_of = held_out.split_people(people, 0)
+    chosen = held_out.choose_measured(people, fold_of, 0)
     assert len(np.unique(chosen.people)) == 1500
     for gallery in range(25):
-        assert len(np.unique(chosen.people[chosen.galleries == gallery])) == 60
+        own = chosen.galleries == gallery
+        assert len(np.unique(chosen.people[own])) == 60
+        assert len(np.unique(fold_of[chosen.rows[own]])) == 1
     assert set(np.bincount(chosen.people)) == {0, 8}
     assert chosen.enrolled.mean() == 0.5
     np.testing.assert_array_equal(people[chosen.rows], chosen.people)
@@ -94,7 +99,9 @@ def test_galleries_are_of_sixty_whole_people_and_a_few_images():
 
 def test_people_of_one_image_are_left_out_where_enough_have_several():
     people = np.array([*np.repeat(np.arange(20), 2), *range(20, 70)])
-    chosen = held_out.choose_measured(people, 0)
+    chosen = held_out.choose_measured(people, held_out.split_people(people, 0), 0)
     assert sorted(set(chosen.people)) == list(range(20))
-    chosen = held_out.choose_measured(people[2:] - 1, 0)
-    assert chosen.enrolled is None and len(chosen.rows) == 60
+    assert len(set(chosen.people[chosen.galleries == 4])) == 4
+    fewer = people[2:] - 1
+    chosen = held_out.choose_measured(fewer, held_out.split_people(fewer, 0), 0)
+    assert chosen.enrolled is None and len(chosen.rows) == 5 * 13
