@@ -2,6 +2,11 @@ from .datasets.conversion import convert_images as convert_images
 from .datasets.image_dataset import ImageDataset as ImageDataset
 from .datasets.image_source import open_images as open_images
 from .datasets.inspection import inspect_images as inspect_images
+from .embedding_maps.applying import apply_embedding_map as apply_embedding_map
+from .embedding_maps.embedding_map import EmbeddingMap as EmbeddingMap
+from .embedding_maps.embedding_map import fit_embedding_map as fit_embedding_map
+from .embedding_maps.map_file import load_embedding_map as load_embedding_map
+from .embedding_maps.map_file import save_embedding_map as save_embedding_map
 from .evaluation.verification import verify_checkpoint as verify_checkpoint
 from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld

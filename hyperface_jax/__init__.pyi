@@ -1,4 +1,6 @@
 from ._version import __version__ as __version__
+from .analysis.calibration import Calibration as Calibration
+from .analysis.calibration import calibrate_threshold as calibrate_threshold
 from .analysis.capacity import Capacity as Capacity
 from .analysis.capacity import measure_capacity as measure_capacity
 from .analysis.intra_class import Spread as Spread
@@ -16,6 +18,7 @@ from .embeddings.embedding_file import EmbeddingFile as EmbeddingFile
 from .embeddings.embedding_file import check_model as check_model
 from .embeddings.embedding_file import load_embeddings as load_embeddings
 from .embeddings.embedding_file import save_embeddings as save_embeddings
+from .embeddings.npz_file import open_npz as open_npz
 from .embeddings.rows import check_embeddings as check_embeddings
 from .errors import InputError as InputError
 from .neighbours.search import EmbeddingIndex as EmbeddingIndex

@@ -73,8 +73,38 @@ def embed_folder(
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}, expected {' or '.join(KINDS)}")
     files.check_output(output)
-    source = open_images(images, identity_from=identity_from)
-    recogniser = load_recogniser(model, device=device, precision=precision)
+    return embed_opened(
+        open_images(images, identity_from=identity_from),
+        load_recogniser(model, device=device, precision=precision),
+        output,
+        flip=flip,
+        kind=kind,
+        skip_unreadable=skip_unreadable,
+        precision=precision,
+    )
+
+
+def embed_opened(
+    source: ImageSource,
+    recogniser: Recogniser,
+    output: PathLike,
+    *,
+    flip: bool = True,
+    kind: str = "gallery",
+    skip_unreadable: bool = False,
+    precision: str = "float32",
+) -> EmbeddingFile:
+    """As :func:`embed_folder`, of images and with a recogniser that are open already.
+
+    Args:
+      source: the images.
+      recogniser: what to embed with.
+      output: the ``.npz`` file to write.
+      flip: as for :func:`embed_folder`, and so the others.
+      kind: likewise.
+      skip_unreadable: likewise.
+      precision: that the recogniser was loaded with.
+    """
     settings = {
         "images": source.fingerprint(),
         "groups": _digest(groups_of(source.records)),

@@ -51,6 +51,13 @@ flags.DEFINE_string(
     "Embedding file of real people whom no reference may resemble.",
     flag_values=FLAGS,
 )
+flags.DEFINE_float(
+    "enrolled_fmr",
+    None,
+    "With --enrolled, instead of --max_enrolled_cosine: the cosine allowed is the one "
+    "that this share of pairs of two different enrolled people exceeds, such as 1e-4.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "balance",
     None,
@@ -91,6 +98,8 @@ def main() -> None:
     checks.in_range(FLAGS.checkpoint_seconds, "checkpoint_seconds", 0)
     if FLAGS.num_identities is not None:
         checks.whole_number(FLAGS.num_identities, "num_identities", 1, checks.MOST)
+    if FLAGS.enrolled_fmr is not None:
+        _check_calibration()
     if FLAGS.shares and not FLAGS.balance:
         raise InputError("--shares says nothing without --balance; give both")
     if FLAGS.initial and FLAGS.balance:
@@ -107,6 +116,20 @@ def main() -> None:
         from hyperface_jax.cli.packing_run import run_packing
 
         run_packing(config, FLAGS)
+
+
+def _check_calibration() -> None:
+    """Refuses --enrolled_fmr beside flags that it makes no sense with."""
+    checks.in_range(
+        FLAGS.enrolled_fmr, "enrolled_fmr", 0, 1, open_low=True, open_high=True
+    )
+    if not FLAGS.enrolled:
+        raise InputError("--enrolled_fmr says nothing without --enrolled; give both")
+    if FLAGS["max_enrolled_cosine"].present:
+        raise InputError(
+            "--max_enrolled_cosine and --enrolled_fmr both say how near is too near; "
+            "leave out one"
+        )
 
 
 def _check_provable(config: PackingConfig) -> None:

@@ -8,7 +8,7 @@ from absl import flags
 from hyperface_jax.analysis.record import figures_of_set, packing_record
 from hyperface_jax.bounds.certificate import enrolled_certificate
 from hyperface_jax.bounds.optimality import objective_bound
-from hyperface_jax.cli import packing_start
+from hyperface_jax.cli import enrolment, packing_start
 from hyperface_jax.commands import settings_of
 from hyperface_jax.embeddings.embedding_file import EmbeddingFile, save_embeddings
 from hyperface_jax.neighbours.similarity import nearest
@@ -17,13 +17,17 @@ from hyperface_jax.packing.packing import PackingResult
 
 
 class Packed(NamedTuple):
-    """A packing and what it was made of; rows of all files in the same dimensions."""
+    """A packing and what it was made of; rows of all files in the same dimensions.
+
+    ``calibration`` is what the limit to enrolled rows was found on, if it was.
+    """
 
     result: PackingResult
     start: packing_start.Start
     gallery: EmbeddingFile
     fixed: EmbeddingFile | None
     enrolled: EmbeddingFile | None
+    calibration: dict[str, Any] | None
 
 
 class References(NamedTuple):
@@ -98,6 +102,8 @@ def measure(
             num_fixed=len(references.embeddings) - len(result.embeddings),
             block_size=values.block_size,
         )
+        if packed.calibration is not None:
+            record["enrolled"]["calibration"] = packed.calibration
     if fixed is not None:
         record["all"] = figures_of_set(references.embeddings, values.block_size)
     return record
@@ -155,6 +161,7 @@ def describe(packed: Packed, record: dict[str, Any], output: str) -> list[str]:
             f"{found['count']}, {'kept' if found['kept'] else 'not kept'} "
             f"(at most {found['limit']:g}; checked in double precision)"
         )
+        lines.append(f"  that limit is {enrolment.describe_limit(found)}")
     if "balance" in record:
         lines += balance.describe(record["balance"])
     return lines

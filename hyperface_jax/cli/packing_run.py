@@ -10,10 +10,15 @@ from typing import Any
 from absl import flags
 
 from hyperface_jax import artifacts, files
-from hyperface_jax.cli import device_flags, packing_output, packing_start
+from hyperface_jax.cli import (
+    device_flags,
+    enrolment,
+    packing_output,
+    packing_start,
+)
 from hyperface_jax.cli.fingerprint import fingerprint_of
 from hyperface_jax.cli.packing_flags import INPUTS, SURROUNDINGS
-from hyperface_jax.commands import progress
+from hyperface_jax.commands import announce, progress
 from hyperface_jax.devices import processes
 from hyperface_jax.embeddings.embedding_file import EmbeddingFile, load_embeddings
 from hyperface_jax.errors import InputError
@@ -21,7 +26,7 @@ from hyperface_jax.packing.config import PackingConfig
 from hyperface_jax.packing.packing import PackingResult, pack_embeddings
 
 # What outputs of earlier versions were packed with, which lacked these flags.
-_BEFORE_FLAGS = {"matmul_precision": "float32"}
+_BEFORE_FLAGS = {"matmul_precision": "float32", "enrolled_fmr": None}
 _WITHOUT_A_SAY = ("output", "overwrite", "checkpoint_seconds", *device_flags.NAMES)
 
 
@@ -43,6 +48,9 @@ def run_packing(config: PackingConfig, values: flags.FlagValues) -> None:
         fixed, enrolled = (
             packing_start.load_beside(gallery, values, name) for name in SURROUNDINGS
         )
+        config, calibration = enrolment.limit(config, enrolled, values)
+        for line in enrolment.remarks(enrolled, values.enrolled):
+            announce(line)
     _agree(inputs, record)
     packed = False
     if record is None:
@@ -50,7 +58,11 @@ def run_packing(config: PackingConfig, values: flags.FlagValues) -> None:
         with _writing(output) as record:
             _agree(inputs, record)
             if record is None:
-                record = _pack(config, start, gallery, fixed, enrolled, values, inputs)
+                result = _run(config, start, gallery, fixed, enrolled, values)
+                made_of = packing_output.Packed(
+                    result, start, gallery, fixed, enrolled, calibration
+                )
+                record = _write(made_of, values, inputs)
                 packed = True
                 if processes.is_main_process():
                     output.clean_up()
@@ -97,18 +109,10 @@ def _checkpoint(output: str) -> pathlib.Path | None:
     return path.with_name(f".{path.stem}.checkpoint.npz")
 
 
-def _pack(
-    config: PackingConfig,
-    start: packing_start.Start,
-    gallery: EmbeddingFile,
-    fixed: EmbeddingFile | None,
-    enrolled: EmbeddingFile | None,
-    values: flags.FlagValues,
-    inputs: dict[str, Any],
+def _write(
+    packed: packing_output.Packed, values: flags.FlagValues, inputs: dict[str, Any]
 ) -> dict[str, Any]:
-    """Packs, and in the main process writes and describes; returns the record."""
-    result = _run(config, start, gallery, fixed, enrolled, values)
-    packed = packing_output.Packed(result, start, gallery, fixed, enrolled)
+    """Measures, and in the main process writes and describes; returns the record."""
     references = packing_output.references_of(packed, values)
     record = packing_output.measure(packed, references, values)
     record["inputs"] = inputs
@@ -162,6 +166,7 @@ def _check_enrolled(record: dict[str, Any], values: flags.FlagValues) -> None:
     if found is None or found["kept"]:
         return
     fixed = found["fixed_too_near"]
+    flag = "enrolled_fmr" if "calibration" in found else "max_enrolled_cosine"
     whose = f" ({fixed} of them of --fixed, which stay where they are)" if fixed else ""
     raise InputError(
         f"{values.output}: the best found comes within cosine "
@@ -169,7 +174,7 @@ def _check_enrolled(record: dict[str, Any], values: flags.FlagValues) -> None:
         f"{found['reference']}, row {found['enrolled']} of {values.enrolled}), "
         f"{found['max_cosine'] - found['limit']:.2g} more than allowed; "
         f"{found['too_near']} references are too near{whose}; raise "
-        "--max_enrolled_cosine or ask for fewer identities"
+        f"--{flag} or ask for fewer identities"
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ def load_beside(
     checks.same_dimension(
         gallery.embeddings, file.embeddings, f"{values.gallery} and {path}"
     )
+    _warn_of_unknown_space((gallery, values.gallery), (file, path))
     return file
 
 
@@ -82,6 +84,19 @@ def names_of(file: EmbeddingFile, what: str) -> list[str]:
     if file.names is not None:
         return [str(name) for name in file.names]
     return [f"{what} row {row}" for row in range(len(file.embeddings))]
+
+
+def _warn_of_unknown_space(*files: tuple[EmbeddingFile, str]) -> None:
+    """Says that rows are taken for those of the other file's recogniser."""
+    silent = [name for file, name in files if not file.metadata.get("model")]
+    if silent:
+        warnings.warn(
+            f"{' and '.join(silent)}: doesn't say which recogniser made it; rows of "
+            "two recognisers have nothing to do with each other, and near or far then "
+            "means nothing; embed with hyperface-embed, or give save_embeddings the "
+            "model",
+            stacklevel=3,
+        )
 
 
 def _check_memory(rows: int, dimensions: int) -> None:

@@ -60,7 +60,7 @@ def main() -> None:
 def _is_result(path: str) -> bool:
     """Whether an earlier search wrote the file, which another may then replace."""
     try:
-        with npz_file.opened(path) as content:
+        with npz_file.open_npz(path) as content:
             return set(content.keys) - _OF_NAMES == _OF_RESULT
     except InputError:
         return False

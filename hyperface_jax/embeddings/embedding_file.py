@@ -123,7 +123,7 @@ def load_embeddings(
     if kind is not None:
         _check_kind(kind, name)
     metadata.check_model_record(model, "model")
-    with npz_file.opened(name) as content:
+    with npz_file.open_npz(name) as content:
         _require_embeddings(content, name)
         embeddings = content.read("embeddings")
         arrays = annotations.read_arrays(content)
@@ -154,7 +154,7 @@ def map_embeddings(path: str | os.PathLike[str]) -> tuple[np.ndarray, About]:
       InputError: as :func:`load_embeddings`, for whatever is not a row.
     """
     name = npz_file.path_of(path)
-    with npz_file.opened(name) as content:
+    with npz_file.open_npz(name) as content:
         _require_embeddings(content, name)
         header = content.header("embeddings")
         check_form(header.shape, header.dtype, name)

@@ -84,7 +84,7 @@ def _check_regular(name: str, mode: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(
+def open_npz(
     path: Any, *, what: str = ".npz file", remedy: str = _REMEDY
 ) -> Iterator["NpzFile"]:
     """Opens an ``.npz`` file; nothing but reading it belongs inside.

@@ -87,7 +87,7 @@ def load(
     name, remedy = npz_file.path_of(path), "delete it to start afresh"
     if not os.path.lexists(name):
         return None
-    with npz_file.opened(name, what="checkpoint", remedy=remedy) as content:
+    with npz_file.open_npz(name, what="checkpoint", remedy=remedy) as content:
         record = _record(content)
         arrays = {key: content.read(key) for key in content.keys}
     version, found = record["format_version"], record["fingerprint"]

@@ -14,6 +14,7 @@ from hyperface_jax import (
     EmbeddingIndex,
     InputError,
     PackingConfig,
+    calibrate_threshold,
     capacity_bound,
     check_embeddings,
     check_model,
@@ -22,6 +23,7 @@ from hyperface_jax import (
     measure_capacity,
     measure_spread,
     objective_bound,
+    open_npz,
     pack_embeddings,
     packing_objective,
     packing_record,
@@ -88,6 +90,7 @@ ROWS = {
     "capacity": lambda v: measure_capacity(v, 0.5),
     "spread": lambda v: measure_spread(v, LABELS),
     "separation": separation_statistics,
+    "calibration": lambda v: calibrate_threshold(v, LABELS, 0.5),
     "objective": lambda v: packing_objective(v, X),
     "objective gallery": lambda v: packing_objective(X, v),
     "bound": lambda v: objective_bound(v, X),
@@ -131,6 +134,7 @@ NUMBERS = {
     "threshold": lambda v: typical_cosine(v, 30, 8),
     "spread": lambda v: worst_case_cosine(0.3, v),
     "false_match_rate": lambda v: typical_cosine(0.3, 30, 8, false_match_rate=v),
+    "false_match_rate ": lambda v: calibrate_threshold(X, LABELS, v),
     "k": lambda v: INDEX.search(X, v),
     "min_cosine": INDEX.duplicates,
     "quantile": lambda v: measure_spread(X, LABELS, quantile=v),
@@ -150,7 +154,7 @@ NUMBERS = {
 @pytest.mark.parametrize("name", NUMBERS)
 def test_what_is_no_number_is_refused_by_name(name):
     for value in NO_NUMBERS:
-        with pytest.raises(InputError, match=f"^{name} is ") as refusal:
+        with pytest.raises(InputError, match=f"^{name.strip()} is ") as refusal:
             NUMBERS[name](value)
         assert "\n" not in str(refusal.value)
         assert len(str(refusal.value)) < 200
@@ -190,6 +194,7 @@ def test_block_sizes(take):
         (lambda: packing_record({}, X, X), "result is {}, must be a PackingResult"),
         (lambda: save_embeddings("a.npz", X, kind=np.ones(2)), "a.npz: kind array"),
         (lambda: save_embeddings(None, X, kind="gallery"), "path is None, must name a"),
+        (lambda: open_npz(None).__enter__(), "path is None, must name a"),
         (lambda: load_embeddings("a.npz", kind=3), "a.npz: kind 3 is not one of"),
         (lambda: load_embeddings("a.npz", model="f"), "model 'f' is not a JSON object"),
         (lambda: check_model({"name": "f"}, MODEL, "a"), "a: model .* has no sha256"),
