@@ -1,3 +1,4 @@
+from .audit.audit import audit_set as audit_set
 from .datasets.conversion import convert_images as convert_images
 from .datasets.image_dataset import ImageDataset as ImageDataset
 from .datasets.image_source import open_images as open_images

@@ -127,9 +127,9 @@ def test_a_comma_may_be_part_of_a_path(tmp_path, monkeypatch, given, expected):
 
 @pytest.mark.parametrize("command", [embed, train])
 def test_an_archive_is_no_folder(call, tmp_path, command):
-    (tmp_path / "faces.zip").write_bytes(b"PK\3\4")
+    (tmp_path / "faces.7z").write_bytes(b"PK\3\4")
     name = "images" if command is embed else "dataset"
-    given = {name: tmp_path / "faces.zip", "output": tmp_path / "out"}
+    given = {name: tmp_path / "faces.7z", "output": tmp_path / "out"}
     code, _, errors = call(command, **given)
     assert (code, errors.count("\n")) == (2, 1)
-    assert "faces.zip: is a file, expected a folder of images; unpack" in errors
+    assert "faces.7z: is a file, expected a folder of images; unpack" in errors
