@@ -1,7 +1,8 @@
 """Embeds a folder of face images: a unit vector for each, in one file.
 
 The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
-of images per identity, or is just a folder of images, in any format that Pillow reads.
+of images per identity, or is just a folder of images, in any format that Pillow reads; or
+it is an archive, RecordIO, LMDB or a .bin. Photographs are aligned by hyperface-align.
 What was found in it, and what was left out, is reported first. Example:
 
     hyperface-embed --images=gallery --output=gallery.npz
@@ -17,7 +18,9 @@ from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
 
-flags.DEFINE_string("images", None, "folder of face images", flag_values=FLAGS)
+flags.DEFINE_string(
+    "images", None, "face images: a folder, or another format", flag_values=FLAGS
+)
 flags.DEFINE_string("output", None, "the .npz file to write", flag_values=FLAGS)
 flags.DEFINE_string(
     "model",

@@ -38,7 +38,11 @@ def test_entry_points_agree_with_the_cpu(gpu, name):
         jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
     ):
         if np.issubdtype(there.dtype, np.floating):
-            np.testing.assert_allclose(here, there, rtol=tolerance, atol=tolerance)
+            # Sums that nearly cancel keep the rounding of what they are made of.
+            size = max(1.0, float(np.abs(there).max(initial=0)))
+            np.testing.assert_allclose(
+                here, there, rtol=tolerance, atol=tolerance * size
+            )
         else:
             np.testing.assert_array_equal(here, there)
 
