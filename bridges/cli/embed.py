@@ -1,9 +1,10 @@
 """Embeds a folder of face images: a unit vector for each, in one file.
 
 The folder is a dataset made by hyperface-render or hyperface-generate, has one folder
-of images per identity, or is just a folder of images, in any format that Pillow reads; or
-it is an archive, RecordIO, LMDB or a .bin. Photographs are aligned by hyperface-align.
-What was found in it, and what was left out, is reported first. Example:
+of images per identity, or is just a folder of images, in any format that Pillow reads.
+Archives, RecordIO, LMDB and .bin files are read, too; whole photographs are to go
+through hyperface-align first. What was found, and what was left out, is reported.
+Example:
 
     hyperface-embed --images=gallery --output=gallery.npz
 
