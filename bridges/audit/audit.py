@@ -63,8 +63,8 @@ def audit_set(
         same call goes on where it was interrupted.
       against: real sets, likewise: galleries, training sets, people enrolled.
       model: the recogniser for images: what ``hyperface-embed --model`` takes.
-      threshold: a cosine above which an image is a leak; None for the largest between
-        images of two people of each real set.
+      threshold: a cosine above which an image is a leak; None for what each real set
+        says, see :mod:`bridges.audit.leaks`.
       duplicate_cosine: images at least so alike are duplicates.
       identity_from: see :func:`bridges.datasets.image_source.open_images`.
       skip_unreadable: leave out images that can't be read.
@@ -166,7 +166,8 @@ def _audit(
         ):
             other = f"{each.name}: {each.image(at)}"
             what = f"the centre of {names[at]}" if centre else "an image"
-            why = f"nearer to {what} than {found.threshold:.4f}, {found.origin}"
+            limit = found.centre_threshold if centre else found.threshold
+            why = f"nearer to {what} than {limit:.4f}, {found.origin}"
             flagged.append(
                 Flagged("leak", subject.image(row), who[row], other, float(cosine), why)
             )
@@ -300,6 +301,7 @@ def _write(found: Audit, output: pathlib.Path, duplicate_cosine: float) -> None:
                 "against": each.name,
                 "count": len(each.rows),
                 "threshold": each.threshold,
+                "centre_threshold": each.centre_threshold,
                 "origin": each.origin,
                 "compared": each.compared,
                 "nearest_cosine": each.quantiles,

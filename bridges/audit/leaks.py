@@ -1,10 +1,12 @@
-"""Leaks: images of a set that are nearer to real people than those are to one another.
+"""Leaks: images of a set that show a real person, as far as a recogniser can tell.
 
 Every *image* is compared with the images of the real set and with the centres of its
 people: means of folders hide leaks that images show (an issue of Vec2Face's). What is
-near depends on the recogniser and on how many were compared, since a maximum grows with
-it; so the measure is the real set itself: how near each of its images comes to those of
-*other* people, among as many.
+near depends on the recogniser, so the measure is the real set itself: a leak is as near
+as all but one in 20 of its images are to their own person's nearest other, and nearer
+than any is to another person. How near images come below that is for the eye: the
+distribution of nearest cosines stands beside that of the real set's to *other* people,
+among as many and of as many, since a maximum grows with the number compared.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bridges.audit.neighbours import nearest_rows
-from bridges.audit.people import People
+from bridges.audit.people import People, usual
 from hyperface_jax import InputError
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -23,12 +25,13 @@ class Leaks(NamedTuple):
 
     Attributes:
       name: of the real set.
-      threshold: nearer is a leak.
+      threshold: nearer to an image is a leak.
+      centre_threshold: nearer to a person's centre is one.
       origin: where the threshold comes from, in words.
       rows: ``[m]`` images of the audited set that are leaks, the nearest first.
       nearest: ``[m]`` the image of the real set that each is nearest to.
-      cosines: ``[m]`` of the two, or to the person's centre where that is larger.
-      to_centre: ``[m]`` bool, whether it is.
+      cosines: ``[m]`` of the two, or to the person's centre.
+      to_centre: ``[m]`` bool, whether to the centre, which is then the clearer leak.
       quantiles: of the nearest cosine of the audited set's images, by share.
       real_quantiles: of the real set's own to other people, among as many queries;
         empty where nothing says who is who in it.
@@ -37,6 +40,7 @@ class Leaks(NamedTuple):
 
     name: str
     threshold: float
+    centre_threshold: float
     origin: str
     rows: np.ndarray
     nearest: np.ndarray
@@ -62,43 +66,58 @@ def find_leaks(
       real: ``[m, d]`` float32, unit rows of the real set.
       labels: ``[m]``: who is on each; None where nothing says it.
       name: of the real set.
-      threshold: a cosine; None for the largest between images of two people of the
-        real set.
+      threshold: a cosine; None for what the real set says, see above. With one image
+        a person it knows the largest cosine of two people alone, and about n / m
+        images exceed that by chance.
 
     Raises:
       InputError: no threshold, and no two people in the real set to find one.
     """
     found, at = nearest_rows(rows, real, description=f"against {name}")
-    to_centre = np.zeros(len(rows), bool)
-    cosines = found.copy()
-    own = None
+    nearer = np.full(len(rows), -np.inf, np.float32)
+    own = own_centre = np.zeros(0, np.float32)
     if labels is not None:
         people = People.of(real, labels)
         centres = people.centres.astype(np.float32)
         nearer, person = nearest_rows(rows, centres, description="against centres")
-        to_centre = nearer > found
-        cosines = np.maximum(found, nearer)
-        # Shown is the person's image that is nearest, or the first.
-        first = np.zeros(len(people.counts), np.int64)
-        first[people.who[::-1]] = np.arange(len(real))[::-1]
-        at = np.where(to_centre & (people.who[at] != person), first[person], at)
-        own, _ = nearest_rows(
-            real, real, people=(people.who, people.who), description="the real set"
+        each = np.arange(len(centres))
+        own, own_centre = (
+            nearest_rows(real, others, people=(people.who, who), description=what)[0]
+            for others, who, what in (
+                (real, people.who, "the real set"),
+                (centres, each, "its centres"),
+            )
         )
-        own = own[np.isfinite(own)]
+        own, own_centre = own[np.isfinite(own)], own_centre[np.isfinite(own_centre)]
     origin = "given by --threshold"
+    centre_threshold = threshold
     if threshold is None:
-        if own is None or not len(own):
+        if not len(own):
             raise InputError(
                 f"{name}: nothing says who is who in it, so how near its people are to "
                 "one another can't be told; give labels, or --threshold"
             )
-        threshold = float(own.max())
-        origin = f"the largest cosine between images of two people of {name}"
-    leaking = np.flatnonzero(cosines > threshold)
-    leaking = leaking[np.argsort(-cosines[leaking], kind="stable")]
+        # NaN, of one image a person, is never the larger.
+        threshold = float(np.fmax(own.max(), usual(people.nearest_own())))
+        centre_threshold = float(np.fmax(own_centre.max(), usual(people.own_centre())))
+        origin = (
+            f"as near as one's own images usually are in {name}, and nearer than any "
+            "two people of it"
+        )
+    # A centre is nearer to everyone than images are, so it has a limit of its own.
+    over, over_centre = found - threshold, nearer - centre_threshold
+    to_centre = over_centre > over
+    if to_centre.any():
+        # Shown is the nearest image if it is the person's, else the person's first.
+        first = np.zeros(len(people.counts), np.int64)
+        first[people.who[::-1]] = np.arange(len(real))[::-1]
+        at = np.where(to_centre & (people.who[at] != person), first[person], at)
+    cosines = np.where(to_centre, nearer, found)
+    margin = np.maximum(over, over_centre)
+    leaking = np.flatnonzero(margin > 0)
+    leaking = leaking[np.argsort(-margin[leaking], kind="stable")]
+    queries = min(len(rows), len(own)) if len(own) else len(rows)
     random = np.random.default_rng(0)
-    queries = len(rows) if own is None else min(len(rows), len(own))
 
     def quantiles(values: np.ndarray) -> dict[str, float]:
         some = random.choice(values, queries, replace=False)
@@ -107,12 +126,13 @@ def find_leaks(
     return Leaks(
         name=name,
         threshold=threshold,
+        centre_threshold=centre_threshold,
         origin=origin,
         rows=leaking,
         nearest=at[leaking],
         cosines=cosines[leaking],
         to_centre=to_centre[leaking],
         quantiles=quantiles(found),
-        real_quantiles={} if own is None or not len(own) else quantiles(own),
+        real_quantiles=quantiles(own) if len(own) else {},
         compared={"queries": queries, "candidates": len(real)},
     )

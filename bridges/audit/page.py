@@ -17,7 +17,7 @@ _SIDE = 112
 # Of each kind, on the page; flagged.csv has all.
 _MOST_SHOWN = 60
 _TITLES = {
-    "leak": "Leaks: nearer to real people than those are to one another",
+    "leak": "Leaks: images that may show a real person",
     "duplicate": "Duplicates",
     "same_people": "People who may be one",
     "mislabelled": "Images that may be another person's",

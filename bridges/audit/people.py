@@ -56,15 +56,38 @@ class People(NamedTuple):
         own = (self.rows * self.sums[self.who]).sum(1) - (self.rows**2).sum(1)
         return own / others
 
+    def nearest_own(self) -> np.ndarray:
+        """The cosine of each image with its person's nearest other; NaN where alone."""
+        order = np.argsort(self.who, kind="stable")
+        nearest = np.full(len(self.who), np.nan)
+        for some in np.split(order, np.cumsum(self.counts)[:-1]):
+            if len(some) > 1:
+                cosines = self.rows[some] @ self.rows[some].T
+                np.fill_diagonal(cosines, -np.inf)
+                nearest[some] = cosines.max(1)
+        return nearest
+
+    def own_centre(self) -> np.ndarray:
+        """The cosine of each image with the centre of its person's others; or NaN."""
+        others = self.sums[self.who] - self.rows
+        norms = np.linalg.norm(others, axis=1)
+        alone = self.counts[self.who] < 2
+        cosines = (self.rows * others).sum(1) / np.maximum(norms, 1e-12)
+        return np.where(alone, np.nan, cosines)
+
+
+def usual(cosines: np.ndarray) -> float:
+    """What all but one of 20 reach; NaN of none."""
+    known = cosines[~np.isnan(cosines)]
+    return float(np.quantile(known, _UNUSUAL)) if len(known) else float("nan")
+
 
 def usual_cosine(people: People) -> float:
     """A mean cosine with one's own images that all but one image in 20 reach.
 
     NaN where no person has two images.
     """
-    own = people.own_cosines()
-    own = own[~np.isnan(own)]
-    return float(np.quantile(own, _UNUSUAL)) if len(own) else float("nan")
+    return usual(people.own_cosines())
 
 
 def same_people(people: People) -> list[tuple[int, int, float]]:

@@ -1,9 +1,10 @@
 """Audits a data set, ours or another's: leaks, duplicates, swapped labels, balance.
 
 Against real sets, every image is compared with every image of theirs and with the
-centres of their people; a leak is nearer than any two different real people are to one
-another. Inside the set: duplicates, people who are one, images that are another
-person's, how well people can be told apart, balance by group. Examples:
+centres of their people; a leak is as near as a real person's own images usually are,
+and nearer than any two people are. Inside the set: duplicates, people who are one,
+images that are another person's, how well people can be told apart, balance by group.
+Examples:
 
     hyperface-audit --set=dataset --against=gallery --model=sface --output=audit
     hyperface-audit --set=queries.npz --against=train.npz,enrolled.npz --output=audit \\
@@ -42,8 +43,8 @@ flags.DEFINE_string("output", None, "the folder to write", flag_values=FLAGS)
 flags.DEFINE_float(
     "threshold",
     None,
-    "cosine above which an image is a leak; by default the largest between images of "
-    "two people of the real set",
+    "cosine above which an image is a leak; by default what a real person's own images "
+    "usually reach, and more than any two people do",
     -1,
     1,
     flag_values=FLAGS,

@@ -99,7 +99,7 @@ def test_folder_means_would_have_missed_a_leak():
     assert found.rows.tolist() == [3] and found.nearest.tolist() == [40]
     centres = People.of(real, who).centres
     mean = People.of(rows, np.repeat(np.arange(5), 5)).centres
-    assert (mean @ centres.T).max() < found.threshold + 0.3
+    assert (mean @ centres.T).max() < found.centre_threshold
     with pytest.raises(InputError, match="nothing says who is who in it"):
         find_leaks(rows, real, None, name="real")
     assert len(find_leaks(rows, real, None, name="real", threshold=0.99).rows) == 1
