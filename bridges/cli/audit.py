@@ -100,7 +100,13 @@ def main() -> None:
     if found.separability is not None:
         apart = found.separability
         print(f"people apart: EER {100 * apart.eer:.2f} %, d' {apart.d_prime:.2f}")
-    over = exceeded(found, {name: FLAGS[f"max_{name}"].value for name in LIMITS})
+    allowed = (
+        FLAGS.max_leaks,
+        FLAGS.max_duplicates,
+        FLAGS.max_same_people,
+        FLAGS.max_mislabelled,
+    )
+    over = exceeded(found, dict(zip(LIMITS, allowed, strict=True)))
     if over:
         print(f"more than allowed: {'; '.join(over)}", file=sys.stderr)
         sys.exit(_EXCEEDED)

@@ -25,7 +25,8 @@ class AppendedFile:
                 f"{path}: {found:,} bytes, {size:,} were safe before; it was changed, "
                 "remove the unfinished output and convert again"
             )
-        self._file = open(path, "r+b" if path.exists() else "w+b")
+        path.touch()
+        self._file = open(path, "r+b")
         self._file.truncate(size)
         self._file.seek(size)
         self.size = size
