@@ -143,27 +143,41 @@ def align_faces(
             )
         where = find_device(device, quiet=True).name
         work = _Work(source.name, detector, where, image_size, faces, kept_side)
-        rest = [name for name in names if name not in folder.rows]
-        unreadable = dict(source.unreadable)
-        bar = progress_bar(
-            description="aligning",
-            total=len(names),
-            initial=len(names) - len(rest),
-            unit="picture",
-        )
-        stems = crop_names(names)
-        processes = _num_processes(num_processes, work, len(rest))
-        pictures = _align(rest, stems, work, finder, processes)
-        with bar, contextlib.closing(pictures):
-            for picture in pictures:
-                if picture.unreadable is None:
-                    folder.write(picture.name, picture.crops, picture.rows)
-                else:
-                    unreadable[picture.name] = picture.unreadable
-                bar.update(1)
+        unreadable = {
+            **source.unreadable,
+            **_align_rest(folder, names, work, finder, num_processes),
+        }
         total = len(names) + len(source.unreadable)
         refuse_or_skip(unreadable, total, source.name, skip_unreadable)
         return AlignedFaces(output, _finish(folder, names, unreadable, source.name))
+
+
+def _align_rest(
+    folder: AlignmentFolder,
+    names: Sequence[str],
+    work: _Work,
+    finder: Detector,
+    num_processes: int | None,
+) -> dict[str, str]:
+    """Aligns the pictures that the folder lacks; returns why some can't be read."""
+    rest = [name for name in names if name not in folder.rows]
+    bar = progress_bar(
+        description="aligning",
+        total=len(names),
+        initial=len(names) - len(rest),
+        unit="picture",
+    )
+    processes = _num_processes(num_processes, work, len(rest))
+    pictures = _align(rest, crop_names(names), work, finder, processes)
+    unreadable = {}
+    with bar, contextlib.closing(pictures):
+        for picture in pictures:
+            if picture.unreadable is None:
+                folder.write(picture.name, picture.crops, picture.rows)
+            else:
+                unreadable[picture.name] = picture.unreadable
+            bar.update(1)
+    return unreadable
 
 
 def _pictures(images: PathLike) -> ImageFiles:
