@@ -5,7 +5,6 @@ import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from bridges.audit.people import (
     separability,
 )
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_source import open_images
+from bridges.datasets.image_source import ImageSource, open_images
 from bridges.recognisers.gallery import embed_opened
-from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -81,20 +80,18 @@ def audit_set(
         if value is not None:
             checks.in_range(value, name, -1, 1)
     output = pathlib.Path(files.path_of(output))
-    if not (output / RECORD).exists() and not list(output.glob("*.npz")):
+    places = ["audited.npz", *(f"against_{k}.npz" for k in range(len(against)))]
+    if not any((output / name).exists() for name in (RECORD, *places)):
         check_vacant(output, RECORD, "audit")
+    opened = [_opened(each, model, identity_from) for each in (audited, *against)]
+    recogniser = None
+    if not all(isinstance(each, EmbeddingFile) for _, each in opened):
+        recogniser = load_recogniser(model, device=device)
     output.mkdir(parents=True, exist_ok=True)
-    options = {
-        "model": model,
-        "identity_from": identity_from,
-        "skip_unreadable": skip_unreadable,
-        "device": device,
-    }
-    subject = _opened(audited, output / "audited.npz", **options)
-    real = [
-        _opened(each, output / f"against_{number}.npz", **options)
-        for number, each in enumerate(against)
-    ]
+    subject, *real = (
+        _embedded(name, each, output / place, recogniser, skip_unreadable)
+        for (name, each), place in zip(opened, places, strict=True)
+    )
     judge = subject.file.metadata.get("model")
     for each in real:
         check_model(each.file.metadata.get("model"), judge, each.name)
@@ -121,24 +118,33 @@ def exceeded(found: Audit, limits: Mapping[str, int | None]) -> list[str]:
     ]
 
 
-def _opened(path: PathLike, place: pathlib.Path, **options: Any) -> AuditedSet:
-    """A set: its embeddings, made where it holds images."""
+def _opened(
+    path: PathLike, model: PathLike | None, identity_from: str
+) -> tuple[str, EmbeddingFile | ImageSource]:
+    """The name of a set, and its embeddings or its images."""
     path = pathlib.Path(files.path_of(path))
     if path.suffix.lower() == ".npz" and not path.is_dir():
-        return AuditedSet(os.fspath(path), load_embeddings(path), None)
-    if not options["model"]:
+        return os.fspath(path), load_embeddings(path)
+    if not model:
         raise InputError(
             f"{path}: images, and no recogniser to judge them; give --model, sface for "
             "photographs (make photos)"
         )
-    source = open_images(path, identity_from=options["identity_from"])
-    file = embed_opened(
-        source,
-        load_recogniser(options["model"], device=options["device"]),
-        place,
-        skip_unreadable=options["skip_unreadable"],
-    )
-    return AuditedSet(os.fspath(path), file, source)
+    return os.fspath(path), open_images(path, identity_from=identity_from)
+
+
+def _embedded(
+    name: str,
+    found: EmbeddingFile | ImageSource,
+    place: pathlib.Path,
+    recogniser: Recogniser | None,
+    skip_unreadable: bool,
+) -> AuditedSet:
+    """A set with its embeddings, made where it holds images."""
+    if isinstance(found, EmbeddingFile):
+        return AuditedSet(name, found, None)
+    file = embed_opened(found, recogniser, place, skip_unreadable=skip_unreadable)
+    return AuditedSet(name, file, found)
 
 
 def _audit(

@@ -15,7 +15,7 @@ The same command goes on where it was stopped.
 from absl import flags
 
 from bridges import folder_flags
-from hyperface_jax import InputError
+from hyperface_jax import InputError, checks
 from hyperface_jax.commands import require_flags, run_command
 
 FLAGS = flags.FlagValues()
@@ -64,7 +64,9 @@ def main() -> None:
         _convert_pairs()
         return
     from bridges.datasets.conversion import convert_images
+    from bridges.datasets.formats.writer import FORMATS
 
+    checks.one_of(FLAGS.format, "format", (*FORMATS, "bin"))
     made = convert_images(
         FLAGS.input,
         FLAGS.output,

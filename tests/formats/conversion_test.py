@@ -248,7 +248,7 @@ def test_the_command_says_what_it_made_and_refuses_in_a_line(call, tmp_path, peo
 
     refuse("--format is missing", input=people, output=made)
     refuse(
-        "format is 'mxnet', expected one of folder, imagefolder",
+        "format is 'mxnet', must be one of folder, imagefolder",
         **{"input": people, "output": made, "format": "mxnet"},
     )
     refuse(
