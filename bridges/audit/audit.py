@@ -10,7 +10,6 @@ import numpy as np
 
 from bridges.audit.findings import LIMITS, Audit, AuditedSet, Flagged
 from bridges.audit.leaks import find_leaks
-from bridges.audit.neighbours import nearest_rows
 from bridges.audit.people import (
     People,
     mislabelled,
@@ -232,24 +231,23 @@ def _people_names(each: AuditedSet) -> list[str]:
 def _duplicates(
     subject: AuditedSet, who: Sequence[str], duplicate_cosine: float
 ) -> list[Flagged]:
-    """Images that are the nearest of another and as good as equal, each once."""
-    rows = subject.file.embeddings
-    itself = np.arange(len(rows))
-    cosines, at = nearest_rows(rows, rows, people=(itself, itself))
-    pairs = {}
-    for row in np.flatnonzero(cosines >= duplicate_cosine):
-        pair = tuple(sorted((int(row), int(at[row]))))
-        pairs.setdefault(pair, float(cosines[row]))
+    """All pairs of images that are as good as equal."""
+    # Loads JAX, which embedding does without.
+    from hyperface_jax import EmbeddingIndex
+
+    index = EmbeddingIndex(subject.file.embeddings)
+    pairs, cosines = index.duplicates(duplicate_cosine)
     return [
         Flagged(
             "duplicate",
             subject.image(second),
             who[second],
             subject.image(first),
-            cosine,
+            float(cosines[row]),
             "of another person" if who[first] != who[second] else "of the same person",
         )
-        for (first, second), cosine in sorted(pairs.items(), key=lambda p: -p[1])
+        for row in np.argsort(-cosines, kind="stable")
+        for first, second in [pairs[row].tolist()]
     ]
 
 

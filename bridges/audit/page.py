@@ -100,9 +100,10 @@ class _Pictures:
 def _distances(leaks: Sequence[Leaks]) -> Section:
     rows = []
     for each in leaks:
+        compared = f"{each.compared['queries']:,} among {each.compared['candidates']:,}"
         for what, values in (
-            ("this set's images", each.quantiles),
-            ("its own to other people", each.real_quantiles),
+            (f"this set's images, {compared}", each.quantiles),
+            (f"its own to other people, {compared}", each.real_quantiles),
         ):
             if values:
                 cells = [f"{values[f'{q:g}']:.3f}" for q in QUANTILES]
@@ -116,11 +117,9 @@ def _distances(leaks: Sequence[Leaks]) -> Section:
         "largest",
         "leak above",
     ]
-    compared = leaks[0].compared
     lead = (
-        f"How near images come to a real one: {compared['queries']:,} of each, among "
-        f"{compared['candidates']:,}. A maximum grows with the number compared, so "
-        "both rows have as many."
+        "How near images come to a real one. A maximum grows with the number compared, "
+        "so both rows of a real set have as many."
     )
     table = Table("details", head, rows)
     return Section("distances", "Beside the real set", lead, table, "", "table")

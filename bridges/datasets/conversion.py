@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from bridges.datasets import image_bytes
 from bridges.datasets.decoding import (
@@ -24,16 +22,12 @@ from bridges.datasets.decoding import (
     not_readable,
     size_of,
 )
-from bridges.datasets.formats.label_table import (
-    LABELS,
-    RECORDS,
-    label_table,
-    record_line,
-)
+from bridges.datasets.folder_listing import CONVERSION, LABELS, RECORDS
+from bridges.datasets.formats.label_table import label_table, record_line
 from bridges.datasets.formats.writer import FORMATS, ConvertedImage, FormatWriter
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import UNFINISHED, ImageSource, open_images
-from bridges.datasets.images import encode_jpeg, name_of, quiet_decoders
+from bridges.datasets.images import encode_jpeg, encode_png, name_of, quiet_decoders
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source, refuse_or_skip
 from bridges.worker_processes import default_num_processes
@@ -47,7 +41,6 @@ from hyperface_jax.artifacts import (
 from hyperface_jax.commands import progress, provenance
 
 PathLike = str | os.PathLike[str]
-DESCRIPTION = "conversion.json"
 ENCODINGS = ("jpeg", "png")
 _SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 _STATE, _CONTENT = "state.json", "content"
@@ -158,11 +151,11 @@ class _Work:
         """What a finished conversion of the same settings says of itself."""
         if self._writer_class.is_file:
             found = _described_in(self._output)
-        elif (self._output / DESCRIPTION).exists():
-            found = read_json(self._output / DESCRIPTION)
+        elif (self._output / CONVERSION).exists():
+            found = read_json(self._output / CONVERSION)
         else:
             if not self._folder.exists():
-                check_vacant(self._output, DESCRIPTION, "conversion")
+                check_vacant(self._output, CONVERSION, "conversion")
             found = None
         if found is None:
             return None
@@ -171,7 +164,7 @@ class _Work:
         check_same_settings(self._output, settings, self._settings)
         counts = [found.get(key) for key in ("images", "identities")]
         if not isinstance(counts[0], int) or not isinstance(counts[1], int | None):
-            raise InputError(f"{self._output}: {DESCRIPTION} was changed; remove it")
+            raise InputError(f"{self._output}: {CONVERSION} was changed; remove it")
         shutil.rmtree(self._folder, ignore_errors=True)
         return found
 
@@ -243,7 +236,7 @@ class _Work:
             if not writer.keeps_records:
                 texts[RECORDS] = "".join(map(record_line, source.records))
             if writer.is_file:
-                texts[DESCRIPTION] = json.dumps(description, indent=2) + "\n"
+                texts[CONVERSION] = json.dumps(description, indent=2) + "\n"
             writer.finish(texts)
         self._save(complete=True)
 
@@ -257,7 +250,7 @@ class _Work:
             for path in sorted(content.iterdir()):
                 if not path.name.startswith("."):
                     os.replace(path, self._output / path.name)
-            files.write_json(self._output / DESCRIPTION, description)
+            files.write_json(self._output / CONVERSION, description)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -309,7 +302,7 @@ def _prepared(
     if not (same_size and same_format):
         pixels = decode_bytes(content, image_size, name)
         encode = encode or "png"
-        content = encode_jpeg(pixels) if encode == "jpeg" else _encode_png(pixels)
+        content = encode_jpeg(pixels) if encode == "jpeg" else encode_png(pixels)
         suffix = _SUFFIXES[encode]
     if suffix is None:
         kind = image_bytes.kind_of(content[: image_bytes.START])
@@ -318,19 +311,13 @@ def _prepared(
     return ConvertedImage(row, content, suffix, label, source.records[row])
 
 
-def _encode_png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _described_in(path: pathlib.Path) -> dict[str, Any] | None:
     """The description in a converted file; None where there is no file."""
     if not files.was_written(path):
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read(DESCRIPTION))
+            found = json.loads(archive.read(CONVERSION))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, RecursionError):
         found = None
     if not isinstance(found, dict):

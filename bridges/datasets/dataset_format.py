@@ -118,10 +118,17 @@ def read_metadata_table(path: pathlib.Path) -> list[dict[str, Any]]:
             record = dict(zip(header, row, strict=True))
             record["identity"] = record.pop(who)
             numbered.append((number, record))
-    if all(_NUMBER.fullmatch(record["identity"]) for _, record in numbered):
-        for _, record in numbered:
-            record["identity"] = int(record["identity"])
+    who = as_identities([record["identity"] for _, record in numbered])
+    for (_, record), identity in zip(numbered, who, strict=True):
+        record["identity"] = identity
     return _checked(numbered, path)
+
+
+def as_identities(names: Sequence[str]) -> list[int | str]:
+    """The names, or numbers where all of them are: then they were numbers."""
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return [int(name) for name in names]
+    return list(names)
 
 
 def _text_of(path: pathlib.Path) -> str:

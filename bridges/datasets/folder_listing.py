@@ -32,9 +32,11 @@ _SYSTEM_FOLDERS = frozenset(
 # What hyperface-align writes beside crops, which says nothing of who is on them.
 ALIGNMENT, ALIGNMENT_TABLE = "alignment.json", "alignment.csv"
 ALIGNMENT_PAGE = "alignment.html"
-# Likewise hyperface-convert.
-CONVERSION, LABELS = "conversion.json", "labels.csv"
-_PASSED_OVER = (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE, CONVERSION, LABELS)
+# Likewise hyperface-convert; the tables are read where a format has numbers alone.
+CONVERSION, LABELS, RECORDS = "conversion.json", "labels.csv", "records.jsonl"
+_PASSED_OVER = frozenset(
+    (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE, CONVERSION, LABELS, RECORDS)
+)
 # Why other files of phones and cameras don't count, by their suffix.
 _HEIC = "HEIC, which needs the package pi-heif: make photos, or pip install pi-heif"
 _VIDEO = "a video; write its frames as images to use them"

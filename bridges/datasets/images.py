@@ -1,4 +1,4 @@
-"""Image files and sources: reading them into arrays, and writing JPEG."""
+"""Image files and sources: reading them into arrays, and encoding them."""
 
 import concurrent.futures
 import io
@@ -28,6 +28,7 @@ __all__ = [
     "UnreadableImage",
     "decode_bytes",
     "encode_jpeg",
+    "encode_png",
     "load_images",
     "name_of",
     "quiet_decoders",
@@ -68,6 +69,17 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     Image.fromarray(image).save(
         buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=_NO_CHROMA_SUBSAMPLING
     )
+    return buffer.getvalue()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes an image as PNG, which loses nothing.
+
+    Args:
+      image: ``[h, w, 3]`` uint8 RGB.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,19 +1,24 @@
 """insightface's ``.bin`` of any verification set."""
 
-import io
 import os
 
 import numpy as np
-from PIL import Image
 
 from bridges.datasets.bin_file import write_bin
-from bridges.datasets.images import decode_bytes, name_of, quiet_decoders
+from bridges.datasets.decoding import size_of
+from bridges.datasets.image_bytes import suffix_of
+from bridges.datasets.images import (
+    decode_bytes,
+    encode_png,
+    name_of,
+    quiet_decoders,
+)
 from bridges.datasets.verification_set import check_images, load_verification_set
 from hyperface_jax import InputError, checks, files
 
 # As insightface and those after it read them.
 IMAGE_SIZE = 112
-_KNOWN_EVERYWHERE = ("JPEG", "PNG")
+_KNOWN_EVERYWHERE = (".jpg", ".png")
 
 
 def convert_to_bin(
@@ -59,9 +64,6 @@ def convert_to_bin(
 
 
 def _sized(content: bytes, size: int, name: str) -> bytes:
-    with Image.open(io.BytesIO(content)) as image:
-        if image.size == (size, size) and image.format in _KNOWN_EVERYWHERE:
-            return content
-    buffer = io.BytesIO()
-    Image.fromarray(decode_bytes(content, size, name)).save(buffer, "PNG")
-    return buffer.getvalue()
+    if suffix_of(content) in _KNOWN_EVERYWHERE and size_of(content) == (size, size):
+        return content
+    return encode_png(decode_bytes(content, size, name))

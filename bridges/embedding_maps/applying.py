@@ -17,7 +17,6 @@ from hyperface_jax import (
 from hyperface_jax.artifacts import Output, check_same_settings
 
 PathLike = str | os.PathLike[str]
-_ROWS_AT_ONCE = 2048
 
 
 class Applied(NamedTuple):
@@ -117,15 +116,10 @@ def apply_embedding_map(
 
 def largest_cosine(rows: np.ndarray) -> float:
     """The largest cosine between two of ``[n, d]`` unit rows, ``n`` at least 2."""
-    largest = -1.0
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        some = rows[start : start + _ROWS_AT_ONCE]
-        for other in range(start, len(rows), _ROWS_AT_ONCE):
-            cosines = some @ rows[other : other + _ROWS_AT_ONCE].T
-            if other == start:
-                np.fill_diagonal(cosines, -1)
-            largest = max(largest, float(cosines.max()))
-    return largest
+    # Loads JAX, which nothing else here needs.
+    from hyperface_jax import separation_statistics
+
+    return separation_statistics(rows).max_inter_cosine
 
 
 def describe_applied(applied: Applied, output: PathLike) -> list[str]:

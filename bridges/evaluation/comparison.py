@@ -7,7 +7,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridges.evaluation.verification import verify_checkpoint
+from bridges.evaluation.verification import Benchmarks
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
 PathLike = str | os.PathLike[str]
@@ -18,7 +19,11 @@ def verify_checkpoints(
     checkpoints: Sequence[PathLike],
     benchmarks: PathLike | Sequence[PathLike],
     output: PathLike,
-    **options: Any,
+    *,
+    flip: bool = True,
+    skip_unreadable: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> dict[str, dict[str, Any]]:
     """Measures several recognisers on the same verification sets.
 
@@ -28,7 +33,10 @@ def verify_checkpoints(
       benchmarks: likewise.
       output: a folder: ``<checkpoint>.json`` of each, as that function writes it, and
         ``table.csv``. What is there already is not measured again.
-      **options: of that function.
+      flip: as there, and so the others.
+      skip_unreadable: likewise.
+      device: likewise.
+      precision: likewise.
 
     Returns:
       The metrics by checkpoint, under the shortest names that tell them apart.
@@ -42,10 +50,14 @@ def verify_checkpoints(
             f"{output}: is a file; several checkpoints need a folder as --output"
         )
     names = short_names([os.fspath(each) for each in checkpoints])
+    sets = Benchmarks(benchmarks, skip_unreadable=skip_unreadable)
     output.mkdir(parents=True, exist_ok=True)
     metrics = {
-        name: verify_checkpoint(
-            checkpoint, benchmarks, output / f"{name.replace('/', '_')}.json", **options
+        name: sets.measure(
+            load_recogniser(checkpoint, device=device, precision=precision),
+            output / f"{name.replace('/', '_')}.json",
+            flip=flip,
+            precision=precision,
         )
         for name, checkpoint in zip(names, checkpoints, strict=True)
     }

@@ -1,5 +1,6 @@
 """Measurement of a recogniser on verification sets, written to ``metrics.json``."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -71,24 +72,75 @@ def verify_checkpoint(
     """
     files.check_output(output)
     recogniser = load_recogniser(checkpoint, device=device, precision=precision)
-    sets = load_benchmarks(benchmarks)
-    settings = {
-        "model": recogniser.model,
-        "flip": flip,
-        "benchmarks": {each.name: _fingerprint(each) for each in sets},
-        **({"skip_unreadable": True} if skip_unreadable else {}),
-        **device_flags.setting(precision),
-    }
+    benchmarks = Benchmarks(benchmarks, skip_unreadable=skip_unreadable)
+    return benchmarks.measure(recogniser, output, flip=flip, precision=precision)
 
-    def measure() -> dict[str, Any]:
-        for each in sets:
-            warn_of_photographs(recogniser, each.place)
-        readable = [
-            check_images(each, skip_unreadable=skip_unreadable) for each in sets
+
+class Benchmarks:
+    """Verification sets, read and decoded once for all recognisers."""
+
+    def __init__(
+        self,
+        paths: PathLike | Sequence[PathLike],
+        *,
+        skip_unreadable: bool = False,
+    ) -> None:
+        """Reads the pairs and the images' bytes.
+
+        Args:
+          paths: see :func:`verify_checkpoint`.
+          skip_unreadable: likewise.
+
+        Raises:
+          InputError: no verification set there, or two of one name.
+        """
+        self._sets = _load_sets(paths)
+        self._skip_unreadable = skip_unreadable
+        self._fingerprints = {each.name: _fingerprint(each) for each in self._sets}
+
+    def measure(
+        self,
+        recogniser: Recogniser,
+        output: PathLike,
+        *,
+        flip: bool = True,
+        precision: str = "float32",
+    ) -> dict[str, Any]:
+        """Measures a recogniser and writes the figures, unless they are there.
+
+        Args:
+          recogniser: what to measure.
+          output: the JSON file to write.
+          flip: see :func:`verify_checkpoint`.
+          precision: that the recogniser was loaded with.
+
+        Returns:
+          What :func:`verify_checkpoint` does.
+
+        Raises:
+          InputError: unreadable images, or an output that belongs to other settings.
+        """
+        settings = {
+            "model": recogniser.model,
+            "flip": flip,
+            "benchmarks": self._fingerprints,
+            **({"skip_unreadable": True} if self._skip_unreadable else {}),
+            **device_flags.setting(precision),
+        }
+
+        def measure() -> dict[str, Any]:
+            for each in self._sets:
+                warn_of_photographs(recogniser, each.place)
+            return _measure(recogniser, self._readable, output, settings)
+
+        return Output(output, lambda: _read_same(output, settings)).make(measure)
+
+    @functools.cached_property
+    def _readable(self) -> list[VerificationSet]:
+        return [
+            check_images(each, skip_unreadable=self._skip_unreadable)
+            for each in self._sets
         ]
-        return _measure(recogniser, readable, output, settings)
-
-    return Output(output, lambda: _read_same(output, settings)).make(measure)
 
 
 def _measure(
@@ -115,7 +167,7 @@ def _measure(
     return metrics
 
 
-def load_benchmarks(paths: PathLike | Sequence[PathLike]) -> list[VerificationSet]:
+def _load_sets(paths: PathLike | Sequence[PathLike]) -> list[VerificationSet]:
     """Reads the verification sets that :func:`find_benchmarks` finds.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridges.datasets.bin_file import contiguous_folds
 from bridges.evaluation.error_rates import (
     area_under_curve,
     confusion,
@@ -113,8 +114,7 @@ def verify_pairs(
     _check_embeddings(first, second)
     if fold is None:
         checks.whole_number(folds, "folds", 2, max(2, len(first)))
-        parts = np.array_split(np.arange(len(first)), folds)
-        fold = np.repeat(np.arange(folds), [len(part) for part in parts])
+        fold = contiguous_folds(len(first), folds)
     _check_labels(same, fold, len(first))
     same = same.astype(bool)
     distances = np.square(first - second).sum(1)

@@ -120,6 +120,7 @@ def align_faces(
     if num_processes is not None:
         checks.whole_number(num_processes, "num_processes", 1)
     output = pathlib.Path(files.path_of(output))
+    _refuse_nested(pathlib.Path(files.path_of(images)), output)
     source = _pictures(images)
     names = [record["file_name"] for record in source.records]
     finder = load_detector(detector, device=device)
@@ -129,7 +130,6 @@ def align_faces(
         "faces": faces,
         "realign": realign,
     }
-    _refuse_nested(source.folder, output)
     sizes = {name: _size(source.folder / name) for name in names}
     with AlignmentFolder(output, settings=settings, sizes=sizes) as folder:
         if folder.complete:

@@ -1,13 +1,12 @@
 """Whether images are aligned crops, whole photographs, or something between."""
 
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from bridges.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
+from bridges.datasets.decoding import size_of
 from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import (
     UnreadableImage,
@@ -90,7 +89,6 @@ def side_of_aligned_crops(source: ImageSource, detector: Detector) -> int | None
 def _size(source: ImageSource, row: int) -> tuple[int, int] | None:
     """Width and height by the file's header; None where it can't be read."""
     try:
-        with Image.open(io.BytesIO(source.read(row))) as image:
-            return image.size
-    except Exception:  # A damaged file can make a decoder raise anything.
+        return size_of(source.read(row))
+    except UnreadableImage:
         return None

@@ -90,6 +90,27 @@ def test_exactly_what_was_planted_is_found(planted):
     assert exceeded(found, {"leaks": 1, "duplicates": 1}) == ["2 leaks, 1 allowed"]
 
 
+def test_duplicates_of_two_people_are_named_beside_nearer_ones(tmp_path):
+    """Each has a copy of its own person's that is nearer than the other person's."""
+    rows, who = people(6, 3)
+    random = np.random.default_rng(0)
+    for row, size in ((1, 1e-5), (3, 2e-4), (4, 2.1e-4)):
+        rows[row] = unit(rows[:1] + size * random.standard_normal((1, 64)))[0]
+    rows[4] = unit(rows[3:4] + 1e-5 * random.standard_normal((1, 64)))[0]
+    save_embeddings(tmp_path / "x.npz", rows, kind="queries", labels=who, model=JUDGE)
+    found = audit_set(tmp_path / "x.npz", tmp_path / "audit")
+    pairs = {
+        (each.other, each.image, each.why)
+        for each in found.flagged
+        if each.kind == "duplicate"
+    }
+    same, other = "of the same person", "of another person"
+    assert pairs == {
+        *(("0", "1", same), ("3", "4", same)),
+        *((first, second, other) for first in "01" for second in "34"),
+    }
+
+
 def test_folder_means_would_have_missed_a_leak():
     """One image of a real person among five: its folder's mean is far from everyone."""
     real, who = people(30, 6, seed=1)

@@ -63,7 +63,7 @@ class _FolderWriter:
         """Nothing is open."""
 
     def _name(self, row: int) -> str:
-        """The path of an image below the folder, with ``/``."""
+        """The path of an image below the folder, with ``/``; of each format its own."""
         raise NotImplementedError
 
     def _suffix(self, row: int) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from bridges.datasets.dataset_format import as_identities
 from bridges.datasets.formats.archive_members import check_name
 from bridges.datasets.formats.file_ranges import FileRanges
-from bridges.datasets.formats.label_table import as_identities
 from bridges.datasets.formats.packed_images import (
     PackedImages,
     check_file,

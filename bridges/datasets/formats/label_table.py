@@ -13,17 +13,14 @@ import csv
 import io
 import json
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from bridges.datasets.dataset_format import to_json
+from bridges.datasets.dataset_format import as_identities, to_json
+from bridges.datasets.folder_listing import LABELS, RECORDS
 from bridges.datasets.image_source import ImageSource
 from hyperface_jax import InputError, files
 
-LABELS = "labels.csv"
-RECORDS = "records.jsonl"
-_NUMBER = re.compile("0|[1-9][0-9]{0,17}")
 _HEADER = ["label", "identity", "images"]
 
 
@@ -87,13 +84,6 @@ def read_label_table(
         raise InputError(f"{path}: two labels have the same identity; mend it")
     ordered = [names[label] for label in sorted(found)]
     return as_identities(ordered)
-
-
-def as_identities(names: Sequence[str]) -> list[int | str]:
-    """The names, or numbers where all of them are: then they were numbers."""
-    if all(_NUMBER.fullmatch(name) for name in names):
-        return [int(name) for name in names]
-    return list(names)
 
 
 def read_records(

@@ -1,5 +1,6 @@
 """What image sources have in common that hold many images in few files."""
 
+import abc
 import hashlib
 import os
 import pathlib
@@ -12,7 +13,7 @@ from bridges.datasets.image_files import number_identities
 from hyperface_jax import InputError, files
 
 
-class PackedImages:
+class PackedImages(abc.ABC):
     """An image source without the reading.
 
     A subclass sets up what it needs, calls ``__init__`` and defines ``_content``.
@@ -100,9 +101,9 @@ class PackedImages:
         name = os.path.join(self.name, str(self.records[index]["file_name"]))
         return UnreadableImage(name, reason)
 
+    @abc.abstractmethod
     def _content(self, index: int) -> bytes:
         """The bytes of an image; raises as :meth:`read` translates."""
-        raise NotImplementedError
 
 
 def check_file(path: str | os.PathLike[str]) -> pathlib.Path:
