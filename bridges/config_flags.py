@@ -55,6 +55,7 @@ _DEFINE = {
     float: flags.DEFINE_float,
     int: flags.DEFINE_integer,
     int | None: flags.DEFINE_integer,
+    float | None: flags.DEFINE_float,
     str: flags.DEFINE_string,
     tuple[float, ...]: _define_number_list,
     tuple[str, ...]: _define_name_list,

@@ -9,6 +9,7 @@ import numpy as np
 from hyperface_jax import checks
 
 _WHOLE = (int, int | None)
+_OPTIONAL = (int | None, float | None)
 
 
 def check_settings(
@@ -23,7 +24,7 @@ def check_settings(
     Args:
       config: the dataclass; fields of type ``int`` must be whole numbers.
       ranges: smallest and largest value by field, both included. None is allowed in a
-        field of type ``int | None``.
+        field whose type allows it.
       choices: allowed words by field.
 
     Raises:
@@ -36,7 +37,7 @@ def check_settings(
             object.__setattr__(config, field.name, value)
         if choices and field.name in choices:
             checks.one_of(value, field.name, tuple(choices[field.name]))
-        if field.name not in ranges or (value is None and field.type == int | None):
+        if field.name not in ranges or (value is None and field.type in _OPTIONAL):
             continue
         check = checks.whole_number if field.type in _WHOLE else checks.in_range
         check(value, field.name, *ranges[field.name])

@@ -6,6 +6,7 @@ group. Only the parent answers it; workers ignore signals until the parent ends 
 
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import os
 import queue
@@ -21,7 +22,7 @@ from typing import Any
 from hyperface_jax import InputError, interruptions
 
 # Items queued per process, so that none has to wait for its next.
-_AHEAD = 2
+AHEAD = 2
 
 
 def map_in_processes(
@@ -48,24 +49,50 @@ def map_in_processes(
       MemoryError: a worker was killed from outside, most likely for lack of memory.
       Exception: whatever ``function`` or ``initializer`` raised.
     """
+    with process_pool(
+        function, num_processes, initializer=initializer, arguments=arguments
+    ) as submit:
+        ahead: deque[concurrent.futures.Future[Any]] = deque()
+        for item in items:
+            ahead.append(submit(item))
+            if len(ahead) > AHEAD * num_processes:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+@contextlib.contextmanager
+def process_pool(
+    function: Callable[[Any], Any],
+    num_processes: int,
+    *,
+    initializer: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[Callable[[Any], "concurrent.futures.Future[Any]"]]:
+    """Processes that are handed items one by one; killed at the end of the body.
+
+    Args:
+      function: see :func:`map_in_processes`, as the others.
+      num_processes: number of worker processes.
+      initializer: called first in each process, with ``arguments``.
+      arguments: arguments of ``initializer``.
+
+    Yields:
+      A function that hands an item to the next process that is idle, and returns a
+      future of ``function(item)``. Whoever calls it waits for results: more than
+      :data:`AHEAD` items a process gain nothing.
+    """
     children: set[BaseProcess] = set()
     idle: queue.SimpleQueue[connection.Connection] = queue.SimpleQueue()
     # One thread per process waits for its answers and ends when the process does.
     with concurrent.futures.ThreadPoolExecutor(num_processes) as threads:
-        ahead: deque[concurrent.futures.Future[Any]] = deque()
         try:
             with starting(children):
                 for _ in range(num_processes):
                     idle.put(_start(function, initializer, arguments))
-            for item in items:
-                ahead.append(threads.submit(_ask, idle, item))
-                if len(ahead) > _AHEAD * num_processes:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            yield functools.partial(threads.submit, _ask, idle)
         finally:
-            for waiting in ahead:
-                waiting.cancel()
+            threads.shutdown(wait=False, cancel_futures=True)
             kill(children)
 
 

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from hyperface_jax import files, locks
 from hyperface_jax.errors import InputError
+from hyperface_jax.locks import HeldElsewhere as HeldElsewhere
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
@@ -105,7 +106,7 @@ class Output(Generic[T]):
           What another process finished since :meth:`finished` was asked, or None.
 
         Raises:
-          InputError: another process is writing it.
+          HeldElsewhere: another process is writing it.
         """
         if files.is_stream(self.path):
             yield None

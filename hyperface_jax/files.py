@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hyperface_jax.errors import InputError
@@ -164,6 +164,20 @@ def write_text(path: PathLike, text: str) -> None:
     File names in it that are not UTF-8 become the bytes they are on the disk.
     """
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_lines(path: PathLike, lines: Iterable[str]) -> None:
+    """Writes lines to ``path``, as :func:`write_text`; one is in memory at a time.
+
+    Args:
+      path: of the file.
+      lines: each with its line end.
+    """
+    with atomic_path(path) as temporary:
+        with open(
+            temporary, "w", encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
+            file.writelines(lines)
 
 
 def write_json(path: PathLike, value: Any) -> None:

@@ -31,6 +31,10 @@ _NO_LOCK_FILE = (
 )
 
 
+class HeldElsewhere(InputError):
+    """Another process is writing the output."""
+
+
 def lock_of(output: PathLike, *, is_folder: bool = False) -> pathlib.Path:
     """The lock file of an output: in the folder, or hidden beside the file."""
     if is_folder:
@@ -52,7 +56,8 @@ def held(output: PathLike, *, is_folder: bool = False) -> Iterator[None]:
       is_folder: whether it is a folder.
 
     Raises:
-      InputError: another process holds it, or its folder is a file.
+      HeldElsewhere: another process holds it.
+      InputError: its folder is a file.
     """
     if files.is_stream(output):
         yield
@@ -78,7 +83,7 @@ def _locked(path: pathlib.Path, output: PathLike) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise InputError(
+        raise HeldElsewhere(
             f"{output}: another process is writing it; wait for it, or name another "
             "output"
         ) from None

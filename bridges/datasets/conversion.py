@@ -1,16 +1,8 @@
 """Conversion of image datasets: streaming, resumable, the images' bytes untouched."""
 
-import concurrent.futures
-import contextlib
 import functools
-import hashlib
-import json
 import os
 import pathlib
-import shutil
-import time
-import zipfile
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,32 +14,19 @@ from bridges.datasets.decoding import (
     not_readable,
     size_of,
 )
-from bridges.datasets.folder_listing import CONVERSION, LABELS, RECORDS
-from bridges.datasets.formats.label_table import label_table, record_line
-from bridges.datasets.formats.writer import FORMATS, ConvertedImage, FormatWriter
+from bridges.datasets.format_output import FormatOutput
+from bridges.datasets.formats.writer import FORMATS, ConvertedImage
 from bridges.datasets.identity_folders import AUTO
-from bridges.datasets.image_source import UNFINISHED, ImageSource, open_images
-from bridges.datasets.images import encode_jpeg, encode_png, name_of, quiet_decoders
+from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.images import encode_jpeg, encode_png, name_of
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source, refuse_or_skip
-from bridges.worker_processes import default_num_processes
 from hyperface_jax import InputError, checks, files
-from hyperface_jax.artifacts import (
-    Output,
-    check_same_settings,
-    check_vacant,
-    read_json,
-)
-from hyperface_jax.commands import progress, provenance
+from hyperface_jax.artifacts import Output
 
 PathLike = str | os.PathLike[str]
 ENCODINGS = ("jpeg", "png")
 _SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
-_STATE, _CONTENT = "state.json", "content"
-# Seconds between states: what a kill costs at most.
-_EVERY = 5.0
-# Images read and encoded side by side.
-_AT_ONCE = 64
 
 
 class Conversion(NamedTuple):
@@ -93,7 +72,6 @@ def convert_images(
       InputError: a source that can't be read, an output of other settings, a format
         that can't hold the source, or a package that it needs and that is missing.
     """
-    writer_class = FORMATS[format]
     if encode is not None and encode not in ENCODINGS:
         raise InputError(f"encode is {encode!r}, expected {' or '.join(ENCODINGS)}")
     if image_size is not None:
@@ -101,6 +79,7 @@ def convert_images(
     output = pathlib.Path(files.path_of(output))
     if files.is_stream(output):
         raise InputError(f"{output}: a device or a pipe, expected a file or a folder")
+    writer_class = FORMATS[format]
     if writer_class.is_file:
         files.check_output(output)
     images = open_images(source, identity_from=identity_from)
@@ -117,7 +96,7 @@ def convert_images(
         "encode": encode,
         "skip_unreadable": skip_unreadable,
     }
-    work = _Work(output, writer_class, settings)
+    target = FormatOutput(output, format, settings)
     prepare = functools.partial(_prepared, image_size=image_size, encode=encode)
     decoded = image_size is not None or encode is not None
 
@@ -125,137 +104,12 @@ def convert_images(
         readable, skipped = _readable(images, decoded, skip_unreadable)
         if writer_class.by_identity:
             readable = _by_identity(readable)
-        return work.convert(readable, prepare, skipped)
+        extra = {"skipped": skipped} if skipped else {}
+        return target.write(readable, prepare, extra)
 
-    found = Output(output, work.find, is_folder=not writer_class.is_file).make(convert)
+    is_folder = not writer_class.is_file
+    found = Output(output, target.find, is_folder=is_folder).make(convert)
     return Conversion(found["images"], found["identities"])
-
-
-class _Work:
-    """The output of a conversion: finished, or to go on with."""
-
-    def __init__(
-        self,
-        output: pathlib.Path,
-        writer_class: type[FormatWriter],
-        settings: dict[str, Any],
-    ) -> None:
-        self._output = output
-        self._writer_class = writer_class
-        self._settings = settings
-        self._folder = output / UNFINISHED
-        if writer_class.is_file:
-            self._folder = output.with_name(f".{output.name}{UNFINISHED}")
-
-    def find(self) -> dict[str, Any] | None:
-        """What a finished conversion of the same settings says of itself."""
-        if self._writer_class.is_file:
-            found = _described_in(self._output)
-        elif (self._output / CONVERSION).exists():
-            found = read_json(self._output / CONVERSION)
-        else:
-            if not self._folder.exists():
-                check_vacant(self._output, CONVERSION, "conversion")
-            found = None
-        if found is None:
-            return None
-        settings = found.get("settings")
-        settings = settings if isinstance(settings, dict) else {}
-        check_same_settings(self._output, settings, self._settings)
-        counts = [found.get(key) for key in ("images", "identities")]
-        if not isinstance(counts[0], int) or not isinstance(counts[1], int | None):
-            raise InputError(f"{self._output}: {CONVERSION} was changed; remove it")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return found
-
-    def convert(
-        self, source: ImageSource, prepare: Any, skipped: dict[str, str]
-    ) -> dict[str, Any]:
-        """Writes all images; returns the description."""
-        description = {
-            "images": len(source),
-            "identities": len(source.identities) if source.labelled else None,
-            "settings": self._settings,
-            **({"skipped": skipped} if skipped else {}),
-            "created_with": provenance(),
-        }
-        state = self._state()
-        if not state.get("complete"):
-            self._write(source, prepare, state.get("writer"), description)
-        self._put_in_place(description)
-        return description
-
-    def _state(self) -> dict[str, Any]:
-        """The state to go on from; empty at the beginning."""
-        path = self._folder / _STATE
-        if not path.exists():
-            # Without a state nothing there can be relied on.
-            shutil.rmtree(self._folder, ignore_errors=True)
-            (self._folder / _CONTENT).mkdir(parents=True)
-            return {}
-        state = read_json(path)
-        if state.pop("checksum", None) != _checksum(state):
-            raise InputError(
-                f"{path}: was changed or damaged; remove {self._folder} and convert "
-                "from the beginning"
-            )
-        remedy = f"go on with these, or remove {self._folder}"
-        found = state["settings"]
-        check_same_settings(self._folder, found, self._settings, remedy=remedy)
-        return state
-
-    def _save(self, **state: Any) -> None:
-        state = {"settings": self._settings, **state}
-        state["checksum"] = _checksum(state)
-        files.write_json(self._folder / _STATE, state)
-
-    def _write(
-        self,
-        source: ImageSource,
-        prepare: Any,
-        state: dict[str, Any] | None,
-        description: dict[str, Any],
-    ) -> None:
-        with contextlib.closing(
-            self._writer_class(self._folder / _CONTENT, source, state)
-        ) as writer:
-            saved = time.monotonic()
-            images = _images(source, prepare, writer.rows)
-            for image in progress(
-                images,
-                description="converting",
-                total=len(source),
-                initial=writer.rows,
-                unit="image",
-            ):
-                writer.write(image)
-                if time.monotonic() - saved > _EVERY:
-                    self._save(writer=writer.checkpoint())
-                    saved = time.monotonic()
-            texts = {LABELS: label_table(source)} if source.labelled else {}
-            if not writer.keeps_records:
-                texts[RECORDS] = "".join(map(record_line, source.records))
-            if writer.is_file:
-                texts[CONVERSION] = json.dumps(description, indent=2) + "\n"
-            writer.finish(texts)
-        self._save(complete=True)
-
-    def _put_in_place(self, description: dict[str, Any]) -> None:
-        """Moves what is finished to where it belongs; may be repeated after a kill."""
-        content = self._folder / _CONTENT
-        if self._writer_class.is_file:
-            if (content / "images").exists():
-                os.replace(content / "images", self._output)
-        else:
-            for path in sorted(content.iterdir()):
-                if not path.name.startswith("."):
-                    os.replace(path, self._output / path.name)
-            files.write_json(self._output / CONVERSION, description)
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _checksum(state: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _readable(
@@ -280,16 +134,6 @@ def _by_identity(source: ImageSource) -> ImageSource:
     return Subset(source, np.argsort(source.labels, kind="stable"))
 
 
-def _images(source: ImageSource, prepare: Any, first: int) -> Iterator[ConvertedImage]:
-    """The images from row ``first`` on, several prepared at a time."""
-    # Decoders and encoders release the interpreter's lock.
-    threads = default_num_processes()
-    with quiet_decoders(), concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for start in range(first, len(source), _AT_ONCE):
-            rows = range(start, min(start + _AT_ONCE, len(source)))
-            yield from pool.map(functools.partial(prepare, source), rows)
-
-
 def _prepared(
     source: ImageSource, row: int, *, image_size: int | None, encode: str | None
 ) -> ConvertedImage:
@@ -309,22 +153,6 @@ def _prepared(
         raise UnreadableImage(name, kind or not_readable("of no known format"))
     label = int(source.labels[row]) if source.labelled else None
     return ConvertedImage(row, content, suffix, label, source.records[row])
-
-
-def _described_in(path: pathlib.Path) -> dict[str, Any] | None:
-    """The description in a converted file; None where there is no file."""
-    if not files.was_written(path):
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read(CONVERSION))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(
-            f"{path}: is no conversion of ours; give another output or remove it"
-        )
-    return found
 
 
 def _check_apart(source: pathlib.Path, output: pathlib.Path) -> None:

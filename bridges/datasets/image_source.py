@@ -43,8 +43,9 @@ from bridges.registry import Registry
 from hyperface_jax import InputError, files
 from hyperface_jax.commands import announce
 
-# Where hyperface-convert writes until it is done.
-UNFINISHED = ".unfinished"
+# Where hyperface-convert writes until it is done, and hyperface-generate.
+UNFINISHED, GENERATION = ".unfinished", ".generation"
+_UNFINISHED = {GENERATION: "hyperface-generate", UNFINISHED: "hyperface-convert"}
 # As many names as a line has room for.
 _NAMED = 3
 
@@ -138,11 +139,12 @@ def open_images(
         refuses files of other suffixes; a conversion that is unfinished.
     """
     path = pathlib.Path(files.path_of(path))
-    if (path / UNFINISHED).exists():
-        raise InputError(
-            f"{path}: the conversion is unfinished; run hyperface-convert again as "
-            "before, it goes on where it stopped"
-        )
+    for sign, what in _UNFINISHED.items():
+        if (path / sign).exists():
+            raise InputError(
+                f"{path}: unfinished; run {what} again as before, it goes on where it "
+                "stopped"
+            )
     kind = _kind_of(path)
     if kind == "stylegan" and identity_from != AUTO:
         # Its images are files in folders, too, and may be told apart by those.

@@ -31,7 +31,7 @@ class Journal:
         self._file = os.open(path, flags, 0o666)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
-            self.entries, whole = _read(path)
+            self.entries, whole = read_entries(path)
             os.ftruncate(self._file, whole)
             on_failure.pop_all()
 
@@ -55,8 +55,12 @@ class Journal:
         os.close(self._file)
 
 
-def _read(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
-    """The entries up to the first line that is none, and the length of their lines."""
+def read_entries(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+    """The entries up to the first line that is none, and the length of their lines.
+
+    Args:
+      path: of the file, which exists.
+    """
     entries, whole = [], 0
     for line in path.read_bytes().splitlines(keepends=True):
         try:

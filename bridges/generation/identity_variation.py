@@ -11,10 +11,18 @@ import numpy as np
 from hyperface_jax import check_embeddings, checks
 
 
-def image_seed(dataset_seed: int, identity: int, index: int) -> int:
-    """The seed of an image's generator noise, in [0, 2⁶³)."""
+def image_seed(dataset_seed: int, identity: int, index: int, attempt: int = 0) -> int:
+    """The seed of an image's generator noise, in [0, 2⁶³).
+
+    Args:
+      dataset_seed: seed of the whole dataset.
+      identity: number of the identity.
+      index: number of the image within it.
+      attempt: which time the image is drawn, from 0.
+    """
     noise, _ = _streams(dataset_seed, identity, index)
-    return int(noise.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    words = noise.generate_state(attempt + 1, np.uint64)
+    return int(words[attempt] >> np.uint64(1))
 
 
 def vary_identity(

@@ -4,7 +4,8 @@ import concurrent.futures
 import contextlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from bridges.datasets.image_dataset import encode_jpeg
 from bridges.devices import Device, single_threaded
+from bridges.generation.face_crops import FaceCrops
 from bridges.generators.generator import (
     BATCH_SIZE,
     GENERATORS,
@@ -23,7 +25,7 @@ from bridges.generators.generator import (
 )
 from bridges.recognisers.embedding import embed_images
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
-from bridges.worker_processes import default_num_processes, map_in_processes
+from bridges.worker_processes import AHEAD, default_num_processes, process_pool
 
 
 class Condition(NamedTuple):
@@ -45,17 +47,51 @@ class ImageSettings(NamedTuple):
 
     Attributes:
       generator: name or path.
-      recogniser: name or folder.
+      recogniser: name or path; empty for the one that the generator names.
       settings: of the generator; None for its defaults.
       device: what both compute on.
-      batch_size: images computed at once.
+      batch_size: images computed at once; None for the generator's default.
+      paths: where the files of the generator are; None where its name says it.
+      detector: finds the faces of images that are not aligned yet.
+      image_size: side in pixels of aligned crops.
     """
 
     generator: str
-    recogniser: str
+    recogniser: str = ""
     settings: Any | None = None
     device: Device = Device()
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = BATCH_SIZE
+    paths: Any | None = None
+    detector: str = "mtcnn"
+    image_size: int = 112
+
+
+class MadeImage(NamedTuple):
+    """An image, and what is to be known of it.
+
+    Attributes:
+      content: the JPEG file.
+      cosine: between the reference and the embedding of what the file shows.
+      has_face: False where a face was to be found and aligned, and there was none.
+    """
+
+    content: bytes
+    cosine: float
+    has_face: bool = True
+
+
+class CodedImage(NamedTuple):
+    """An image on its way from the generator to the recogniser.
+
+    Attributes:
+      content: the JPEG file.
+      pixels: what it shows, ``[h, w, 3]`` uint8.
+      has_face: see :class:`MadeImage`.
+    """
+
+    content: bytes
+    pixels: np.ndarray
+    has_face: bool
 
 
 class ImageMaker:
@@ -65,33 +101,44 @@ class ImageMaker:
       generator: makes them.
       recogniser: measures.
       settings: see :class:`ImageSettings`.
+      image_size: side in pixels of the images it makes.
+      crops: aligns the faces; None where they are aligned already.
     """
 
     def __init__(self, settings: ImageSettings) -> None:
-        """Loads both models.
+        """Loads both models, and a detector where one is needed.
 
         Raises:
           InputError: one of them can't be loaded.
         """
-        self.settings = settings
         where = {
             "device": settings.device.name,
             "precision": settings.device.precision,
         }
         self.generator: Generator = load_generator(
-            settings.generator, **where, batch_size=settings.batch_size
+            settings.generator,
+            **where,
+            batch_size=settings.batch_size,
+            **(vars(settings.paths) if settings.paths else {}),
         )
-        self.recogniser: Recogniser = load_recogniser(settings.recogniser, **where)
+        self.recogniser: Recogniser = load_recogniser(
+            settings.recogniser or self.generator.default_recogniser, **where
+        )
+        if settings.batch_size is None:
+            kind = GENERATORS[kind_of(settings.generator)]
+            size = kind.batch_sizes[settings.device.is_accelerator]
+            settings = settings._replace(batch_size=size)
+        self.settings = settings
+        self.image_size, self.crops = self.generator.image_size, None
+        if not self.generator.aligned:
+            self.image_size = settings.image_size
+            self.crops = FaceCrops(
+                settings.detector, settings.image_size, device=settings.device.name
+            )
 
-    def make(self, conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:
-        """Makes at most ``batch_size`` images.
-
-        Returns:
-          For each condition the JPEG file and the cosine between its reference and the
-          embedding of what that file shows.
-        """
-        coded = [through_jpeg(image) for image in self.draw(conditions)]
-        return self.measure(conditions, coded)
+    def make(self, conditions: Sequence[Condition]) -> list[MadeImage]:
+        """Makes at most ``batch_size`` images, one for each condition."""
+        return self.measure(conditions, list(map(self.coded, self.draw(conditions))))
 
     def draw(self, conditions: Sequence[Condition]) -> np.ndarray:
         """The images ``[n, s, s, 3]`` uint8 of at most ``batch_size`` conditions."""
@@ -101,33 +148,72 @@ class ImageMaker:
             self.settings.settings,
         )
 
+    def coded(self, image: np.ndarray) -> CodedImage:
+        """A generator's image as the file that is kept."""
+        has_face = True
+        if self.crops:
+            image, has_face = self.crops.crop(image)
+        return CodedImage(*through_jpeg(image), has_face)
+
     def measure(
-        self,
-        conditions: Sequence[Condition],
-        coded: Sequence[tuple[bytes, np.ndarray]],
-    ) -> list[tuple[bytes, float]]:
+        self, conditions: Sequence[Condition], coded: Sequence[CodedImage]
+    ) -> list[MadeImage]:
         """Compares images with the references they were to show.
 
         Args:
           conditions: what they were made from, at most ``batch_size``.
-          coded: see :func:`through_jpeg`.
-
-        Returns:
-          What :meth:`make` returns.
+          coded: what :meth:`coded` returned for each.
         """
         count = self.settings.batch_size
         # As many rows every time, for the same reason as in the generator.
-        shown = np.zeros((count, *coded[0][1].shape), np.uint8)
-        for row, (_, image) in enumerate(coded):
-            shown[row] = image
+        shown = np.zeros((count, *coded[0].pixels.shape), np.uint8)
+        for row, image in enumerate(coded):
+            shown[row] = image.pixels
         with single_threaded():
             embeddings = embed_images(self.recogniser, shown, batch_size=count)
         return [
-            (content, round(float(embedding @ condition.reference), 4))
-            for (content, _), embedding, condition in zip(
+            MadeImage(image.content, float(row @ condition.reference), image.has_face)
+            for image, row, condition in zip(
                 coded, embeddings[: len(coded)], conditions, strict=True
             )
         ]
+
+
+Submit = Callable[[Sequence[Condition]], "concurrent.futures.Future[list[MadeImage]]"]
+
+
+@contextlib.contextmanager
+def image_pool(
+    settings: ImageSettings, num_processes: int, *, maker: ImageMaker | None = None
+) -> Iterator[tuple[Submit, int]]:
+    """What makes batches of images, a few of them at a time.
+
+    Args:
+      settings: the same for all batches.
+      num_processes: 1 works in this process and starts no other, as an accelerator
+        needs.
+      maker: of these settings, for one process; loaded when not given.
+
+    Yields:
+      A function that is given at most ``batch_size`` conditions and returns a future of
+      their images, and how many batches to have under way.
+    """
+    if num_processes == 1:
+        maker = maker or ImageMaker(settings)
+        if settings.device.is_accelerator:
+            with _overlapped(maker) as submit:
+                yield submit, 2
+        else:
+            yield _InTurn(maker).submit, 1
+        return
+    kind = kind_of(settings.generator)
+    with process_pool(
+        _make_in_worker,
+        num_processes,
+        initializer=_load_in_worker,
+        arguments=(settings, kind, GENERATORS[kind]),
+    ) as submit:
+        yield submit, AHEAD * num_processes
 
 
 def make_images(
@@ -136,33 +222,24 @@ def make_images(
     num_processes: int,
     *,
     maker: ImageMaker | None = None,
-) -> Iterator[tuple[bytes, float]]:
-    """Makes images in their order; what :meth:`ImageMaker.make` returns for each.
+) -> Iterator[MadeImage]:
+    """Makes images in their order.
 
     Args:
       conditions: the images to make; taken as needed, a few batches ahead.
-      settings: the same for all.
-      num_processes: 1 works in this process and starts no other, as an accelerator
-        needs.
-      maker: of these settings, for one process; loaded when not given.
+      settings: the same for all, with a batch size.
+      num_processes: see :func:`image_pool`, as ``maker``.
+      maker: of these settings.
     """
-    batches = _batches(conditions, settings.batch_size)
-    if num_processes == 1:
-        maker = maker or ImageMaker(settings)
-        accelerated = settings.device.is_accelerator
-        yield from (_make_overlapped if accelerated else _make_in_turn)(maker, batches)
-        return
-    kind = kind_of(settings.generator)
-    made = map_in_processes(
-        _make_in_worker,
-        batches,
-        num_processes,
-        initializer=_load_in_worker,
-        arguments=(settings, kind, GENERATORS[kind]),
-    )
-    with contextlib.closing(made):
-        for batch in made:
-            yield from batch
+    rest = iter(conditions)
+    with image_pool(settings, num_processes, maker=maker) as (submit, ahead):
+        under_way: deque[concurrent.futures.Future[list[MadeImage]]] = deque()
+        while batch := list(itertools.islice(rest, settings.batch_size)):
+            under_way.append(submit(batch))
+            if len(under_way) >= ahead:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
 
 
 def through_jpeg(image: np.ndarray) -> tuple[bytes, np.ndarray]:
@@ -176,32 +253,33 @@ def decode_jpeg(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def _make_in_turn(
-    maker: ImageMaker, batches: Iterable[list[Condition]]
-) -> Iterator[tuple[bytes, float]]:
-    for batch in batches:
-        yield from maker.make(batch)
+class _Later:
+    """The future of a batch whose images are measured when they are asked for."""
+
+    def __init__(self, measure: Callable[[], list[MadeImage]]) -> None:
+        self.result = measure
 
 
-def _make_overlapped(
-    maker: ImageMaker, batches: Iterable[list[Condition]]
-) -> Iterator[tuple[bytes, float]]:
+class _InTurn:
+    """Makes a batch when its images are asked for."""
+
+    def __init__(self, maker: ImageMaker) -> None:
+        self._maker = maker
+
+    def submit(self, conditions: Sequence[Condition]) -> _Later:
+        return _Later(lambda: self._maker.make(conditions))
+
+
+@contextlib.contextmanager
+def _overlapped(maker: ImageMaker) -> Iterator[Submit]:
     """Encodes images in threads while the accelerator computes the next batch."""
     with concurrent.futures.ThreadPoolExecutor(default_num_processes()) as threads:
-        before: tuple[list[Condition], Iterator[tuple[bytes, np.ndarray]]] | None = None
-        for batch in batches:
-            coded = threads.map(through_jpeg, maker.draw(batch))
-            if before is not None:
-                yield from maker.measure(before[0], list(before[1]))
-            before = batch, coded
-        if before is not None:
-            yield from maker.measure(before[0], list(before[1]))
 
+        def submit(conditions: Sequence[Condition]) -> _Later:
+            coded = threads.map(maker.coded, maker.draw(conditions))
+            return _Later(lambda: maker.measure(conditions, list(coded)))
 
-def _batches(conditions: Iterable[Condition], size: int) -> Iterator[list[Condition]]:
-    rest = iter(conditions)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
+        yield submit
 
 
 # The maker of a worker process: loaded once in each, since models take a second.
@@ -216,5 +294,5 @@ def _load_in_worker(settings: ImageSettings, name: str, kind: GeneratorKind) -> 
     _maker = ImageMaker(settings)
 
 
-def _make_in_worker(conditions: Sequence[Condition]) -> list[tuple[bytes, float]]:
+def _make_in_worker(conditions: Sequence[Condition]) -> list[MadeImage]:
     return _maker.make(conditions)

@@ -18,7 +18,7 @@ from PIL import Image
 
 import bridges
 from bridges.cli import convert
-from bridges.datasets import conversion
+from bridges.datasets import conversion, format_output
 from bridges.datasets.conversion import convert_images
 from bridges.datasets.formats import folder_writers, hugging_face_writer
 from bridges.datasets.formats.writer import FORMATS
@@ -104,7 +104,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same(tmp_path, people, format, monke
     monkeypatch.setattr(hugging_face_writer, "_FILE_IMAGES", 2)
     whole, torn = place(tmp_path / "whole", format), place(tmp_path / "torn", format)
     convert_images(people, whole, format=format)
-    monkeypatch.setattr(conversion, "_EVERY", -1.0)
+    monkeypatch.setattr(format_output, "_EVERY", -1.0)
     kind = FORMATS[format]
     write, finish = kind.write, kind.finish
     written = []
@@ -174,9 +174,9 @@ def test_stopped_while_results_are_put_in_place(tmp_path, people, format, monkey
 def test_a_killed_process_goes_on(tmp_path, people):
     program = (
         "import time\n"
-        "from bridges.datasets import conversion\n"
+        "from bridges.datasets import conversion, format_output\n"
         "from bridges.datasets.formats.recordio_writer import RecordIOWriter as W\n"
-        "conversion._EVERY, write = 0.05, W.write\n"
+        "format_output._EVERY, write = 0.05, W.write\n"
         "W.write = lambda self, image: (time.sleep(0.1), write(self, image))\n"
         f"conversion.convert_images({str(people)!r}, {str(tmp_path / 'a')!r}, "
         "format='recordio')\n"
@@ -291,7 +291,7 @@ def test_an_unfinished_conversion_is_of_its_settings(tmp_path, people, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(conversion, "_EVERY", -1.0)
+        patched.setattr(format_output, "_EVERY", -1.0)
         patched.setattr(FORMATS["recordio"], "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             convert_images(people, tmp_path / "a", format="recordio")

@@ -66,7 +66,7 @@ def test_tables_of_metadata(tmp_path):
 
 def test_states_of_conversions(tmp_path, monkeypatch):
     """A state that was damaged between two runs ends neither in a crash nor a wait."""
-    monkeypatch.setattr("bridges.datasets.conversion._EVERY", -1.0)
+    monkeypatch.setattr("bridges.datasets.format_output._EVERY", -1.0)
     people = write_people(tmp_path / "people", images=1)
 
     def stop(self, texts):

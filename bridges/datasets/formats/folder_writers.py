@@ -3,7 +3,7 @@
 import bisect
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,10 @@ class _FolderWriter:
             os.sync()
         return {"rows": self.rows, "suffixes": self._suffixes}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Writes the tables."""
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
         # What is finished may be relied on, so it has to be on the disk.
         self.checkpoint()
 
@@ -81,13 +81,13 @@ class ImageFolderWriter(_FolderWriter):
         self.keeps_records = source.labelled
         self._names = IdentityNames(source)
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Writes the metadata and the tables."""
         if self._source.labelled:
             with files.atomic_path(self._folder / METADATA) as path:
                 with open(path, "w", encoding="utf-8") as file:
                     file.writelines(metadata_lines(self._source, self._name))
-        super().finish(texts)
+        super().finish(tables)
 
     def _name(self, row: int) -> str:
         return self._names.of(row, self._suffix(row))
@@ -96,11 +96,11 @@ class ImageFolderWriter(_FolderWriter):
 class StyleGanWriter(_FolderWriter):
     """Folders of a thousand images, and ``dataset.json`` with their labels."""
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Writes the labels and the tables."""
         text = stylegan_labels(self._source, self._name)
         files.write_text(self._folder / "dataset.json", text)
-        super().finish(texts)
+        super().finish(tables)
 
     def _name(self, row: int) -> str:
         return f"{row // 1000:05d}/img{row:08d}{self._suffix(row)}"
@@ -144,11 +144,11 @@ class DatasetFolderWriter:
         """The writer's journal is the state; it tells torn images by their checksum."""
         return {"rows": self.rows}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Completes the folder and writes the tables."""
         self._writer.finish()
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
 
     def close(self) -> None:
         self._writer.close()

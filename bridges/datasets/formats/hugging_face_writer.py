@@ -6,6 +6,7 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridges.datasets.formats.writer import ConvertedImage, required
@@ -63,7 +64,7 @@ class HuggingFaceWriter:
         """The state as of the last whole file."""
         return {"rows": self._safe, "files": self._files}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Ends the last file; writes what describes the dataset, and the tables."""
         self._end_file()
         fingerprint = hashlib.sha256(json.dumps(self._files).encode()).hexdigest()
@@ -85,8 +86,8 @@ class HuggingFaceWriter:
         }
         files.write_json(self._folder / "dataset_info.json", info)
         files.write_json(self._folder / "state.json", state)
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
 
     def close(self) -> None:
         if self._stream is not None:

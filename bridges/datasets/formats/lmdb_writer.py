@@ -1,6 +1,7 @@
 """Writing of LMDB; :mod:`bridges.datasets.formats.lmdb_file` describes it."""
 
 import pathlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridges.datasets.formats.lmdb_file import CLASSES, KEYS, LENGTH
@@ -57,7 +58,7 @@ class LmdbWriter:
         self._environment.sync(True)
         return {"rows": self.rows}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Adds the list of keys and the tables."""
         keys = [str(row).encode("ascii") for row in range(self.rows)]
         for key, value in (
@@ -67,8 +68,8 @@ class LmdbWriter:
         ):
             self._waiting.append((key, self._msgpack.packb(value)))
         self.checkpoint()
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
 
     def close(self) -> None:
         self._environment.close()

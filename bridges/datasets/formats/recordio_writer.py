@@ -2,6 +2,7 @@
 
 import pathlib
 import struct
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class RecordIOWriter:
         sizes = [file.size for file in self._files]
         return {"rows": self.rows, "sizes": sizes, "side": self._side}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Adds the records of the people and the tables."""
         start = 1
         for number, count in enumerate(self._counts.tolist()):
@@ -92,8 +93,8 @@ class RecordIOWriter:
         files.write_text(
             self._folder / "property", f"{len(self._counts)},{height},{width}\n"
         )
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
 
     def close(self) -> None:
         for file in self._files:

@@ -2,6 +2,7 @@
 
 import pathlib
 import tarfile
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridges.datasets.dataset_format import to_json
@@ -61,11 +62,11 @@ class WebDatasetWriter:
             "size": self._file.size,
         }
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Ends the last shard and writes the tables."""
         self._end()
-        for name, text in texts.items():
-            files.write_text(self._folder / name, text)
+        for name, lines in tables.items():
+            files.write_lines(self._folder / name, lines)
 
     def close(self) -> None:
         self._file.close()

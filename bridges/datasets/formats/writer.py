@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from bridges.datasets.image_source import ImageSource
@@ -65,11 +66,11 @@ class FormatWriter(Protocol):
     def checkpoint(self) -> dict[str, Any]:
         """Puts on the disk what was written; returns the state, JSON-ready."""
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Completes the files.
 
         Args:
-          texts: the tables beside the images, by file name.
+          tables: the lines of the tables beside the images, by file name.
         """
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ more than 16 or 32 bits, its 64-bit end (4.3.14 and 4.3.15).
 import pathlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bridges.datasets.dataset_format import METADATA
@@ -64,18 +64,15 @@ class ZipWriter:
         self._file.sync()
         return {"rows": self.rows, "size": self._file.size}
 
-    def finish(self, texts: dict[str, str]) -> None:
+    def finish(self, tables: Mapping[str, Iterable[str]]) -> None:
         """Adds the tables and the list of members."""
         names = [name for _, name, *_ in self._members()]
-        tables = {
-            LABELS_FILE: stylegan_labels(self._source, names.__getitem__),
-            **texts,
-        }
+        labels = stylegan_labels(self._source, names.__getitem__)
+        members: dict[str, Iterable[str]] = {LABELS_FILE: [labels], **tables}
         if self._source.labelled:
-            lines = metadata_lines(self._source, names.__getitem__)
-            tables[METADATA] = "".join(lines)
-        for name, text in tables.items():
-            self._member(name, text.encode("utf-8", "surrogateescape"))
+            members[METADATA] = metadata_lines(self._source, names.__getitem__)
+        for name, lines in members.items():
+            self._member(name, "".join(lines).encode("utf-8", "surrogateescape"))
         start = self._file.size
         # Read from the local headers, so that a resumed run need not remember them.
         entries = [self._entry(*member) for member in self._members()]

@@ -1,0 +1,231 @@
+"""Making the images of a draft: those that are missing, or some again."""
+
+import concurrent.futures
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from bridges.generation.draft import Draft, Entry, OpenBlock
+from bridges.generation.gate import Drawn, Gate
+from bridges.generation.generation_config import GenerationConfig
+from bridges.generation.identity_variation import image_seed, vary_identity
+from bridges.generation.image_workers import Condition, ImageMaker, image_pool
+from bridges.generation.plan import Planned
+from bridges.worker_processes import default_num_processes
+from hyperface_jax import EmbeddingFile
+from hyperface_jax.artifacts import HeldElsewhere
+from hyperface_jax.commands import progress
+
+# Starting a process takes as long as making so many images.
+_WORTH_A_PROCESS = 100
+# Images that may wait to be written.
+_WAITING = 64
+REDRAWS = "redraws"
+
+ToDo = Callable[[int, dict[int, Entry]], list[int]]
+
+
+class ImageRun:
+    """Makes images of references and puts them into a draft.
+
+    Attributes:
+      draft: where they go.
+      maker: makes them.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        references: EmbeddingFile,
+        config: GenerationConfig,
+        maker: ImageMaker,
+    ) -> None:
+        self.draft, self.maker = draft, maker
+        self._references, self._config = references, config
+
+    def make_missing(self, blocks: Sequence[int]) -> list[int]:
+        """Makes the images that some blocks lack.
+
+        Returns:
+          The blocks that other processes hold, and that are left to them.
+        """
+        rows = self.draft.plan.rows
+
+        def missing(block: int, entries: dict[int, Entry]) -> list[int]:
+            return [row for row in rows(block) if row not in entries]
+
+        gate = Gate(self._config.min_cosine, self._config.tries)
+        done = self.draft.count(blocks)
+        total = sum(len(rows(block)) for block in blocks)
+        redraws = {REDRAWS: 0} if self._config.collision_recogniser else {}
+        return self._make(
+            self.draft.missing_blocks(blocks), missing, gate, redraws, done, total
+        )
+
+    def make_again(self, rows: Sequence[int], number: int) -> None:
+        """Draws images again, with noise that they have not been drawn with.
+
+        Args:
+          rows: which images. Those that were drawn again so often are left as they are.
+          number: which time it is, from 1.
+
+        Raises:
+          HeldElsewhere: another process writes to the draft.
+        """
+        size = self.draft.plan.block_size
+        by_block: dict[int, list[int]] = {}
+        for row in sorted(rows):
+            by_block.setdefault(row // size, []).append(row)
+
+        def again(block: int, entries: dict[int, Entry]) -> list[int]:
+            redraws = {row: entries[row].record[REDRAWS] for row in by_block[block]}
+            return [row for row, times in redraws.items() if times < number]
+
+        tries = self._config.tries
+        gate = Gate(self._config.min_cosine, tries, first_attempt=number * tries)
+        held = self._make([*by_block], again, gate, {REDRAWS: number}, 0, len(rows))
+        if held:
+            raise HeldElsewhere(
+                f"{self.draft.images}: another process is writing it; wait for it"
+            )
+
+    def _make(
+        self,
+        blocks: Sequence[int],
+        to_do: ToDo,
+        gate: Gate,
+        extra: dict[str, Any],
+        done: int,
+        total: int,
+    ) -> list[int]:
+        """Makes what is to be done of some blocks; returns those held elsewhere."""
+        if not blocks:
+            return []
+        config, settings = self._config, self.maker.settings
+        processes = config.num_processes
+        if processes is None:
+            processes = min(
+                default_num_processes(), max(1, (total - done) // _WORTH_A_PROCESS)
+            )
+        if settings.device.is_accelerator:
+            processes = 1
+        bar = progress(
+            description="generating", total=total, unit="image", initial=done
+        )
+        with (
+            image_pool(settings, processes, maker=self.maker) as (submit, ahead),
+            _BlockWriter(self.draft, blocks, to_do) as writer,
+            contextlib.closing(
+                gate.draw(
+                    writer.planned(),
+                    self._condition,
+                    submit,
+                    batch_size=settings.batch_size,
+                    ahead=ahead,
+                )
+            ) as drawn_images,
+            bar,
+        ):
+            for drawn in drawn_images:
+                bar.update(writer.put(drawn, self._record(drawn, extra)))
+            bar.update(writer.wait())
+        return writer.held_elsewhere
+
+    def _condition(self, planned: Planned, attempt: int) -> Condition:
+        """What an attempt at an image is made from."""
+        config, reference = self._config, self._references.embeddings[planned.identity]
+        varied = vary_identity(
+            reference,
+            beta=config.beta,
+            dataset_seed=config.seed,
+            identity=planned.identity,
+            index=planned.index,
+        )
+        seed = image_seed(config.seed, *planned, attempt)
+        return Condition(varied, reference, seed)
+
+    def _record(self, drawn: Drawn, extra: dict[str, Any]) -> dict[str, Any]:
+        identity, index = drawn.planned
+        groups = self._references.groups.items()
+        return {
+            **{name: str(of[identity]) for name, of in groups},
+            "identity": identity,
+            "index": index,
+            "seed": image_seed(self._config.seed, identity, index, drawn.attempt),
+            "reference_cosine": round(drawn.made.cosine, 4),
+            "tries": drawn.tries,
+            "flag": drawn.flag,
+            **extra,
+        }
+
+
+class _BlockWriter:
+    """Holds the blocks that images are made of, and writes these in a thread.
+
+    Attributes:
+      held_elsewhere: blocks that were passed over since another process holds them.
+    """
+
+    def __init__(self, draft: Draft, blocks: Sequence[int], to_do: ToDo) -> None:
+        self._draft, self._blocks, self._to_do = draft, blocks, to_do
+        self.held_elsewhere: list[int] = []
+        # By block: what holds it, and how many of its images are to come.
+        self._open: dict[int, tuple[contextlib.ExitStack, OpenBlock]] = {}
+        self._left: dict[int, int] = {}
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._waiting: deque[tuple[int, concurrent.futures.Future[None]]] = deque()
+
+    def planned(self) -> Iterator[Planned]:
+        """The images to make; a block is held from when its first is asked for."""
+        plan = self._draft.plan
+        for block in self._blocks:
+            held = contextlib.ExitStack()
+            try:
+                opened = held.enter_context(self._draft.writing(block))
+            except HeldElsewhere:
+                self.held_elsewhere.append(block)
+                continue
+            rows = self._to_do(block, opened.entries)
+            self._open[block], self._left[block] = (held, opened), len(rows)
+            if not rows:
+                self._close(block)
+            yield from map(plan.image, rows)
+
+    def put(self, drawn: Drawn, record: dict[str, Any]) -> int:
+        """Has an image written; returns how many were written since the last call."""
+        row = self._draft.plan.row(*drawn.planned)
+        block = row // self._draft.plan.block_size
+        _, opened = self._open[block]
+        future = self._thread.submit(opened.put, row, drawn.made.content, record)
+        self._waiting.append((block, future))
+        return self.wait(_WAITING)
+
+    def wait(self, at_most: int = 0) -> int:
+        """Waits until at most so many images wait to be written; counts those written.
+
+        Raises:
+          OSError: the disk is full.
+        """
+        written = 0
+        while len(self._waiting) > at_most:
+            block, future = self._waiting.popleft()
+            future.result()
+            written += 1
+            self._left[block] -= 1
+            if not self._left[block]:
+                self._close(block)
+        return written
+
+    def _close(self, block: int) -> None:
+        held, _ = self._open.pop(block)
+        held.close()
+
+    def __enter__(self) -> "_BlockWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # What waits is written even if the next image can't be made.
+        self._thread.shutdown()
+        for block in [*self._open]:
+            self._close(block)
