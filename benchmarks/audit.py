@@ -13,7 +13,7 @@ import time
 import numpy as np
 from absl import flags
 
-from bridges.audit.neighbours import nearest_rows
+from bridges.neighbours import nearest_rows
 from hyperface_jax import files
 from hyperface_jax.commands import provenance, run_command, settings_of
 

@@ -132,8 +132,8 @@ def generate(
     sampling = LatentDiffusionSettings(guidance, FLAGS.steps)
     settings = ImageSettings(FLAGS.generator, FLAGS.recogniser, sampling)
     made, times = [], []
-    for content, _ in make_images(conditions, settings, processes):
-        made.append(decode_jpeg(content))
+    for image in make_images(conditions, settings, processes):
+        made.append(decode_jpeg(image.content))
         times.append(time.perf_counter())
     begun = 2 * processes * BATCH_SIZE
     rate = None

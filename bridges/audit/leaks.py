@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridges.audit.neighbours import nearest_rows
 from bridges.audit.people import People, usual
+from bridges.neighbours import nearest_rows
 from hyperface_jax import InputError
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridges.audit.neighbours import tiles
+from bridges.neighbours import tiles
 
 # Bins of cosines; errors of rates read off them are those of half a bin.
 _BINS = 1 << 14

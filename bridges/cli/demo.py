@@ -45,16 +45,16 @@ flags.DEFINE_string(
     "output", None, "the folder of the run, runs/demo say", flag_values=FLAGS
 )
 define_config_flags(DemoConfig(), _HELP, FLAGS)
-_SETTINGS = settings_flags.define(FLAGS)
+_OPTIONS = settings_flags.define(FLAGS)
 device_flags.define(FLAGS)
 
 
 def main() -> None:
     """Runs the chain with the settings that the flags give."""
     require_flags(FLAGS, "output")
+    settings, paths = _OPTIONS.given(FLAGS.generator, FLAGS)
     config = dataclasses.replace(
-        config_from_flags(DemoConfig(), FLAGS),
-        settings=settings_flags.given(FLAGS.generator, _SETTINGS, FLAGS),
+        config_from_flags(DemoConfig(), FLAGS), settings=settings, paths=paths
     )
     from bridges.demo.chain import run_demo
 

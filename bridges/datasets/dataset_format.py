@@ -7,7 +7,7 @@ import os
 import pathlib
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,15 @@ _NEEDED = (
     ("file_name", str, "a name"),
     ("identity", int | str, "a whole number or a name"),
 )
+
+
+def compared_settings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a ``dataset.json`` in which two runs must agree."""
+    settings = description.get("settings")
+    return {
+        "kind": description.get("kind"),
+        **(settings if isinstance(settings, Mapping) else {}),
+    }
 
 
 def to_json(value: Any) -> str:

@@ -15,6 +15,7 @@ from bridges.datasets.dataset_format import (
     FORMAT_VERSION,
     JOURNAL,
     METADATA,
+    compared_settings,
     read_metadata,
     to_json,
 )
@@ -181,7 +182,9 @@ class ImageDatasetWriter:
         if not path.exists():
             return None
         found = read_json(path)
-        check_same_settings(path, _settings(found), _settings(self._description))
+        check_same_settings(
+            path, compared_settings(found), compared_settings(self._description)
+        )
         if not found.get("complete"):
             return None
         records = {}
@@ -229,12 +232,3 @@ def _checksum(path: pathlib.Path) -> int | None:
         return zlib.crc32(path.read_bytes())
     except (OSError, ValueError):  # a name with a null byte
         return None
-
-
-def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a description in which two runs must agree."""
-    settings = description.get("settings")
-    return {
-        "kind": description.get("kind"),
-        **(settings if isinstance(settings, Mapping) else {}),
-    }

@@ -46,6 +46,7 @@ class DemoConfig:
       batch_size: images per training step.
       recogniser: the recogniser whose hypersphere is packed: a name or a folder.
       generator: the image generator: a name or a folder.
+      paths: where its files are; None for one that its name or folder says all of.
       settings: of that generator, of its ``settings_type``; None for its defaults.
       compare: also train on rendered faces and on unpacked references.
       seed: of everything random.
@@ -61,8 +62,9 @@ class DemoConfig:
     regularization_weight: float = 2.0
     epochs: float = 20.0
     batch_size: int = 128
-    recogniser: str = GenerationConfig.recogniser
+    recogniser: str = "recogniser_f"
     generator: str = GenerationConfig.generator
+    paths: Any | None = None
     settings: Any | None = None
     compare: bool = False
     seed: int = 0
@@ -99,13 +101,14 @@ class DemoConfig:
             images_per_identity=self.images_per_identity,
             seed=self.seed,
             settings=self.settings,
+            paths=self.paths,
         )
 
     def record(self) -> dict[str, Any]:
         """All settings that the files of a run depend on, for ``run.json``.
 
         Those of the generator stand among the others. Whether to compare is not among
-        them: comparisons may be added to a finished run.
+        them: comparisons may be added to a finished run; nor are places of files.
 
         Raises:
           InputError: no such generator.
@@ -113,7 +116,7 @@ class DemoConfig:
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
-        del values["compare"]
+        del values["compare"], values["paths"]
         settings = values.pop("settings")
         if settings is None:
             settings = GENERATORS[kind_of(self.generator)].default_settings()

@@ -14,13 +14,12 @@ may write, each to blocks that it holds.
 import contextlib
 import hashlib
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bridges.datasets.dataset_format import to_json
 from bridges.datasets.journal import Journal, read_entries
 from bridges.generation.plan import Plan
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError
 from hyperface_jax.artifacts import Output
 
 _BLOCKS = "blocks"
@@ -116,15 +115,6 @@ class Draft:
                 found.append(row)
         return found
 
-    def forget(self, block: int, rows: Sequence[int]) -> None:
-        """Takes images out of a block's journal, so that they are made again."""
-        kept = self.entries(block)
-        for row in rows:
-            del kept[row]
-        lines = (to_json(_line(*entry)) + "\n" for entry in kept.values())
-        with Output(self._journal(block), lambda: None).writing():
-            files.write_text(self._journal(block), "".join(lines))
-
     def _journal(self, block: int) -> pathlib.Path:
         return self.work / _BLOCKS / f"{block:06d}.jsonl"
 
@@ -176,13 +166,9 @@ class OpenBlock:
         # No fsync per image: the digest tells torn files.
         path.write_bytes(content)
         record = {"file_name": self._draft.file_name(row), **record}
-        self.note(row, Entry(record, hashlib.sha256(content).hexdigest()))
+        self.note(row, record, hashlib.sha256(content).hexdigest())
 
-    def note(self, row: int, entry: Entry) -> None:
+    def note(self, row: int, record: dict[str, Any], sha256: str) -> None:
         """Adds an entry for an image that is there."""
-        self._journal.append(_line(*entry))
-        self.entries[row] = entry
-
-
-def _line(record: dict[str, Any], sha256: str) -> dict[str, Any]:
-    return {"sha256": sha256, "record": record}
+        self._journal.append({"sha256": sha256, "record": record})
+        self.entries[row] = Entry(record, sha256)

@@ -77,7 +77,8 @@ class Gate(NamedTuple):
         Args:
           planned: the images; taken as needed.
           condition: what an attempt at an image is made from.
-          submit: makes a batch, see :func:`bridges.generation.image_workers.image_pool`.
+          submit: makes a batch, as of
+            :func:`bridges.generation.image_workers.image_pool`.
           batch_size: images in a batch.
           ahead: batches under way.
 

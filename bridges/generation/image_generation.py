@@ -1,50 +1,72 @@
 """Reference embeddings to an image dataset: Algorithm 3 over a generator.
 
 It may be killed at any moment; the same call then resumes, and ends with the same
-images.
+images. Several processes may share the work; whoever makes the last image finishes.
 """
 
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
+import time
 import warnings
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.devices import Device, announce_device, find_device
+from bridges.generation.collisions import CollisionCheck
+from bridges.generation.dataset_output import FOLDER, DatasetOutput
 from bridges.generation.generation_config import GenerationConfig
-from bridges.generation.identity_variation import image_seed, vary_identity
-from bridges.generation.image_workers import (
-    Condition,
-    ImageMaker,
-    ImageSettings,
-    make_images,
-)
+from bridges.generation.image_run import ImageRun
+from bridges.generation.image_workers import ImageMaker, ImageSettings
+from bridges.generation.plan import Plan
+from bridges.generation.shards import find_shard, local_rank
 from bridges.generators.generator import (
-    ACCELERATOR_BATCH_SIZE,
     BATCH_SIZE,
     Generator,
     check_recogniser,
     checked_settings,
 )
-from bridges.worker_processes import default_num_processes
+from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
     check_embeddings,
-    check_model,
     files,
     load_embeddings,
     save_embeddings,
 )
-from hyperface_jax.commands import progress
+from hyperface_jax.artifacts import HeldElsewhere, Output
+from hyperface_jax.commands import announce
 
-_WORTH_A_PROCESS = 100
+REFERENCES = "references.npz"
+# How often damaged images are made again before the disk is given up.
+_MENDINGS = 3
+# Seconds to wait for a worker that looks whether it is the last; one that finishes
+# the dataset takes longer.
+_LOOKING = 5.0
+
+
+class Generation(NamedTuple):
+    """What a call of :func:`generate_dataset` left.
+
+    Attributes:
+      images: how many there are now.
+      planned: how many there are to be.
+      complete: whether the dataset is finished.
+      report: of a finished dataset, what gate and collision check say, as in its
+        description; else None.
+    """
+
+    images: int
+    planned: int
+    complete: bool
+    report: dict[str, Any] | None
 
 
 def generate_dataset(
@@ -54,139 +76,219 @@ def generate_dataset(
     *,
     device: str = "auto",
     precision: str = "float32",
-) -> None:
+    shard: str = "",
+) -> Generation:
     """Makes ``images_per_identity`` images of every reference embedding.
 
     Writes an image dataset folder (see ``bridges.datasets.image_dataset``) with a copy
-    of the references in ``references.npz``. Each record has ``identity`` (the row of
-    the reference), ``index``, ``seed`` (of the generator's noise),
-    ``reference_cosine``: the cosine between the image, embedded by the recogniser, and
-    the reference it was to show, and the groups of the reference by attribute.
+    of the references in ``references.npz``, or another format. Each record has
+    ``identity`` (the row of the reference), ``index``, ``seed`` (of the generator's
+    noise), ``reference_cosine``: the cosine between the image, embedded by the
+    recogniser, and the reference it was to show, the groups of the reference by
+    attribute, ``tries``: how often it was drawn, and ``flag``: empty, or why the image
+    is not what it should be: ``no_face``, ``low_cosine`` or ``collision``.
 
     With more than one process a script that calls this has to do so under
     ``if __name__ == "__main__":``, as Python's ``multiprocessing`` needs.
 
-    Images are bit-equal for one kind of device, precision and batch size.
-    ``dataset.json`` records these where they differ from the default on the CPU, and
-    one data set is never made with several.
+    Images are bit-equal for one kind of device, precision and batch size, whatever the
+    number of processes, shards and interruptions. ``dataset.json`` records these where
+    they differ from the default on the CPU, and one data set is never made with
+    several.
 
     Args:
       references: an embedding file or its content, of kind references.
-      output: the dataset folder; resumed if incomplete.
+      output: the dataset folder, or what the format is; resumed if incomplete.
       config: the settings.
-      device: what to compute on, see :func:`bridges.devices.find_device`.
+      device: what to compute on, see :func:`bridges.devices.find_device`. Of several
+        processes that torchrun or SLURM start on a machine, each takes an accelerator
+        of its own where ``"auto"`` is asked for.
       precision: of matrix products and convolutions, likewise.
+      shard: which part of the work this process does, see
+        :func:`bridges.generation.shards.find_shard`. All are given the same output.
 
     Raises:
       InputError: references of another kind or of another recogniser than the
         generator's, unknown models, settings of another generator, an output that
-        belongs to other settings, or no such device.
+        belongs to other settings, a shard that another process makes, or no such
+        device.
     """
     config = config or GenerationConfig()
-    place = find_device(device, precision, quiet=True)
+    part = find_shard(shard)
+    place = find_device(_own_device(device), precision, quiet=True)
+    _check_processes(config, place)
     maker = ImageMaker(_image_settings(config, place))
     generator = maker.generator
     check_recogniser(maker.recogniser.model, generator)
     content = _read_references(references, generator)
+    judge = None
+    if config.collision_recogniser:
+        where = {"device": place.name, "precision": precision}
+        judge = load_recogniser(config.collision_recogniser, **where)
+    plan = Plan(len(content.embeddings), config.images_per_identity)
     settings = _settings(content, config, maker)
-    with ImageDatasetWriter(output, settings=settings, kind="generated") as writer:
-        if writer.complete:
+    if judge is not None:
+        settings |= {
+            "collision_recogniser": judge.model["sha256"],
+            "collision_threshold": config.collision_threshold,
+            "collision_rounds": config.collision_rounds,
+        }
+    target = DatasetOutput(output, config.format, settings, plan)
+    found = target.output.finished()
+    if found is not None:
+        return Generation(len(plan), len(plan), True, found.get("report"))
+    target.begin()
+    announce_device(device, place)
+    run = ImageRun(target.draft, content, config, maker)
+    with _own_shard(target, str(part)):
+        run.make_missing(part.blocks(plan))
+    with _last_one(target) as last:
+        if not last:
+            images = target.draft.count(range(plan.num_blocks))
+            return Generation(images, len(plan), False, None)
+        found = target.output.finished()
+        if found is None:
+            _finish(target, run, content, judge)
+            found = target.output.finished()
+    return Generation(len(plan), len(plan), True, found.get("report"))
+
+
+def _finish(
+    target: DatasetOutput, run: ImageRun, content: EmbeddingFile, judge: Any | None
+) -> None:
+    """Checks what all have made, and puts it into its final form."""
+    config, maker = run.config, run.maker
+    _mend(run)
+    report: dict[str, Any] = {}
+    if judge is not None:
+        check = CollisionCheck(
+            run,
+            judge,
+            threshold=config.collision_threshold,
+            rounds=config.collision_rounds,
+        )
+        check.resolve()
+        _mend(run)
+        check.flag()
+        report["collisions"] = check.report
+    report = _counts(target) | report
+    models = {"generator": maker.generator.model, "recogniser": maker.recogniser.model}
+    licence = maker.generator.licence
+    if config.format == FOLDER:
+        _save_references(target.path / REFERENCES, content, maker.generator)
+    target.finish(
+        {"models": models, "report": report}
+        | ({"licence": licence} if licence else {}),
+        lambda folder: {},
+    )
+
+
+def _mend(run: ImageRun) -> None:
+    """Reads every image back, and makes those again that are not as they were."""
+    draft = run.draft
+    blocks = range(draft.plan.num_blocks)
+    for _ in range(_MENDINGS):
+        run.make_missing(blocks)
+        damaged = [row for block in blocks for row in draft.damaged(block)]
+        if not damaged:
             return
-        announce_device(device, place)
-        _make_missing(writer, content, config, maker)
-        save_embeddings(
-            writer.folder / "references.npz",
-            content.embeddings,
-            kind="references",
-            labels=content.labels,
-            names=content.names,
-            groups=content.groups,
-            model=generator.recogniser,
-            packing=content.metadata.get("packing"),
+        announce(
+            f"{draft.images}: {len(damaged)} images are not as they were written; they "
+            "are made again"
         )
-        writer.finish(
-            models={"generator": generator.model, "recogniser": maker.recogniser.model},
-            **({"licence": generator.licence} if generator.licence else {}),
-        )
+        run.mend(damaged)
+    raise OSError(f"{draft.images}: the disk does not return what was written to it")
 
 
-def _image_settings(config: GenerationConfig, place: Device) -> ImageSettings:
-    """What the processes are told.
+def _counts(target: DatasetOutput) -> dict[str, Any]:
+    """What the gate did, over all images."""
+    tries, flags = 0, Counter()
+    for _, entry in target.draft.all_entries():
+        tries += entry.record["tries"]
+        flags[entry.record["flag"]] += 1
+    del flags[""]
+    return {"tries": tries, "flagged": dict(sorted(flags.items()))}
 
-    Raises:
-      InputError: several processes for one accelerator.
-    """
-    usual = ACCELERATOR_BATCH_SIZE if place.is_accelerator else BATCH_SIZE
+
+def _save_references(
+    path: os.PathLike[str], content: EmbeddingFile, generator: Generator
+) -> None:
+    save_embeddings(
+        path,
+        content.embeddings,
+        kind="references",
+        labels=content.labels,
+        names=content.names,
+        groups=content.groups,
+        model=generator.recogniser,
+        packing=content.metadata.get("packing"),
+    )
+
+
+@contextlib.contextmanager
+def _own_shard(target: DatasetOutput, shard: str) -> Iterator[None]:
+    """Holds a shard, so that no second process is given the same."""
+    path = target.draft.work / f"shard-{shard.replace('/', '-of-')}"
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(Output(path, lambda: None).writing())
+        except HeldElsewhere:
+            raise InputError(
+                f"{target.path}: another process makes shard {shard} of it; give each "
+                "its own --shard=i/n, or wait"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _last_one(target: DatasetOutput) -> Iterator[bool]:
+    """Holds the output if all images are there; yields whether that is so."""
+    deadline = time.monotonic() + _LOOKING
+    blocks = range(target.draft.plan.num_blocks)
+    while True:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(target.output.writing())
+            except HeldElsewhere:
+                if time.monotonic() > deadline:
+                    yield False  # Whoever holds it that long finishes.
+                    return
+                time.sleep(0.1)
+                continue
+            finished = not target.draft.work.exists()
+            yield finished or not target.draft.missing_blocks(blocks)
+            return
+
+
+def _own_device(device: str) -> str:
+    """The accelerator of this process, where several were started on one machine."""
+    rank = local_rank()
+    if device == "auto" and rank is not None and torch.cuda.device_count() > 1:
+        return f"cuda:{rank % torch.cuda.device_count()}"
+    return device
+
+
+def _check_processes(config: GenerationConfig, place: Device) -> None:
+    """Raises InputError at several processes for one accelerator."""
     if place.is_accelerator and (config.num_processes or 1) > 1:
         raise InputError(
             f"num_processes is {config.num_processes}, but {place.name} is used by "
             "one process; leave it out, or compute on the cpu"
         )
+
+
+def _image_settings(config: GenerationConfig, place: Device) -> ImageSettings:
+    """What the processes are told."""
     return ImageSettings(
-        config.generator,
-        config.recogniser,
-        config.settings,
-        place,
-        config.batch_size or usual,
+        generator=config.generator,
+        recogniser=config.recogniser,
+        settings=config.settings,
+        device=place,
+        batch_size=config.batch_size,
+        paths=config.paths,
+        detector=config.detector,
+        image_size=config.image_size,
     )
-
-
-def _make_missing(
-    writer: ImageDatasetWriter,
-    content: EmbeddingFile,
-    config: GenerationConfig,
-    maker: ImageMaker,
-) -> None:
-    """Makes the images that ``writer`` does not have yet."""
-    done, references = writer.done, content.embeddings
-    wanted = itertools.product(
-        range(len(references)), range(config.images_per_identity)
-    )
-    missing = [key for key in wanted if key not in done]
-    num_processes = config.num_processes or _num_processes(len(missing))
-    made = make_images(
-        (_condition(references, config, *key) for key in missing),
-        maker.settings,
-        1 if maker.settings.device.is_accelerator else num_processes,
-        maker=maker,
-    )
-    bar = progress(
-        description="generating",
-        total=len(done) + len(missing),
-        unit="image",
-        initial=len(done),
-    )
-    with contextlib.closing(made), bar:
-        for (identity, index), (image, cosine) in zip(missing, made, strict=True):
-            record = {
-                **{name: str(of[identity]) for name, of in content.groups.items()},
-                "identity": identity,
-                "index": index,
-                "seed": image_seed(config.seed, identity, index),
-                "reference_cosine": cosine,
-            }
-            writer.write(image, record)
-            bar.update()
-
-
-def _num_processes(num_images: int) -> int:
-    """One process per core, but none whose start would take longer than its work."""
-    return min(default_num_processes(), max(1, num_images // _WORTH_A_PROCESS))
-
-
-def _condition(
-    references: np.ndarray, config: GenerationConfig, identity: int, index: int
-) -> Condition:
-    """What image ``index`` of an identity is made from."""
-    varied = vary_identity(
-        references[identity],
-        beta=config.beta,
-        dataset_seed=config.seed,
-        identity=identity,
-        index=index,
-    )
-    seed = image_seed(config.seed, identity, index)
-    return Condition(varied, references[identity], seed)
 
 
 def _read_references(
@@ -206,13 +308,21 @@ def _read_references(
             "hyperface-pack"
         )
     model = content.metadata.get("model")
-    check_model(model, generator.recogniser, name)
+    if model and model["sha256"] != generator.recogniser["sha256"]:
+        raise InputError(
+            f"{name}: references of {model['name']} ({model['sha256'][:12]}…), but "
+            f"generator {generator.model['name']} takes those of "
+            f"{generator.recogniser['name']} ({generator.recogniser['sha256'][:12]}…); "
+            "carry them over with hyperface-map, or embed the gallery with that "
+            "recogniser and pack it again"
+        )
     dimensions = content.embeddings.shape[1]
     if dimensions != generator.embedding_size:
         raise InputError(
             f"{name}: embeddings have {dimensions} entries, generator "
             f"{generator.model['name']} takes {generator.embedding_size}; embed the "
-            f"gallery with {generator.recogniser['name']} and pack it again"
+            f"gallery with {generator.recogniser['name']} and pack it again, or carry "
+            "them over with hyperface-map"
         )
     if not model:
         warnings.warn(
@@ -238,10 +348,13 @@ def _settings(
         "references": hashlib.sha256(embeddings.tobytes()).hexdigest(),
         "identities": len(embeddings),
         "images_per_identity": config.images_per_identity,
-        "image_size": generator.image_size,
+        "image_size": maker.image_size,
         "generator": generator.model["sha256"],
         "recogniser": maker.recogniser.model["sha256"],
         "beta": config.beta,
+        "min_cosine": config.min_cosine,
+        "tries": config.tries,
+        **({"detector": maker.crops.detector.model["sha256"]} if maker.crops else {}),
         **dataclasses.asdict(checked_settings(generator, config.settings)),
         "sampler": generator.version,
         "seed": config.seed,

@@ -31,6 +31,7 @@ class ImageRun:
 
     Attributes:
       draft: where they go.
+      config: the settings.
       maker: makes them.
     """
 
@@ -42,7 +43,7 @@ class ImageRun:
         maker: ImageMaker,
     ) -> None:
         self.draft, self.maker = draft, maker
-        self._references, self._config = references, config
+        self.config, self._references = config, references
 
     def make_missing(self, blocks: Sequence[int]) -> list[int]:
         """Makes the images that some blocks lack.
@@ -55,13 +56,11 @@ class ImageRun:
         def missing(block: int, entries: dict[int, Entry]) -> list[int]:
             return [row for row in rows(block) if row not in entries]
 
-        gate = Gate(self._config.min_cosine, self._config.tries)
         done = self.draft.count(blocks)
         total = sum(len(rows(block)) for block in blocks)
-        redraws = {REDRAWS: 0} if self._config.collision_recogniser else {}
-        return self._make(
-            self.draft.missing_blocks(blocks), missing, gate, redraws, done, total
-        )
+        wanted = self.draft.missing_blocks(blocks)
+        gate, extra = self._gate(0), self._extra(0)
+        return self._make(wanted, missing, gate, extra, done, total)
 
     def make_again(self, rows: Sequence[int], number: int) -> None:
         """Draws images again, with noise that they have not been drawn with.
@@ -73,22 +72,52 @@ class ImageRun:
         Raises:
           HeldElsewhere: another process writes to the draft.
         """
-        size = self.draft.plan.block_size
-        by_block: dict[int, list[int]] = {}
-        for row in sorted(rows):
-            by_block.setdefault(row // size, []).append(row)
+        self._make_some(rows, number, lambda redraws: redraws < number)
 
-        def again(block: int, entries: dict[int, Entry]) -> list[int]:
-            redraws = {row: entries[row].record[REDRAWS] for row in by_block[block]}
-            return [row for row, times in redraws.items() if times < number]
+    def mend(self, rows: Sequence[int]) -> None:
+        """Makes damaged images once more, as they were.
 
-        tries = self._config.tries
-        gate = Gate(self._config.min_cosine, tries, first_attempt=number * tries)
-        held = self._make([*by_block], again, gate, {REDRAWS: number}, 0, len(rows))
+        Args:
+          rows: which images.
+
+        Raises:
+          HeldElsewhere: another process writes to the draft.
+        """
+        times = {
+            self.draft.entries(block)[row].record.get(REDRAWS, 0)
+            for block, of_block in self.draft.plan.by_block(rows).items()
+            for row in of_block
+        }
+        for number in sorted(times):
+            self._make_some(rows, number, lambda redraws, n=number: redraws == n)
+
+    def _make_some(
+        self, rows: Sequence[int], number: int, concerned: Callable[[int], bool]
+    ) -> None:
+        """Makes those images that were drawn again so often as is asked for."""
+        by_block = self.draft.plan.by_block(rows)
+
+        def to_do(block: int, entries: dict[int, Entry]) -> list[int]:
+            redraws = {
+                row: entries[row].record.get(REDRAWS, 0) for row in by_block[block]
+            }
+            return [row for row, times in redraws.items() if concerned(times)]
+
+        held = self._make(
+            [*by_block], to_do, self._gate(number), self._extra(number), 0, len(rows)
+        )
         if held:
             raise HeldElsewhere(
                 f"{self.draft.images}: another process is writing it; wait for it"
             )
+
+    def _gate(self, number: int) -> Gate:
+        """The gate of the images that are drawn for the ``number``-th time again."""
+        tries = self.config.tries
+        return Gate(self.config.min_cosine, tries, first_attempt=number * tries)
+
+    def _extra(self, number: int) -> dict[str, int]:
+        return {REDRAWS: number} if self.config.collision_recogniser else {}
 
     def _make(
         self,
@@ -102,7 +131,7 @@ class ImageRun:
         """Makes what is to be done of some blocks; returns those held elsewhere."""
         if not blocks:
             return []
-        config, settings = self._config, self.maker.settings
+        config, settings = self.config, self.maker.settings
         processes = config.num_processes
         if processes is None:
             processes = min(
@@ -134,7 +163,7 @@ class ImageRun:
 
     def _condition(self, planned: Planned, attempt: int) -> Condition:
         """What an attempt at an image is made from."""
-        config, reference = self._config, self._references.embeddings[planned.identity]
+        config, reference = self.config, self._references.embeddings[planned.identity]
         varied = vary_identity(
             reference,
             beta=config.beta,
@@ -152,7 +181,7 @@ class ImageRun:
             **{name: str(of[identity]) for name, of in groups},
             "identity": identity,
             "index": index,
-            "seed": image_seed(self._config.seed, identity, index, drawn.attempt),
+            "seed": image_seed(self.config.seed, identity, index, drawn.attempt),
             "reference_cosine": round(drawn.made.cosine, 4),
             "tries": drawn.tries,
             "flag": drawn.flag,

@@ -19,12 +19,12 @@ from bridges.generators.generator import (
     BATCH_SIZE,
     GENERATORS,
     Generator,
-    GeneratorKind,
     kind_of,
     load_generator,
 )
+from bridges.photographs.detector import DETECTORS
 from bridges.recognisers.embedding import embed_images
-from bridges.recognisers.recogniser import Recogniser, load_recogniser
+from bridges.recognisers.recogniser import RECOGNISERS, Recogniser, load_recogniser
 from bridges.worker_processes import AHEAD, default_num_processes, process_pool
 
 
@@ -128,7 +128,9 @@ class ImageMaker:
             kind = GENERATORS[kind_of(settings.generator)]
             size = kind.batch_sizes[settings.device.is_accelerator]
             settings = settings._replace(batch_size=size)
-        self.settings = settings
+        self.settings = settings._replace(
+            recogniser=settings.recogniser or self.generator.default_recogniser
+        )
         self.image_size, self.crops = self.generator.image_size, None
         if not self.generator.aligned:
             self.image_size = settings.image_size
@@ -206,12 +208,11 @@ def image_pool(
         else:
             yield _InTurn(maker).submit, 1
         return
-    kind = kind_of(settings.generator)
     with process_pool(
         _make_in_worker,
         num_processes,
         initializer=_load_in_worker,
-        arguments=(settings, kind, GENERATORS[kind]),
+        arguments=(settings, _registered(settings)),
     ) as submit:
         yield submit, AHEAD * num_processes
 
@@ -282,15 +283,32 @@ def _overlapped(maker: ImageMaker) -> Iterator[Submit]:
         yield submit
 
 
+def _registered(settings: ImageSettings) -> list[tuple[str, str, Any]]:
+    """What a new process has to register: the caller may have added it."""
+    names = {
+        GENERATORS.what: kind_of(settings.generator),
+        RECOGNISERS.what: settings.recogniser,
+        DETECTORS.what: settings.detector,
+    }
+    return [
+        (what, name, _REGISTRIES[what][name])
+        for what, name in names.items()
+        if name in _REGISTRIES[what]
+    ]
+
+
+_REGISTRIES = {each.what: each for each in (GENERATORS, RECOGNISERS, DETECTORS)}
 # The maker of a worker process: loaded once in each, since models take a second.
 _maker: ImageMaker | None = None
 
 
-def _load_in_worker(settings: ImageSettings, name: str, kind: GeneratorKind) -> None:
+def _load_in_worker(
+    settings: ImageSettings, registered: Sequence[tuple[str, str, Any]]
+) -> None:
     global _maker
     torch.set_num_threads(1)
-    # What the caller registered is not registered in a new process.
-    GENERATORS.register(name, kind)
+    for what, name, entry in registered:
+        _REGISTRIES[what].register(name, entry)
     _maker = ImageMaker(settings)
 
 

@@ -7,7 +7,7 @@ Nothing here is as long as the plan.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # A block has so many images at most; small datasets have so many blocks.
@@ -56,6 +56,13 @@ class Plan:
         start = block * self.block_size
         return range(start, min(start + self.block_size, len(self)))
 
+    def by_block(self, rows: Iterable[int]) -> dict[int, list[int]]:
+        """Some rows, rising, by the number of their block."""
+        found: dict[int, list[int]] = {}
+        for row in sorted(rows):
+            found.setdefault(row // self.block_size, []).append(row)
+        return found
+
     def image(self, row: int) -> Planned:
         """The image of a row."""
         return Planned(*divmod(row, self.images_per_identity))
@@ -82,9 +89,3 @@ class Shard(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
-
-
-def rows_of(plan: Plan, blocks: range) -> Iterator[int]:
-    """The rows of several blocks, in order."""
-    for block in blocks:
-        yield from plan.rows(block)

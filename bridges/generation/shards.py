@@ -43,7 +43,10 @@ def local_rank(environment: Mapping[str, str] = os.environ) -> int | None:
 
     It takes the accelerator of that number.
     """
-    for name, count in (("LOCAL_RANK", "WORLD_SIZE"), ("SLURM_LOCALID", "SLURM_NTASKS")):
+    for name, count in (
+        ("LOCAL_RANK", "WORLD_SIZE"),
+        ("SLURM_LOCALID", "SLURM_NTASKS"),
+    ):
         rank = environment.get(name, "")
         if rank.isdecimal() and environment.get(count, "1") != "1":
             return int(rank)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from bridges.audit.audit import audit_set, exceeded
 from bridges.audit.leaks import find_leaks
-from bridges.audit.neighbours import nearest_rows
 from bridges.audit.people import People, mislabelled, same_people, separability
 from bridges.evaluation.error_rates import equal_error_rate
+from bridges.neighbours import nearest_rows
 from hyperface_jax import InputError, save_embeddings
 from tests.report.page_parser import Page
 
@@ -127,8 +127,8 @@ def test_folder_means_would_have_missed_a_leak():
 
 
 def test_nearest_rows_equal_brute_force(monkeypatch):
-    monkeypatch.setattr("bridges.audit.neighbours._QUERIES", 7)
-    monkeypatch.setattr("bridges.audit.neighbours._ROWS", 11)
+    monkeypatch.setattr("bridges.neighbours._QUERIES", 7)
+    monkeypatch.setattr("bridges.neighbours._ROWS", 11)
     rows, who = people(12, 3, d=8)
     queries, asked = people(9, 4, d=8, seed=5)
     for labels in (None, (asked, who)):
@@ -141,8 +141,8 @@ def test_nearest_rows_equal_brute_force(monkeypatch):
 
 
 def test_inside_equals_brute_force(monkeypatch):
-    monkeypatch.setattr("bridges.audit.neighbours._QUERIES", 16)
-    monkeypatch.setattr("bridges.audit.neighbours._ROWS", 24)
+    monkeypatch.setattr("bridges.neighbours._QUERIES", 16)
+    monkeypatch.setattr("bridges.neighbours._ROWS", 24)
     rows, who = people(25, 4, d=16, noise=0.25)
     rows[5], rows[50] = rows[50].copy(), rows[5].copy()
     found = People.of(rows, who)

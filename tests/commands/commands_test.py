@@ -78,6 +78,17 @@ def test_every_flag_is_described(script):
     assert not [name for name in flags if not flags[name].help]
 
 
+def dataclasses_in(value):
+    """The options of several implementations are by their names, or several such."""
+    if dataclasses.is_dataclass(value):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if not isinstance(value, tuple):
+        return []
+    return [one for each in value for one in dataclasses_in(each)]
+
+
 def test_every_flag_is_read(script):
     """By its name, or as a field of a configuration that the command fills whole.
 
@@ -91,10 +102,8 @@ def test_every_flag_is_read(script):
             node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
         }
     for value in vars(module).values():
-        # The options of several implementations are by their names.
-        for one in value.values() if isinstance(value, dict) else [value]:
-            if dataclasses.is_dataclass(one):
-                used |= {field.name for field in dataclasses.fields(one)}
+        for one in dataclasses_in(value):
+            used |= {field.name for field in dataclasses.fields(one)}
     unused = {name for name in module.FLAGS if name not in used}
     assert not unused, "accepted and never read"
 

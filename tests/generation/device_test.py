@@ -64,6 +64,7 @@ def settings_of(world, output, **asked) -> dict:
         num_processes=asked.pop("num_processes", 1),
         batch_size=asked.pop("batch_size", None),
         settings=SETTINGS,
+        min_cosine=-1,
     )
     generate_dataset(world / "references.npz", output, config, **asked)
     return json.loads((output / "dataset.json").read_text())["settings"]

@@ -62,3 +62,50 @@ def tiles(
             if upper and there.stop <= here.start:
                 continue
             yield here, there, queries[here] @ rows[there].T
+
+
+def near_pairs(
+    rows: np.ndarray,
+    people: np.ndarray,
+    threshold: float,
+    *,
+    queries: np.ndarray | None = None,
+    description: str = "comparing",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that are near to a row of somebody else.
+
+    Args:
+      rows: ``[n, d]`` float32, unit rows; may be mapped from a file.
+      people: ``[n]``: who each is.
+      threshold: cosine from which on two rows are near.
+      queries: ``[q]`` the rows to compare with all; by default every one.
+      description: of the progress bar.
+
+    Returns:
+      ``[m]`` int64, rising: the rows that are near to one that was asked for, or were
+      asked for and are near to another. And ``[m]`` the row of somebody else that is
+      nearest to each, of all rows for a query, else of the queries.
+    """
+    asked = np.arange(len(rows)) if queries is None else np.asarray(queries)
+    best = np.full(len(rows), -np.inf, np.float32)
+    nearest = np.full(len(rows), -1, np.int64)
+
+    def improve(who: np.ndarray, cosines: np.ndarray, partners: np.ndarray) -> None:
+        better = cosines > best[who]
+        best[who[better]] = cosines[better]
+        nearest[who[better]] = partners[better]
+
+    chosen, upper = (rows, True) if queries is None else (rows[asked], False)
+    # Each tile counts for both of its sides, so of a set with itself half are enough.
+    for here, there, cosines in tiles(
+        chosen, rows, description=description, upper=upper
+    ):
+        mine, theirs = asked[here], np.arange(there.start, there.stop)
+        same = people[mine][:, None] == people[theirs][None, :]
+        cosines[same] = -np.inf
+        columns = cosines.argmax(1)
+        improve(mine, cosines[np.arange(len(mine)), columns], theirs[columns])
+        lines = cosines.argmax(0)
+        improve(theirs, cosines[lines, np.arange(len(theirs))], mine[lines])
+    found = np.flatnonzero(best >= threshold)
+    return found, nearest[found]
