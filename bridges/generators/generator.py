@@ -17,7 +17,8 @@ one registry entry. This one is complete; its images are of one grey::
     class Grey:
         model = {"name": "grey", "sha256": "0" * 64}
         licence, version, settings_type = None, 1, GreySettings
-        embedding_size, image_size = 512, 64
+        embedding_size, image_size, aligned = 512, 64, True
+        default_recogniser = "recogniser_f"
 
         def __init__(self, name_or_path, device, batch_size):
             self.recogniser = load_recogniser("recogniser_f", device="cpu").model
@@ -49,7 +50,7 @@ import numpy as np
 from bridges import pretrained
 from bridges.pretrained import CONFIG, WEIGHTS
 from bridges.registry import Registry, imported
-from hyperface_jax import InputError, files
+from hyperface_jax import InputError, check_embeddings, files
 from hyperface_jax.artifacts import read_json
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ ACCELERATOR_BATCH_SIZE = 128
 # Folders written before there were several kinds.
 _FIRST_KIND = "generator"
 
-Loader = Callable[[str, "Device", int | None], "Generator"]
+# Given the name or path, the device, the batch size, and by keyword the paths.
+Loader = Callable[..., "Generator"]
 
 
 class Generator(Protocol):
@@ -73,7 +75,12 @@ class Generator(Protocol):
     Attributes:
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of the recogniser whose embeddings it takes.
+      default_recogniser: name or path of that recogniser, for
+        :func:`bridges.recognisers.recogniser.load_recogniser`.
       licence: what images it was trained on and how its own may be used, or None.
+      aligned: whether the face in an image lies on
+        :data:`bridges.alignment.ARCFACE_TEMPLATE` already; where not, who makes data
+        sets finds it and aligns it.
       embedding_size: length ``d`` of an embedding.
       image_size: height and width ``s`` of an image in pixels.
       version: part of what data sets record; to be raised when the same weights, seeds
@@ -83,7 +90,9 @@ class Generator(Protocol):
 
     model: dict[str, str]
     recogniser: dict[str, str]
+    default_recogniser: str
     licence: str | None
+    aligned: bool
     embedding_size: int
     image_size: int
     version: int
@@ -125,19 +134,28 @@ class GeneratorKind:
         of it, ``metadata["help"]``; its name is that of no field of
         :class:`bridges.generation.GenerationConfig`. Commands read it for ``--help``,
         so its module should not load torch.
-      load: ``load(name_or_path, device, batch_size)`` returns a :class:`Generator`.
-        It is given what was asked for, where to compute, and how many images to compute
-        at once, None for the default of the device.
+      load: ``load(name_or_path, device, batch_size, **paths)`` returns a
+        :class:`Generator`. It is given what was asked for, where to compute, how many
+        images to compute at once, and those of the paths that were given.
       suffixes: of files that this kind of generator is stored in, ``(".pkl",)``.
+      paths: where its files are, a dataclass as ``settings`` is; its fields are str,
+        ``""`` where nothing is given. None where name_or_path says all.
+      batch_sizes: images computed at once by default, on the CPU and on an accelerator.
     """
 
     settings: type | str
     load: Loader | str
     suffixes: tuple[str, ...] = ()
+    paths: type | str | None = None
+    batch_sizes: tuple[int, int] = (BATCH_SIZE, ACCELERATOR_BATCH_SIZE)
 
     def default_settings(self) -> Any:
         """The settings with every default."""
         return imported(self.settings)()
+
+    def default_paths(self) -> Any | None:
+        """The paths with none given; None where this kind has none."""
+        return None if self.paths is None else imported(self.paths)()
 
 
 GENERATORS: Registry[GeneratorKind] = Registry(
@@ -147,7 +165,15 @@ GENERATORS: Registry[GeneratorKind] = Registry(
             settings="bridges.generators.latent_diffusion.settings:"
             "LatentDiffusionSettings",
             load="bridges.generators.latent_diffusion.generator:load",
-        )
+        ),
+        "arc2face": GeneratorKind(
+            settings="bridges.generators.arc2face.settings:Arc2FaceSettings",
+            load="bridges.generators.arc2face.generator:load",
+            paths="bridges.generators.arc2face.settings:Arc2FacePaths",
+            # An image of 512 pixels takes a core minutes, so that more at once only
+            # take memory; eight, with and without guidance, fill an accelerator.
+            batch_sizes=(1, 8),
+        ),
     },
 )
 
@@ -158,6 +184,7 @@ def load_generator(
     device: str = "auto",
     precision: str = "float32",
     batch_size: int | None = None,
+    **paths: str,
 ) -> Generator:
     """Loads a generator.
 
@@ -167,18 +194,26 @@ def load_generator(
         says which kind it is, see :func:`bridges.pretrained.find`.
       device: what to compute on, see :func:`bridges.devices.find_device`.
       precision: of matrix products and convolutions, likewise.
-      batch_size: images computed at once; by default 16 on the CPU and 128 on an
-        accelerator.
+      batch_size: images computed at once; by default
+        :attr:`GeneratorKind.batch_sizes`.
+      **paths: where its files are, fields of :attr:`GeneratorKind.paths`:
+        ``load_generator("arc2face", models=…, base=…)``.
 
     Raises:
-      InputError: no such generator, a damaged one, or no such device.
+      InputError: no such generator, a damaged one, no such device, or a path that this
+        kind does not take.
     """
     name = files.path_of(name_or_path)
-    load = imported(GENERATORS[kind_of(name)].load)
+    kind = kind_of(name)
+    paths = _checked_paths(kind, paths)
+    load = imported(GENERATORS[kind].load)
     # Imports torch, which listing the kinds does without.
     from bridges.devices import find_device
 
-    return load(name, find_device(device, precision), batch_size)
+    place = find_device(device, precision)
+    if batch_size is None:
+        batch_size = GENERATORS[kind].batch_sizes[place.is_accelerator]
+    return load(name, place, batch_size, **paths)
 
 
 def kind_of(name_or_path: str | os.PathLike[str]) -> str:
@@ -253,6 +288,41 @@ def checked_settings(generator: Generator, settings: Any | None) -> Any:
     return settings
 
 
+def checked_embeddings(generator: Generator, embeddings: Any) -> np.ndarray:
+    """The embeddings as an array.
+
+    Raises:
+      InputError: no unit rows, or not of the generator's length.
+    """
+    embeddings = np.asarray(embeddings)
+    check_embeddings(embeddings, "embeddings")
+    if embeddings.shape[1] != generator.embedding_size:
+        raise InputError(
+            f"embeddings have {embeddings.shape[1]} entries, generator "
+            f"{generator.model['name']} takes {generator.embedding_size}; embed the "
+            f"images with {generator.recogniser['name']}"
+        )
+    return embeddings
+
+
+def checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
+    """The seeds as Python's numbers.
+
+    Raises:
+      InputError: other than ``count`` whole numbers in [0, 2⁶³).
+    """
+    seeds = np.asarray(seeds, object)
+    if seeds.ndim != 1:
+        raise InputError(f"seeds have shape {seeds.shape}, expected ({count},)")
+    if len(seeds) != count:
+        raise InputError(f"{len(seeds)} seeds for {count} embeddings")
+    for seed in seeds:
+        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+        if not whole or not 0 <= seed < 2**63:
+            raise InputError(f"seed {seed!r} is no whole number in [0, 2^63)")
+    return [int(seed) for seed in seeds]
+
+
 def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
     """Raises InputError unless ``generator`` takes embeddings of ``recogniser``."""
     wanted = generator.recogniser
@@ -263,6 +333,19 @@ def check_recogniser(recogniser: dict[str, str], generator: Generator) -> None:
             f"{wanted['name']} ({wanted['sha256'][:12]}…); give that --recogniser, or "
             "none with a generator that ships"
         )
+
+
+def _checked_paths(kind: str, paths: dict[str, Any]) -> dict[str, str]:
+    """The paths given, as text; raises InputError for one the kind does not take."""
+    known = GENERATORS[kind].default_paths()
+    names = [] if known is None else [field.name for field in dataclasses.fields(known)]
+    for name in paths:
+        if name not in names:
+            raise InputError(
+                f"generator {kind} takes no path {name!r}; it takes "
+                f"{', '.join(names) or 'none'}"
+            )
+    return {name: files.path_of(path) for name, path in paths.items() if path != ""}
 
 
 def _kind_of_folder(folder: pathlib.Path) -> str:

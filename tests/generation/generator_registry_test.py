@@ -103,7 +103,8 @@ def test_the_example_of_the_docstring_makes_a_dataset(
 
 def test_help_says_whose_a_setting_is(toy):
     assert toy.FLAGS["truncation"].help == "of the grey (of toy)"
-    assert toy.FLAGS["steps"].help.endswith("(of latent_diffusion)")
+    assert toy.FLAGS["lcm"].help.endswith("(of arc2face)")
+    assert "by default 10 for latent_diffusion, 25 for arc" in toy.FLAGS["steps"].help
 
 
 def test_a_generator_is_found_by_name_by_suffix_and_by_what_its_folder_says(

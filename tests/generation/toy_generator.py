@@ -15,6 +15,7 @@ class ToySettings:
 class ToyGenerator:
     model, licence, version = {"name": "toy", "sha256": "7" * 64}, None, 5
     embedding_size, image_size, settings_type = 512, 16, ToySettings
+    default_recogniser, aligned = "recogniser_f", True
 
     def __init__(self, name_or_path, device, batch_size):
         self.recogniser = load_recogniser("recogniser_f", device="cpu").model

@@ -13,6 +13,8 @@ from bridges.generators.generator import (
     BATCH_SIZE,
     CONFIG,
     WEIGHTS,
+    checked_embeddings,
+    checked_seeds,
     checked_settings,
     find_folder,
 )
@@ -33,7 +35,7 @@ from bridges.model_folder import (
     read_description,
 )
 from bridges.pixels import to_pixels
-from hyperface_jax import InputError, check_embeddings, checks, files
+from hyperface_jax import InputError, checks, files
 
 KIND = "generator"
 
@@ -58,11 +60,13 @@ class LatentDiffusionGenerator:
       batch_size: images computed at once.
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of the recogniser whose embeddings it takes.
+      default_recogniser: the name of that recogniser.
       licence: what images it was trained on and how its own may be used, or None.
       embedding_size: length of an embedding.
       image_size: height and width of an image in pixels.
     """
 
+    aligned = True
     version = SAMPLER_VERSION
     settings_type = LatentDiffusionSettings
 
@@ -99,6 +103,7 @@ class LatentDiffusionGenerator:
         self.batch_size = batch_size
         self.model = model
         self.recogniser = recogniser
+        self.default_recogniser = recogniser["name"]
         self.licence = licence
         self.embedding_size = network.denoiser.config.embedding_size
         self.image_size = network.autoencoder.config.image_size
@@ -127,16 +132,9 @@ class LatentDiffusionGenerator:
           InputError: embeddings that are no unit rows of the right length, a seed for
             each is missing, or settings of another generator.
         """
-        embeddings = np.asarray(embeddings)
-        check_embeddings(embeddings, "embeddings")
+        embeddings = checked_embeddings(self, embeddings)
         settings = checked_settings(self, settings)
-        if embeddings.shape[1] != self.embedding_size:
-            raise InputError(
-                f"embeddings have {embeddings.shape[1]} entries, generator "
-                f"{self.model['name']} takes {self.embedding_size}; embed the images "
-                f"with {self.recogniser['name']}"
-            )
-        seeds = _checked_seeds(seeds, len(embeddings))
+        seeds = checked_seeds(seeds, len(embeddings))
         with single_threaded():
             batches = [
                 self._generate_batch(
@@ -196,20 +194,6 @@ class LatentDiffusionGenerator:
                 steps=settings.steps,
             )
             return self.network.autoencoder.decode(latents)
-
-
-def _checked_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> list[int]:
-    """The seeds as Python's numbers; raises InputError unless there is one for each."""
-    seeds = np.asarray(seeds, object)
-    if seeds.ndim != 1:
-        raise InputError(f"seeds have shape {seeds.shape}, expected ({count},)")
-    if len(seeds) != count:
-        raise InputError(f"{len(seeds)} seeds for {count} embeddings")
-    for seed in seeds:
-        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-        if not whole or not 0 <= seed < 2**63:
-            raise InputError(f"seed {seed!r} is no whole number in [0, 2^63)")
-    return [int(seed) for seed in seeds]
 
 
 def load(

@@ -1,0 +1,1 @@
+"""Arc2Face: images from ArcFace embeddings, by weights that their authors publish."""
