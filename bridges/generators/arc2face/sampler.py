@@ -1,0 +1,66 @@
+"""Sampling of latents: DPM-Solver++, or a latent consistency model in a few steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    LCMScheduler,
+    UNet2DConditionModel,
+)
+
+from bridges.generators.arc2face.networks import quiet
+from bridges.generators.arc2face.settings import Arc2FaceSettings
+
+# To be raised when the same weights, seeds and settings give other images.
+SAMPLER_VERSION = 1
+
+
+def sample_latents(
+    unet: UNet2DConditionModel,
+    schedule: dict[str, Any],
+    prompts: torch.Tensor,
+    unconditional: torch.Tensor,
+    noise: torch.Tensor,
+    sources: Sequence[torch.Generator],
+    settings: Arc2FaceSettings,
+) -> torch.Tensor:
+    """Denoises latents.
+
+    The solver computes in float32 whatever the network computes in.
+
+    Args:
+      unet: the denoising network.
+      schedule: of noise, as in the published ``scheduler_config.json``.
+      prompts: ``[n, 77, d]`` on the network's device and in its type.
+      unconditional: ``[77, d]``, what guidance leads away from.
+      noise: ``[n, c, h, w]`` standard normal float32 on that device.
+      sources: ``n`` of the CPU, for the noise that ``lcm`` adds in between.
+      settings: guidance, steps and solver.
+
+    Returns:
+      ``[n, c, h, w]`` float32.
+    """
+    kind = LCMScheduler if settings.lcm else DPMSolverMultistepScheduler
+    with quiet():
+        solver = kind.from_config(schedule)
+        # On the CPU, where the solver looks its place up without waiting for a device.
+        solver.set_timesteps(settings.steps)
+    extra = {"generator": list(sources)} if settings.lcm else {}
+    guided = settings.guidance > 1
+    if guided:
+        # One pass for both, the unguided half first.
+        prompts = torch.cat([unconditional.expand_as(prompts), prompts])
+    latents = noise * solver.init_noise_sigma
+    for step in solver.timesteps:
+        x = solver.scale_model_input(latents, step)
+        x = torch.cat([x, x]) if guided else x
+        change = unet(
+            x.to(prompts.dtype), step, encoder_hidden_states=prompts, return_dict=False
+        )[0].float()
+        if guided:
+            without, with_prompt = change.chunk(2)
+            change = without + settings.guidance * (with_prompt - without)
+        latents = solver.step(change, step, latents, return_dict=False, **extra)[0]
+    return latents
