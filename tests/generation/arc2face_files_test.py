@@ -18,9 +18,7 @@ UNET = "models/arc2face/diffusion_pytorch_model.safetensors"
 ENCODER = "models/encoder/pytorch_model.bin"
 ARCFACE = "models/arcface.onnx"
 VAE = "base/vae/diffusion_pytorch_model.safetensors"
-POINTER = (
-    b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3438167536\n"
-)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 12345\n"
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +151,10 @@ def test_cut_off_files_say_how_long_they_should_be(folder):
 
 
 def test_every_length_of_a_cut_is_noticed(folder):
-    """Wherever a download stops, but for the end of a part of the ONNX file."""
     for name, path in ((n, folder / n) for n in (UNET, ENCODER, ARCFACE)):
         content = path.read_bytes()
         unnoticed = 0
-        for length in range(0, len(content), len(content) // 97):
+        for length in range(0, len(content), len(content) // 41):
             path.write_bytes(content[:length])
             unnoticed += not faults_in(folder)
         path.write_bytes(content)
