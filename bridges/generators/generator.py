@@ -43,7 +43,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,9 +52,6 @@ from bridges.pretrained import CONFIG, WEIGHTS
 from bridges.registry import Registry, imported
 from hyperface_jax import InputError, check_embeddings, files
 from hyperface_jax.artifacts import read_json
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_GENERATOR = "latent_diffusion"
 # How many images are computed at once. Rounding inside a matrix product depends on its

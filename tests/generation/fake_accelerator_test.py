@@ -4,7 +4,7 @@ Its tensors have a device and a shape and no numbers (torch's ``FakeTensorMode``
 an operation with tensors of several devices is an error, as it would be on a GPU.
 Covered are placement, shapes and dtypes of one sampling, of one decoding and of one
 step of each training, with backward pass, clipping, optimiser and moving average. Not
-covered are numbers, autocast, pinned memory, NCCL, the copy to NumPy, the latent cache
+covered are numbers, autocast, LCM, pinned memory, NCCL, the copy to NumPy, the latent cache
 and real kernels.
 
 The fake device is there for a whole process, so the checks run in one of their own.
@@ -18,12 +18,18 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils import backend_registration
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from bridges.devices import Device
+from bridges.generators.arc2face import sampler as arc2face_sampler
+from bridges.generators.arc2face.prompt_encoder import PromptEncoder
+from bridges.generators.arc2face.settings import Arc2FaceSettings
 from bridges.generators.latent_diffusion import (
     autoencoder_losses,
     diffusion_steps,
@@ -50,10 +56,11 @@ from bridges.generators.latent_diffusion.training_images import TrainingImages
 from bridges.recognisers.iresnet import IResNetRecogniser
 from bridges.recognition.backbones import build_backbone
 from bridges.training.data_parallel import Workers
-from tests.generation import tiny_models
+from tests.generation import arc2face_files, tiny_models
 
 PLACE = Device("fake:0")
 PIXELS = torch.zeros(12, 3, 16, 16, dtype=torch.uint8)
+ARC2FACE = Arc2FaceSettings(steps=3)
 LABELS = torch.arange(4).repeat_interleave(3)
 IMAGES = TrainingImages(PIXELS, LABELS, PIXELS, LABELS)
 
@@ -145,6 +152,37 @@ def check_denoiser(built: IdentityDenoiser) -> None:
         steps.evaluate()
 
 
+def build_arc2face() -> tuple[UNet2DConditionModel, AutoencoderKL, PromptEncoder]:
+    # What depends on numbers is computed where there are some.
+    solver = arc2face_sampler.build_solver(arc2face_files.SCHEDULER, ARC2FACE)
+    arc2face_sampler.build_solver = lambda *arguments: solver
+    with torch.device("meta"):
+        text_encoder = CLIPTextModel(CLIPTextConfig(**arc2face_files.ENCODER)).half()
+        unet = UNet2DConditionModel(**arc2face_files.UNET).half()
+        vae = AutoencoderKL(**arc2face_files.VAE).half()
+    encoder = PromptEncoder(text_encoder, Device("meta"), 2, "")
+    return unet, vae, encoder
+
+
+def check_arc2face(
+    built: tuple[UNet2DConditionModel, AutoencoderKL, PromptEncoder],
+) -> None:
+    unet, vae, encoder = placed(built[0]), placed(built[1]), built[2]
+    placed(encoder._network)
+    encoder._place = PLACE.torch
+    prompts, nothing = encoder.encode(np.zeros((2, 512))), encoder.encode_nothing()
+    assert_placed(prompts, nothing)
+    assert prompts.shape == (2, 77, 512) and prompts.dtype == torch.float16
+    sources = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    noise = torch.zeros(2, 4, 4, 4, device=PLACE.torch)
+    latents = arc2face_sampler.sample_latents(
+        unet, arc2face_files.SCHEDULER, prompts, nothing, noise, sources, ARC2FACE
+    )
+    assert_placed(latents)
+    assert latents.shape == (2, 4, 4, 4) and latents.dtype == torch.float32
+    assert_placed(vae.decode(latents.half()).sample)
+
+
 # What is built where tensors are real, and what is checked where they are not.
 CHECKS: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {
     "mixed devices are noticed": (build_generator, check_mixed_devices_are_noticed),
@@ -152,6 +190,7 @@ CHECKS: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {
     "autoencoder": (build_autoencoder, lambda built: check_autoencoder(built, "full")),
     "decoder": (build_autoencoder, lambda built: check_autoencoder(built, "decoder")),
     "denoiser": (build_denoiser, check_denoiser),
+    "Arc2Face": (build_arc2face, check_arc2face),
 }
 
 

@@ -1,5 +1,6 @@
 """The seam of generators: one of one's own runs through the real command."""
 
+import dataclasses
 import importlib
 import json
 
@@ -113,6 +114,7 @@ def test_a_generator_is_found_by_name_by_suffix_and_by_what_its_folder_says(
     monkeypatch.setattr(GENERATORS, "_entries", dict(GENERATORS._entries))
     found = []
     kind = GeneratorKind(dict, lambda name, *where: found.append(name), (".toy",))
+    assert kind.default_paths() is None
     GENERATORS.register("toy", kind)
     files.write_json(tmp_path / "own" / "config.json", {"kind": "toy"})
     given = ["toy", str(tmp_path / "weights.toy"), str(tmp_path / "own")]
@@ -121,8 +123,41 @@ def test_a_generator_is_found_by_name_by_suffix_and_by_what_its_folder_says(
         load_generator(name)
     assert found == given
     assert kind_of("embedded") == kind_of("latent_diffusion") == "latent_diffusion"
-    with pytest.raises(InputError, match="latent_diffusion, and registered: toy"):
+    with pytest.raises(InputError, match="and registered: arc2face, toy"):
         kind_of("another")
     files.write_json(tmp_path / "own" / "config.json", {"kind": ["toy"]})
     with pytest.raises(InputError, match="expected 'generator'"):
         load_generator(tmp_path / "own")
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    here: str = dataclasses.field(default="", metadata={"help": "a folder"})
+    there: str = dataclasses.field(default="", metadata={"help": "another"})
+
+
+def test_paths_and_batch_sizes_reach_the_loader(tmp_path, monkeypatch):
+    monkeypatch.setattr(GENERATORS, "_entries", dict(GENERATORS._entries))
+    found = []
+
+    def load(name, device, batch_size, *, here="", there=""):
+        found.append((batch_size, here, there))
+
+    kind = GeneratorKind(dict, load, paths=Paths, batch_sizes=(3, 40))
+    assert kind.default_paths() == Paths()
+    GENERATORS.register("toy", kind)
+    load_generator("toy", device="cpu")
+    load_generator("toy", device="cpu", batch_size=7, here=tmp_path, there="")
+    monkeypatch.setattr("bridges.devices.Device.is_accelerator", True)
+    load_generator("toy", device="cpu", there="b")
+    assert found == [(3, "", ""), (7, str(tmp_path), ""), (40, "", "b")]
+    with pytest.raises(InputError, match="toy takes no path 'where'; it takes here, t"):
+        load_generator("toy", where="a")
+    with pytest.raises(InputError, match="latent_diffusion takes no path 'here'; it t"):
+        load_generator(here="a")
+
+
+def test_what_a_generator_says_of_its_images_and_its_recogniser():
+    made = load_generator(device="cpu")
+    assert made.aligned is True
+    assert load_recogniser(made.default_recogniser).model == made.recogniser

@@ -5,6 +5,7 @@ This module loads no torch, so that a command can tell within a second what is m
 
 import dataclasses
 import functools
+import os
 import pathlib
 import shlex
 
@@ -19,6 +20,7 @@ SOURCES = {
     "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "lcm_lora": "latent-consistency/lcm-lora-sdv1-5",
 }
+_OPTIONAL = ("lcm_lora",)
 _DIFFUSERS = tuple(
     f"diffusion_pytorch_model.{suffix}"
     for suffix in ("safetensors", "bin", "fp16.safetensors", "fp16.bin")
@@ -145,7 +147,7 @@ class FileState:
 
     Attributes:
       file: which.
-      path: where it is, or should be; None where its folder was not given.
+      path: where it is, or should be; None where its folder is not there.
       fault: what is wrong with it and how to mend that; None where nothing shows.
     """
 
@@ -172,11 +174,20 @@ def check_files(paths: Arc2FacePaths) -> list[FileState]:
       paths: where they are.
 
     Returns:
-      The state of each file, in the order of :data:`FILES`; the LCM-LoRA last, and only
-      where it was asked for.
+      The state of each file, in the order of :data:`FILES`, or one state for a folder
+      that is not there; the LCM-LoRA last, and only where it was asked for.
     """
-    wanted = [*FILES, LCM_LORA] if paths.lcm_lora else [*FILES]
-    return [_state(file, getattr(paths, file.folder)) for file in wanted]
+    states = []
+    for field in dataclasses.fields(paths):
+        folder, wanted = getattr(paths, field.name), _all_of(field.name)
+        if not folder and field.name in _OPTIONAL:
+            continue
+        absent = _absent(field.name, folder)
+        if absent is not None:
+            states.append(FileState(wanted[0], None, absent))
+        else:
+            states += [_state(file, pathlib.Path(folder)) for file in wanted]
+    return states
 
 
 def find_files(paths: Arc2FacePaths) -> dict[str, pathlib.Path]:
@@ -186,7 +197,7 @@ def find_files(paths: Arc2FacePaths) -> dict[str, pathlib.Path]:
       InputError: a file that can't be used; see :func:`check_files`.
     """
     states = check_files(paths)
-    faults = list(dict.fromkeys(state.fault for state in states if state.fault))
+    faults = [state.fault for state in states if state.fault]
     if faults:
         others = f" (and {len(faults) - 1} more like this)" if faults[1:] else ""
         raise InputError(faults[0] + others)
@@ -205,33 +216,33 @@ def _digest(path: pathlib.Path, size: int, changed: int) -> str:
     return files.sha256_of(path)
 
 
-def _state(file: ModelFile, folder: str) -> FileState:
-    """The state of one file in a folder, ``""`` where none is given."""
-    if not folder:
-        command = _download(_all_of(file.folder), file.folder)
-        given = f"--{file.folder}={file.folder}"
-        return FileState(
-            file, None, f"{file.folder}: not given; run {command}, then give {given}"
-        )
+def _absent(field: str, folder: str) -> str | None:
+    """What to do about a folder that is not there, or None."""
     place = pathlib.Path(folder)
     # Of a LoRA the file itself can be given, by whatever name.
-    single = file is LCM_LORA and place.suffix == ".safetensors"
-    if not single and not place.is_dir():
-        what = "no folder" if place.exists() else "no such folder"
-        command = _download(_all_of(file.folder), folder)
-        return FileState(file, place, f"{place}: {what}; run {command}")
-    candidates = [place] if single else [place / name for name in file.names]
-    path = next((p for p in candidates if p.exists()), None)
+    if folder and (place.is_dir() or (field == LCM_LORA.folder and place.suffix)):
+        return None
+    command = _download(_all_of(field), folder or field)
+    if not folder:
+        return f"{field}: not given; run {command}, then give --{field}={field}"
+    what = "is no folder" if place.exists() else "no such folder"
+    return f"{place}: {what}; run {command}"
+
+
+def _state(file: ModelFile, place: pathlib.Path) -> FileState:
+    """The state of one file in its folder, or of a file that was given itself."""
+    folder = place if place.is_dir() else place.parent
+    candidates = [place / name for name in file.names] if folder == place else [place]
+    path = next((p for p in candidates if os.path.lexists(p)), None)
     if path is None:
-        path = place if single else place / file.published
+        path = place / file.published if folder == place else place
     fault = fault_of(path)
     if fault is None and file.entries:
         fault = _wrong_entry(path, file)
     if fault is not None:
-        command = _download([file], str(place.parent if single else place))
         # What is there is not fetched again without being told to.
         force = " --force-download" if path.exists() else ""
-        fault = f"{path}: {fault}; run {command}{force}"
+        fault = f"{path}: {fault}; run {_download([file], str(folder))}{force}"
     return FileState(file, path, fault)
 
 

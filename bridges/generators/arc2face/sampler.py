@@ -17,6 +17,25 @@ from bridges.generators.arc2face.settings import Arc2FaceSettings
 SAMPLER_VERSION = 1
 
 
+def build_solver(
+    schedule: dict[str, Any], settings: Arc2FaceSettings
+) -> DPMSolverMultistepScheduler | LCMScheduler:
+    """The solver of the settings, at its first step.
+
+    Its steps stay on the CPU, where it finds them without waiting for a device.
+
+    Args:
+      schedule: of noise, as in the published ``scheduler_config.json``.
+      settings: steps and solver.
+    """
+    kind = LCMScheduler if settings.lcm else DPMSolverMultistepScheduler
+    with quiet():
+        solver = kind.from_config(schedule)
+        solver.set_timesteps(settings.steps)
+    solver.set_begin_index(0)
+    return solver
+
+
 def sample_latents(
     unet: UNet2DConditionModel,
     schedule: dict[str, Any],
@@ -42,10 +61,7 @@ def sample_latents(
     Returns:
       ``[n, c, h, w]`` float32.
     """
-    kind = LCMScheduler if settings.lcm else DPMSolverMultistepScheduler
-    with quiet():
-        solver = kind.from_config(schedule)
-        solver.set_timesteps(settings.steps, device=noise.device)
+    solver = build_solver(schedule, settings)
     extra = {"generator": list(sources)} if settings.lcm else {}
     guided = settings.guidance > 1
     if guided:
