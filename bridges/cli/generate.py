@@ -53,8 +53,9 @@ _HELP = {
     "tries": "how often an image is drawn at most; if none is good enough the best is "
     "kept, and flagged in metadata.jsonl",
     "image_size": "side in pixels of aligned crops, where the generator draws whole "
-    "pictures",
-    "detector": "what finds the faces in these",
+    "pictures; by default 112",
+    "detector": f"what finds the faces in these: {', '.join(DETECTORS)}; by default "
+    "mtcnn",
     "collision_recogniser": "recogniser by which all images of different identities "
     "are compared in the end, name, file or folder; by default none are",
     "collision_threshold": "images of two identities with this cosine or more are "
@@ -78,7 +79,7 @@ define_config_flags(
     GenerationConfig(),
     _HELP,
     FLAGS,
-    choices={"format": [*FORMATS], "detector": [*DETECTORS]},
+    choices={"format": [*FORMATS]},
 )
 flags.DEFINE_string(
     "shard",

@@ -65,14 +65,14 @@ class Draft:
             return {}
         return self._parsed(read_entries(path)[0], block)
 
-    def count(self, blocks: Iterable[int]) -> int:
-        """How many images there are of some blocks, by their journals."""
-        return sum(len(self.entries(block)) for block in blocks)
+    def count(self, block: int) -> int:
+        """How many images there are of a block, by its journal."""
+        return len(self.entries(block))
 
-    def missing_blocks(self, blocks: Iterable[int]) -> list[int]:
-        """Those of some blocks that lack an image."""
-        size = self.plan.rows
-        return [b for b in blocks if len(self.entries(b)) < len(size(b))]
+    @property
+    def images_made(self) -> int:
+        """How many there are of all blocks."""
+        return sum(map(self.count, range(self.plan.num_blocks)))
 
     def all_entries(self) -> Iterator[tuple[int, Entry]]:
         """Every image in order: row and entry; a block is in memory at a time.

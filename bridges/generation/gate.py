@@ -23,20 +23,20 @@ class Drawn(NamedTuple):
     Attributes:
       planned: which one it is.
       made: the image.
-      attempt: the attempt that it is from.
+      seed: of the attempt that it is from.
       tries: how often it was drawn.
       flag: why it would not have passed, a word; empty as a rule.
     """
 
     planned: Planned
     made: MadeImage
-    attempt: int
+    seed: int
     tries: int
     flag: str
 
 
 class _Wanted(NamedTuple):
-    """An image that is not good enough yet, and the best of it so far."""
+    """An image that is not good enough yet; the best of it so far, and its seed."""
 
     planned: Planned
     attempt: int
@@ -88,7 +88,7 @@ class Gate(NamedTuple):
         fresh = (_Wanted(each, self.first_attempt) for each in planned)
         again: deque[_Wanted] = deque()
         under_way: deque[
-            tuple[list[_Wanted], concurrent.futures.Future[list[MadeImage]]]
+            tuple[list[tuple[_Wanted, int]], concurrent.futures.Future[list[MadeImage]]]
         ] = deque()
 
         def next_batch() -> list[_Wanted]:
@@ -103,21 +103,22 @@ class Gate(NamedTuple):
         while True:
             while len(under_way) < ahead and (batch := next_batch()):
                 asked = [condition(each.planned, each.attempt) for each in batch]
-                under_way.append((batch, submit(asked)))
+                seeds = [each.seed for each in asked]
+                under_way.append(([*zip(batch, seeds, strict=True)], submit(asked)))
             if not under_way:
                 return
             batch, future = under_way.popleft()
-            for wanted, made in zip(batch, future.result(), strict=True):
-                drawn = self._judged(wanted, made)
+            for (wanted, seed), made in zip(batch, future.result(), strict=True):
+                drawn = self._judged(wanted, made, seed)
                 if isinstance(drawn, Drawn):
                     yield drawn
                 else:
                     again.append(drawn)
 
-    def _judged(self, wanted: _Wanted, made: MadeImage) -> Drawn | _Wanted:
-        best = (made, wanted.attempt)
-        if wanted.best is not None:
-            best = max(wanted.best, best, key=_worth)
+    def _judged(self, wanted: _Wanted, made: MadeImage, seed: int) -> Drawn | _Wanted:
+        best = wanted.best
+        if best is None or _worth(made) > _worth(best[0]):
+            best = (made, seed)
         tries = wanted.attempt - self.first_attempt + 1
         flag = self.flag(best[0])
         if not flag or tries == self.tries:
@@ -125,7 +126,6 @@ class Gate(NamedTuple):
         return _Wanted(wanted.planned, wanted.attempt + 1, best)
 
 
-def _worth(candidate: tuple[MadeImage, int]) -> tuple[bool, float, int]:
-    """A face first, then the cosine; of equals the earlier attempt."""
-    made, attempt = candidate
-    return made.has_face, made.cosine, -attempt
+def _worth(made: MadeImage) -> tuple[bool, float]:
+    """A face first, then the cosine; of equals the earlier attempt is kept."""
+    return made.has_face, made.cosine

@@ -38,9 +38,10 @@ class GenerationConfig:
         drawn again, with other noise; -1 takes every image.
       tries: how often an image is drawn at most. If none is good enough the best is
         kept, and ``flag`` says so in its record.
-      image_size: side in pixels of aligned crops; of generators whose images are
-        aligned already it is their own.
-      detector: finds the faces that are to be aligned, a name in ``DETECTORS``.
+      image_size: side in pixels of aligned crops, None for 112; not to be given for
+        generators whose images are aligned already.
+      detector: finds the faces that are to be aligned, a name in ``DETECTORS``; empty
+        for ``"mtcnn"``, and likewise.
       collision_recogniser: recogniser by which images of different identities are
         compared after generation; empty for no such check.
       collision_threshold: images of two identities with this cosine or a larger one
@@ -63,8 +64,8 @@ class GenerationConfig:
     seed: int = 0
     min_cosine: float = 0.3
     tries: int = 4
-    image_size: int = 112
-    detector: str = "mtcnn"
+    image_size: int | None = None
+    detector: str = ""
     collision_recogniser: str = ""
     collision_threshold: float | None = None
     collision_rounds: int = 3

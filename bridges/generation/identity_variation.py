@@ -11,6 +11,35 @@ import numpy as np
 from hyperface_jax import check_embeddings, checks
 
 
+class ImageRandomness:
+    """All randomness of an image, from numbers that are not checked any more."""
+
+    def __init__(self, dataset_seed: int, identity: int, index: int) -> None:
+        """Names the image.
+
+        Args:
+          dataset_seed: seed of the whole dataset.
+          identity: number of the identity.
+          index: number of the image within it.
+        """
+        # Two children of the image's own sequence, as its method ``spawn`` makes them.
+        self._noise, self._direction = (
+            np.random.SeedSequence(dataset_seed, spawn_key=(identity, index, child))
+            for child in range(2)
+        )
+
+    def seed(self, attempt: int = 0) -> int:
+        """See :func:`image_seed`."""
+        words = self._noise.generate_state(attempt + 1, np.uint64)
+        return int(words[attempt]) >> 1
+
+    def turned(self, reference: np.ndarray, beta: float) -> np.ndarray:
+        """See :func:`vary_identity`."""
+        draw = np.random.Generator(np.random.PCG64(self._direction))
+        varied = reference + beta * draw.standard_normal(reference.shape)
+        return (varied / np.linalg.norm(varied)).astype(np.float32)
+
+
 def image_seed(dataset_seed: int, identity: int, index: int, attempt: int = 0) -> int:
     """The seed of an image's generator noise, in [0, 2⁶³).
 
@@ -20,9 +49,7 @@ def image_seed(dataset_seed: int, identity: int, index: int, attempt: int = 0) -
       index: number of the image within it.
       attempt: which time the image is drawn, from 0.
     """
-    noise, _ = _streams(dataset_seed, identity, index)
-    words = noise.generate_state(attempt + 1, np.uint64)
-    return int(words[attempt] >> np.uint64(1))
+    return _checked(dataset_seed, identity, index).seed(attempt)
 
 
 def vary_identity(
@@ -54,19 +81,11 @@ def vary_identity(
     reference = np.asarray(reference)
     check_embeddings(reference[None], "reference")
     checks.in_range(beta, "beta", 0)
-    _, direction = _streams(dataset_seed, identity, index)
-    draw = np.random.Generator(np.random.PCG64(direction))
-    varied = reference + beta * draw.standard_normal(reference.shape)
-    return (varied / np.linalg.norm(varied)).astype(np.float32)
+    return _checked(dataset_seed, identity, index).turned(reference, beta)
 
 
-def _streams(
-    dataset_seed: int, identity: int, index: int
-) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
-    """Independent seeds for the generator's noise and for the turn."""
+def _checked(dataset_seed: int, identity: int, index: int) -> ImageRandomness:
     for name, value in (("identity", identity), ("index", index)):
         checks.whole_number(value, name, 0, 2**32 - 1)
     checks.whole_number(dataset_seed, "dataset_seed", 0)
-    root = np.random.SeedSequence(dataset_seed, spawn_key=(identity, index))
-    noise, direction = root.spawn(2)
-    return noise, direction
+    return ImageRandomness(dataset_seed, identity, index)

@@ -144,8 +144,7 @@ def generate_dataset(
         run.make_missing(part.blocks(plan))
     with _last_one(target) as last:
         if not last:
-            images = target.draft.count(range(plan.num_blocks))
-            return Generation(images, len(plan), False, None)
+            return Generation(target.draft.images_made, len(plan), False, None)
         found = target.output.finished()
         if found is None:
             _finish(target, run, content, judge)
@@ -188,7 +187,6 @@ def _mend(run: ImageRun) -> None:
     draft = run.draft
     blocks = range(draft.plan.num_blocks)
     for _ in range(_MENDINGS):
-        run.make_missing(blocks)
         damaged = [row for block in blocks for row in draft.damaged(block)]
         if not damaged:
             return
@@ -244,7 +242,7 @@ def _own_shard(target: DatasetOutput, shard: str) -> Iterator[None]:
 def _last_one(target: DatasetOutput) -> Iterator[bool]:
     """Holds the output if all images are there; yields whether that is so."""
     deadline = time.monotonic() + _LOOKING
-    blocks = range(target.draft.plan.num_blocks)
+    draft = target.draft
     while True:
         with contextlib.ExitStack() as held:
             try:
@@ -255,8 +253,8 @@ def _last_one(target: DatasetOutput) -> Iterator[bool]:
                     return
                 time.sleep(0.1)
                 continue
-            finished = not target.draft.work.exists()
-            yield finished or not target.draft.missing_blocks(blocks)
+            finished = not draft.work.exists()
+            yield finished or draft.images_made == len(draft.plan)
             return
 
 

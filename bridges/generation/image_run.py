@@ -9,7 +9,7 @@ from typing import Any
 from bridges.generation.draft import Draft, Entry, OpenBlock
 from bridges.generation.gate import Drawn, Gate
 from bridges.generation.generation_config import GenerationConfig
-from bridges.generation.identity_variation import image_seed, vary_identity
+from bridges.generation.identity_variation import ImageRandomness
 from bridges.generation.image_workers import Condition, ImageMaker, image_pool
 from bridges.generation.plan import Planned
 from bridges.worker_processes import default_num_processes
@@ -56,9 +56,10 @@ class ImageRun:
         def missing(block: int, entries: dict[int, Entry]) -> list[int]:
             return [row for row in rows(block) if row not in entries]
 
-        done = self.draft.count(blocks)
         total = sum(len(rows(block)) for block in blocks)
-        wanted = self.draft.missing_blocks(blocks)
+        there = {block: self.draft.count(block) for block in blocks}
+        done = sum(there.values())
+        wanted = [block for block in blocks if there[block] < len(rows(block))]
         gate, extra = self._gate(0), self._extra(0)
         return self._make(wanted, missing, gate, extra, done, total)
 
@@ -163,16 +164,10 @@ class ImageRun:
 
     def _condition(self, planned: Planned, attempt: int) -> Condition:
         """What an attempt at an image is made from."""
-        config, reference = self.config, self._references.embeddings[planned.identity]
-        varied = vary_identity(
-            reference,
-            beta=config.beta,
-            dataset_seed=config.seed,
-            identity=planned.identity,
-            index=planned.index,
-        )
-        seed = image_seed(config.seed, *planned, attempt)
-        return Condition(varied, reference, seed)
+        reference = self._references.embeddings[planned.identity]
+        random = ImageRandomness(self.config.seed, *planned)
+        varied = random.turned(reference, self.config.beta)
+        return Condition(varied, reference, random.seed(attempt))
 
     def _record(self, drawn: Drawn, extra: dict[str, Any]) -> dict[str, Any]:
         identity, index = drawn.planned
@@ -181,7 +176,7 @@ class ImageRun:
             **{name: str(of[identity]) for name, of in groups},
             "identity": identity,
             "index": index,
-            "seed": image_seed(self.config.seed, identity, index, drawn.attempt),
+            "seed": drawn.seed,
             "reference_cosine": round(drawn.made.cosine, 4),
             "tries": drawn.tries,
             "flag": drawn.flag,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bridges.alignment import TEMPLATE_SIZE
 from bridges.datasets.image_dataset import encode_jpeg
 from bridges.devices import Device, single_threaded
 from bridges.generation.face_crops import FaceCrops
@@ -26,6 +27,9 @@ from bridges.photographs.detector import DETECTORS
 from bridges.recognisers.embedding import embed_images
 from bridges.recognisers.recogniser import RECOGNISERS, Recogniser, load_recogniser
 from bridges.worker_processes import AHEAD, default_num_processes, process_pool
+from hyperface_jax import InputError
+
+_DETECTOR = "mtcnn"
 
 
 class Condition(NamedTuple):
@@ -52,8 +56,8 @@ class ImageSettings(NamedTuple):
       device: what both compute on.
       batch_size: images computed at once; None for the generator's default.
       paths: where the files of the generator are; None where its name says it.
-      detector: finds the faces of images that are not aligned yet.
-      image_size: side in pixels of aligned crops.
+      detector: finds the faces of images that are not aligned yet; empty for MTCNN.
+      image_size: side in pixels of aligned crops; None for 112.
     """
 
     generator: str
@@ -62,8 +66,8 @@ class ImageSettings(NamedTuple):
     device: Device = Device()
     batch_size: int | None = BATCH_SIZE
     paths: Any | None = None
-    detector: str = "mtcnn"
-    image_size: int = 112
+    detector: str = ""
+    image_size: int | None = None
 
 
 class MadeImage(NamedTuple):
@@ -132,11 +136,22 @@ class ImageMaker:
             recogniser=settings.recogniser or self.generator.default_recogniser
         )
         self.image_size, self.crops = self.generator.image_size, None
-        if not self.generator.aligned:
-            self.image_size = settings.image_size
-            self.crops = FaceCrops(
-                settings.detector, settings.image_size, device=settings.device.name
-            )
+        if self.generator.aligned:
+            self._check_unasked()
+            return
+        self.image_size = settings.image_size or TEMPLATE_SIZE
+        self.crops = FaceCrops(
+            settings.detector or _DETECTOR, self.image_size, device=settings.device.name
+        )
+
+    def _check_unasked(self) -> None:
+        """Raises InputError at settings that would have no effect."""
+        for name in ("detector", "image_size"):
+            if getattr(self.settings, name):
+                raise InputError(
+                    f"{name} is given, but generator {self.generator.model['name']} "
+                    f"draws aligned images of {self.image_size} pixels; leave it out"
+                )
 
     def make(self, conditions: Sequence[Condition]) -> list[MadeImage]:
         """Makes at most ``batch_size`` images, one for each condition."""
@@ -251,7 +266,7 @@ def through_jpeg(image: np.ndarray) -> tuple[bytes, np.ndarray]:
 
 def decode_jpeg(content: bytes) -> np.ndarray:
     """The image ``[h, w, 3]`` in a JPEG file's bytes."""
-    return np.asarray(Image.open(io.BytesIO(content)))
+    return np.asarray(Image.open(io.BytesIO(content), formats=("JPEG",)))
 
 
 class _Later:
@@ -288,7 +303,7 @@ def _registered(settings: ImageSettings) -> list[tuple[str, str, Any]]:
     names = {
         GENERATORS.what: kind_of(settings.generator),
         RECOGNISERS.what: settings.recogniser,
-        DETECTORS.what: settings.detector,
+        DETECTORS.what: settings.detector or _DETECTOR,
     }
     return [
         (what, name, _REGISTRIES[what][name])

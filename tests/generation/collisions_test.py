@@ -57,9 +57,7 @@ def test_a_planted_collision_is_found_and_only_it_is_drawn_again(world, tmp_path
     assert report["images_before"] == len(before)
     assert (report["identities_before"], report["identities_after"]) == (2, 0)
     assert report["images_after"] == 0 and 1 <= report["rounds"] <= 20
-    changed = [
-        row for row in range(len(plain)) if plain.read(row) != checked.read(row)
-    ]
+    changed = [row for row in range(len(plain)) if plain.read(row) != checked.read(row)]
     redrawn = [r for r, record in enumerate(checked.records) if record["redraws"]]
     assert changed == redrawn and set(changed) <= set(before)
     assert len(changed) < len(before), "of each pair one is enough"
@@ -78,9 +76,10 @@ def test_what_still_collides_is_flagged(world, tmp_path, rounds):
     assert made.report["collisions"]["images_after"] == len(left)
     assert made.report["collisions"]["rounds"] == rounds
     if not rounds:
-        assert len(left) and content_of(tmp_path / "a").keys() == content_of(
-            world / "plain"
-        ).keys()
+        assert (
+            len(left)
+            and content_of(tmp_path / "a").keys() == content_of(world / "plain").keys()
+        )
 
 
 def test_stopped_anywhere_the_check_goes_on_to_the_same(world, tmp_path, monkeypatch):

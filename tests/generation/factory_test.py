@@ -102,7 +102,7 @@ def test_the_shard_that_a_launcher_says(asked, environment, shard):
     ],
 )
 def test_shards_that_do_not_exist_are_refused(asked, environment):
-    with pytest.raises(InputError, match="1/4|1/8"):
+    with pytest.raises(InputError, match=r"1/[48]"):
         find_shard(asked, environment)
 
 
@@ -281,9 +281,7 @@ def test_a_dying_process_is_told_and_loses_nothing(world, tmp_path, monkeypatch)
     ],
     ids=str,
 )
-def test_an_output_of_another_plan_is_refused_with_the_difference(
-    world, half, changes
-):
+def test_an_output_of_another_plan_is_refused_with_the_difference(world, half, changes):
     output, _ = half
     name = next(iter(changes))
     with pytest.raises(InputError, match=rf"dataset.*{name} = .*, asked for"):
