@@ -1,7 +1,7 @@
 """How fast the factory of image datasets is by itself, and what memory it takes.
 
 A plan of a million images goes through ``generate_dataset`` with a generator and a
-recogniser that compute next to nothing, so that what is timed is all the rest: the plan,
+recogniser that compute next to nothing, so that what is timed is all the rest: plan,
 conditions, JPEG, gate, processes, files, journals, reading everything back, metadata.
 Memory is that of the process that does it, at a hundredth of the images and at the end.
 
@@ -143,8 +143,8 @@ def main() -> None:
     }
     files.write_json(output / "generation_factory.json", record)
     print(
-        f"{len(plan):,} images in {seconds:,.0f} s, {len(plan) / seconds:,.0f} images/s; "
-        f"{watch.early or 0:.0f} MB at a hundredth, {watch.most:.0f} MB at most"
+        f"{len(plan):,} images in {seconds:,.0f} s, {len(plan) / seconds:,.0f} a "
+        f"second; {watch.early or 0:.0f} MB at a hundredth, {watch.most:.0f} MB at most"
     )
     shutil.rmtree(output / "dataset")
 

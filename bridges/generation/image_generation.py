@@ -32,7 +32,7 @@ from bridges.generators.generator import (
     check_recogniser,
     checked_settings,
 )
-from bridges.recognisers.recogniser import load_recogniser
+from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
@@ -139,7 +139,12 @@ def generate_dataset(
         return Generation(len(plan), len(plan), True, found.get("report"))
     target.begin()
     announce_device(device, place)
+    models = {"generator": generator.model, "recogniser": maker.recogniser.model}
+    about = {"models": models}
+    if generator.licence:
+        about["licence"] = generator.licence
     run = ImageRun(target.draft, content, config, maker)
+    del maker, generator  # The run lets go of them where it has no use for them.
     with _own_shard(target, str(part)):
         run.make_missing(part.blocks(plan))
     with _last_one(target) as last:
@@ -147,16 +152,20 @@ def generate_dataset(
             return Generation(target.draft.images_made, len(plan), False, None)
         found = target.output.finished()
         if found is None:
-            _finish(target, run, content, judge)
+            _finish(target, run, content, judge, about)
             found = target.output.finished()
     return Generation(len(plan), len(plan), True, found.get("report"))
 
 
 def _finish(
-    target: DatasetOutput, run: ImageRun, content: EmbeddingFile, judge: Any | None
+    target: DatasetOutput,
+    run: ImageRun,
+    content: EmbeddingFile,
+    judge: Recogniser | None,
+    about: dict[str, Any],
 ) -> None:
     """Checks what all have made, and puts it into its final form."""
-    config, maker = run.config, run.maker
+    config = run.config
     _mend(run)
     report: dict[str, Any] = {}
     if judge is not None:
@@ -171,15 +180,9 @@ def _finish(
         check.flag()
         report["collisions"] = check.report
     report = _counts(target) | report
-    models = {"generator": maker.generator.model, "recogniser": maker.recogniser.model}
-    licence = maker.generator.licence
     if config.format == FOLDER:
-        _save_references(target.path / REFERENCES, content, maker.generator)
-    target.finish(
-        {"models": models, "report": report}
-        | ({"licence": licence} if licence else {}),
-        lambda folder: {},
-    )
+        _save_references(target.path / REFERENCES, content, about)
+    target.finish({**about, "report": report}, lambda folder: {})
 
 
 def _mend(run: ImageRun) -> None:
@@ -209,7 +212,7 @@ def _counts(target: DatasetOutput) -> dict[str, Any]:
 
 
 def _save_references(
-    path: os.PathLike[str], content: EmbeddingFile, generator: Generator
+    path: os.PathLike[str], content: EmbeddingFile, about: dict[str, Any]
 ) -> None:
     save_embeddings(
         path,
@@ -218,7 +221,7 @@ def _save_references(
         labels=content.labels,
         names=content.names,
         groups=content.groups,
-        model=generator.recogniser,
+        model=about["models"]["recogniser"],
         packing=content.metadata.get("packing"),
     )
 

@@ -32,7 +32,6 @@ class ImageRun:
     Attributes:
       draft: where they go.
       config: the settings.
-      maker: makes them.
     """
 
     def __init__(
@@ -42,8 +41,17 @@ class ImageRun:
         config: GenerationConfig,
         maker: ImageMaker,
     ) -> None:
-        self.draft, self.maker = draft, maker
-        self.config, self._references = config, references
+        """Describes the run.
+
+        Args:
+          draft: where the images go.
+          references: who is to be shown.
+          config: the settings.
+          maker: makes the images; where processes of their own do, it is let go of.
+        """
+        self.draft, self.config, self._references = draft, config, references
+        self._maker: ImageMaker | None = maker
+        self._settings = maker.settings
 
     def make_missing(self, blocks: Sequence[int]) -> list[int]:
         """Makes the images that some blocks lack.
@@ -132,19 +140,23 @@ class ImageRun:
         """Makes what is to be done of some blocks; returns those held elsewhere."""
         if not blocks:
             return []
-        config, settings = self.config, self.maker.settings
-        processes = config.num_processes
+        settings, processes = self._settings, self.config.num_processes
         if processes is None:
             processes = min(
                 default_num_processes(), max(1, (total - done) // _WORTH_A_PROCESS)
             )
         if settings.device.is_accelerator:
             processes = 1
+        # Each process loads the models for itself; there is no room for more of them.
+        if processes > 1:
+            self._maker = None
+        elif self._maker is None:
+            self._maker = ImageMaker(settings)
         bar = progress(
             description="generating", total=total, unit="image", initial=done
         )
         with (
-            image_pool(settings, processes, maker=self.maker) as (submit, ahead),
+            image_pool(settings, processes, maker=self._maker) as (submit, ahead),
             _BlockWriter(self.draft, blocks, to_do) as writer,
             contextlib.closing(
                 gate.draw(
