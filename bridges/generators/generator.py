@@ -165,7 +165,7 @@ GENERATORS: Registry[GeneratorKind] = Registry(
         ),
         "arc2face": GeneratorKind(
             settings="bridges.generators.arc2face.settings:Arc2FaceSettings",
-            load="bridges.generators.arc2face.generator:load",
+            load="bridges.generators.arc2face.loading:load",
             paths="bridges.generators.arc2face.settings:Arc2FacePaths",
             # An image of 512 pixels takes a core minutes, so that more at once only
             # take memory; eight, with and without guidance, fill an accelerator.

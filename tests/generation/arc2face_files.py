@@ -6,8 +6,9 @@ import pathlib
 import numpy as np
 import onnx
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from safetensors.torch import save_file
 
 HIDDEN, LAYERS, HEADS, WIDE = 512, 2, 2, 32
@@ -125,6 +126,20 @@ def encoder_state(prefix: str = "text_model.") -> dict[str, torch.Tensor]:
         state[f"{layer}mlp.fc2.weight"] = normal(HIDDEN, WIDE)
         state[f"{layer}mlp.fc2.bias"] = normal(HIDDEN)
     return {prefix + name: value for name, value in state.items()}
+
+
+def write_control(folder: pathlib.Path, count: int = 3) -> str:
+    """Writes a ControlNet beside the others, and images for it; returns their path."""
+    network = ControlNetModel.from_unet(
+        UNet2DConditionModel(**UNET), conditioning_embedding_out_channels=(4, 8)
+    )
+    _randomise(network)
+    network.save_pretrained(folder / "models/controlnet")
+    (folder / "control").mkdir()
+    pixels = np.random.default_rng(7).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"control/{i}.png")
+    return str(folder / "control")
 
 
 def lora_of(unet: torch.nn.Module, rank: int = 2) -> dict[str, torch.Tensor]:

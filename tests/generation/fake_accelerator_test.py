@@ -4,8 +4,8 @@ Its tensors have a device and a shape and no numbers (torch's ``FakeTensorMode``
 an operation with tensors of several devices is an error, as it would be on a GPU.
 Covered are placement, shapes and dtypes of one sampling, of one decoding and of one
 step of each training, with backward pass, clipping, optimiser and moving average. Not
-covered are numbers, autocast, LCM, pinned memory, NCCL, the copy to NumPy, the latent cache
-and real kernels.
+covered are numbers, autocast, LCM, pinned memory, NCCL, the copy to NumPy, the latent
+cache and real kernels.
 
 The fake device is there for a whole process, so the checks run in one of their own.
 """

@@ -20,7 +20,6 @@ SOURCES = {
     "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "lcm_lora": "latent-consistency/lcm-lora-sdv1-5",
 }
-_OPTIONAL = ("lcm_lora",)
 _DIFFUSERS = tuple(
     f"diffusion_pytorch_model.{suffix}"
     for suffix in ("safetensors", "bin", "fp16.safetensors", "fp16.bin")
@@ -131,6 +130,25 @@ FILES = (
         (("beta_schedule", None), ("num_train_timesteps", None)),
     ),
 )
+CONTROLNET = (
+    ModelFile(
+        "controlnet_config",
+        "models",
+        ("controlnet/config.json",),
+        "controlnet/config.json",
+        1_300,
+        "shape of the ControlNet",
+        (("_class_name", "ControlNetModel"),),
+    ),
+    ModelFile(
+        "controlnet",
+        "models",
+        _in("controlnet", _DIFFUSERS),
+        "controlnet/diffusion_pytorch_model.safetensors",
+        1_445_000_000,
+        "the ControlNet, which turns faces as an image says",
+    ),
+)
 LCM_LORA = ModelFile(
     "lcm_lora",
     "lcm_lora",
@@ -175,18 +193,23 @@ def check_files(paths: Arc2FacePaths) -> list[FileState]:
 
     Returns:
       The state of each file, in the order of :data:`FILES`, or one state for a folder
-      that is not there; the LCM-LoRA last, and only where it was asked for.
+      that is not there; then the LCM-LoRA. The ControlNet is among those of its folder.
+      Both are there only where they were asked for.
     """
+    wanted = list(FILES)
+    if paths.control:
+        wanted += CONTROLNET
+    if paths.lcm_lora:
+        wanted.append(LCM_LORA)
     states = []
-    for field in dataclasses.fields(paths):
-        folder, wanted = getattr(paths, field.name), _all_of(field.name)
-        if not folder and field.name in _OPTIONAL:
-            continue
-        absent = _absent(field.name, folder)
+    for field in dict.fromkeys(file.folder for file in wanted):
+        folder = getattr(paths, field)
+        inside = [file for file in wanted if file.folder == field]
+        absent = _absent(folder, inside)
         if absent is not None:
-            states.append(FileState(wanted[0], None, absent))
+            states.append(FileState(inside[0], None, absent))
         else:
-            states += [_state(file, pathlib.Path(folder)) for file in wanted]
+            states += [_state(file, pathlib.Path(folder)) for file in inside]
     return states
 
 
@@ -216,13 +239,13 @@ def _digest(path: pathlib.Path, size: int, changed: int) -> str:
     return files.sha256_of(path)
 
 
-def _absent(field: str, folder: str) -> str | None:
+def _absent(folder: str, inside: list[ModelFile]) -> str | None:
     """What to do about a folder that is not there, or None."""
-    place = pathlib.Path(folder)
+    place, field = pathlib.Path(folder), inside[0].folder
     # Of a LoRA the file itself can be given, by whatever name.
-    if folder and (place.is_dir() or (field == LCM_LORA.folder and place.suffix)):
+    if folder and (place.is_dir() or (inside == [LCM_LORA] and place.suffix)):
         return None
-    command = _download(_all_of(field), folder or field)
+    command = _download(inside, folder or field)
     if not folder:
         return f"{field}: not given; run {command}, then give --{field}={field}"
     what = "is no folder" if place.exists() else "no such folder"
@@ -258,10 +281,6 @@ def _wrong_entry(path: pathlib.Path, file: ModelFile) -> str | None:
         if value is not None and found[name] != value:
             return f"describes {found[name]!r}, expected {value}"
     return None
-
-
-def _all_of(folder: str) -> list[ModelFile]:
-    return [file for file in (*FILES, LCM_LORA) if file.folder == folder]
 
 
 def _download(wanted: list[ModelFile], folder: str) -> str:

@@ -1,4 +1,4 @@
-"""The three networks of Arc2Face, read from their published files.
+"""The networks of Arc2Face, read from their published files.
 
 They are built from their configurations without memory, and take the tensors of their
 files as they are: nothing is drawn at random first, nothing is fetched, and a tensor
@@ -17,7 +17,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -82,6 +82,14 @@ def load_unet(
     return _filled(
         config, _diffusers(config, UNet2DConditionModel), state, weights, dtype
     )
+
+
+def load_controlnet(
+    config: pathlib.Path, weights: pathlib.Path, dtype: torch.dtype = torch.float32
+) -> ControlNetModel:
+    """Loads a ControlNet, likewise."""
+    state = read_state(weights)
+    return _filled(config, _diffusers(config, ControlNetModel), state, weights, dtype)
 
 
 def load_vae(
