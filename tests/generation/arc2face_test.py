@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from bridges import load_generator, load_recogniser
 from bridges.generators.arc2face.settings import Arc2FaceSettings
+from bridges.generators.generator import checked_settings
 from hyperface_jax import InputError
 from tests.generation import arc2face_files
 
@@ -248,6 +249,8 @@ def test_settings_out_of_range_are_refused(values, reason):
 
 
 def test_lcm_and_its_lora_go_together(generator, with_lcm):
+    with pytest.raises(InputError, match="sample with lcm only; give --lcm --steps=4"):
+        checked_settings(with_lcm, None)  # What is called before anything is written.
     with pytest.raises(InputError, match="lcm takes a LoRA; give --lcm_lora"):
         generator.generate(ROWS, SEEDS, LCM)
     with pytest.raises(InputError, match="sample with lcm only; give --lcm --steps=4"):

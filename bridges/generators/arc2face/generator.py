@@ -134,7 +134,7 @@ class Arc2FaceGenerator:
             encoder was released.
         """
         embeddings = checked_embeddings(self, embeddings)
-        settings = self._checked(settings)
+        settings = checked_settings(self, settings)
         seeds = checked_seeds(seeds, len(embeddings))
         distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
         prompts = self._encode(distinct)
@@ -154,7 +154,7 @@ class Arc2FaceGenerator:
             encoder was released.
         """
         prompts = self._encode(checked_embeddings(self, embeddings))
-        return prompts.float().cpu().numpy()
+        return prompts.float().numpy()
 
     def generate_from_prompts(
         self,
@@ -182,10 +182,10 @@ class Arc2FaceGenerator:
                 f"prompts have shape {prompts.shape}, expected (n, {shape[0]}, "
                 f"{shape[1]})"
             )
-        settings = self._checked(settings)
+        settings = checked_settings(self, settings)
         seeds = checked_seeds(seeds, len(prompts))
         rows = torch.from_numpy(np.array(prompts, np.float32))
-        rows = rows.to(self.device.torch, self._unconditional.dtype)
+        rows = rows.to(self._unconditional.dtype)
         return self._generate(rows, np.arange(len(rows)), seeds, settings)
 
     def release_encoder(self) -> None:
@@ -195,8 +195,8 @@ class Arc2FaceGenerator:
         """
         self._encoder = None
 
-    def _checked(self, settings: Arc2FaceSettings | None) -> Arc2FaceSettings:
-        settings = checked_settings(self, settings)
+    def check_settings(self, settings: Arc2FaceSettings) -> None:
+        """Raises InputError unless the settings are for these weights."""
         if settings.lcm and not self.has_lcm:
             raise InputError(
                 "lcm takes a LoRA; give --lcm_lora, a file or folder of "
@@ -207,7 +207,6 @@ class Arc2FaceGenerator:
                 "lcm_lora was given, with which the weights sample with lcm only; give "
                 "--lcm --steps=4 --guidance=1, or leave --lcm_lora out"
             )
-        return settings
 
     def _encode(self, embeddings: np.ndarray) -> torch.Tensor:
         if self._encoder is None:
@@ -226,7 +225,7 @@ class Arc2FaceGenerator:
         seeds: Sequence[int],
         settings: Arc2FaceSettings,
     ) -> np.ndarray:
-        """An image for each seed, of the prompt that ``which`` says."""
+        """An image for each seed, of the prompt, on the CPU, that ``which`` says."""
         images = []
         with single_threaded():
             for start in range(0, len(seeds), self.batch_size):
@@ -255,7 +254,7 @@ class Arc2FaceGenerator:
         latents = sample_latents(
             self.unet,
             self._schedule,
-            prompts,
+            prompts.to(self.device.torch),
             self._unconditional,
             noise.to(self.device.torch),
             sources,
