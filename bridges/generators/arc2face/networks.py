@@ -141,15 +141,18 @@ def read_state(path: pathlib.Path) -> State:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, PermissionError):
+        raise
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: damaged, or holds more than tensors; fetch it again"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except Exception as error:  # Whatever a damaged archive or pickle leads to.
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path}: damaged ({reason}); fetch it again") from None
     if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor)
+        for name, value in state.items()
     ):
         raise InputError(f"{path}: holds more than tensors, expected a state dict")
     return dict(state)
