@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -19,7 +20,8 @@ from bridges.generators.arc2face.networks import (
     load_vae,
 )
 from bridges.generators.arc2face.prompt_encoder import PromptEncoder
-from bridges.generators.arc2face.settings import Arc2FacePaths
+from bridges.generators.arc2face.sampler import build_solver
+from bridges.generators.arc2face.settings import Arc2FacePaths, Arc2FaceSettings
 from hyperface_jax import InputError, checks
 from hyperface_jax.artifacts import read_json
 
@@ -66,6 +68,9 @@ def load(
             f"{unet.config.cross_attention_dim}, expected {encoder.size}, the "
             f"hidden_size of {found['encoder_config']}"
         )
+    checks.whole_number(
+        unet.config.sample_size, f"{found['unet_config']}: sample_size", 1
+    )
     vae = load_vae(found["vae_config"], found["vae"], dtype)
     if unet.config.in_channels != vae.config.latent_channels:
         raise InputError(
@@ -73,6 +78,12 @@ def load(
             f"expected {vae.config.latent_channels}, the latent_channels of "
             f"{found['vae_config']}"
         )
+    checks.in_range(
+        vae.config.scaling_factor,
+        f"{found['vae_config']}: scaling_factor",
+        0,
+        open_low=True,
+    )
     images = ImageDataset(control) if control else None
     controlled = (
         None if images is None else _controlled(found, unet, vae, images, device)
@@ -82,7 +93,7 @@ def load(
         unet,
         vae,
         encoder,
-        read_json(found["scheduler"]),
+        _schedule(found["scheduler"], "lcm_lora" in found),
         control=controlled,
         device=device,
         batch_size=batch_size,
@@ -91,6 +102,18 @@ def load(
         recogniser={"name": arcface.stem, "sha256": digest_of(arcface)},
         recogniser_path=str(arcface),
     )
+
+
+def _schedule(path: pathlib.Path, lcm: bool) -> dict[str, Any]:
+    """The noise schedule, if a solver takes it."""
+    schedule = read_json(path)
+    settings = Arc2FaceSettings(guidance=1, steps=4, lcm=lcm)
+    try:
+        build_solver(schedule, settings)
+    except Exception as error:  # Whatever solvers make of numbers that are none.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: describes no noise schedule ({reason})") from None
+    return schedule
 
 
 def _controlled(
