@@ -241,7 +241,7 @@ def test_embeddings_of_another_length_are_refused(world, tmp_path):
         generate_dataset(short, tmp_path / "dataset", config_of(world))
 
 
-@pytest.mark.parametrize("name", ["arc2face", "stylegan2"])
+@pytest.mark.parametrize("name", ["vec2face", "stylegan2"])
 def test_a_generator_that_does_not_exist_is_refused(world, tmp_path, name):
     config = dataclasses.replace(config_of(world), generator=name)
     with pytest.raises(InputError, match="those that ship are: latent_diffusion"):
