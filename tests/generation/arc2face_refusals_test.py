@@ -98,6 +98,12 @@ def test_a_lora_of_a_layer_that_is_not_there_is_refused(paths, places, tmp_path)
         load({**places, "lcm_lora": str(tmp_path / "other.safetensors")})
 
 
+def test_a_lora_without_tensors_is_refused(places, tmp_path):
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(InputError, match="holds no tensors, expected a LoRA"):
+        load({**places, "lcm_lora": str(tmp_path / "empty.safetensors")})
+
+
 def test_networks_that_do_not_belong_together_are_refused(places, tmp_path):
     copy = copied(places, tmp_path)
     unet = diffusers.UNet2DConditionModel(
@@ -155,8 +161,8 @@ def test_a_missing_file_is_named_with_what_fetches_it(places, tmp_path):
         load(copy)
     models = tmp_path / "models"
     assert str(error.value) == (
-        f"{models}/arcface.onnx: is missing; run hf download FoivosPar/Arc2Face "
-        f"arcface.onnx --local-dir {models}"
+        f"{models}/arcface.onnx: is missing (about 261 MB); run hf download "
+        f"FoivosPar/Arc2Face arcface.onnx --local-dir {models}"
     )
 
 
@@ -167,5 +173,5 @@ def test_paths_that_a_generator_does_not_take_are_refused(places):
         InputError, match="latent_diffusion takes no path 'base'; it ta"
     ):
         load_generator("latent_diffusion", base="x")
-    with pytest.raises(InputError, match=r"^models: not given; run hf download F"):
+    with pytest.raises(InputError, match=r"^models: not given \(about 4,193 MB\); run"):
         load_generator("arc2face", device="cpu", base="", models="")

@@ -21,11 +21,11 @@ def fault_of(path: pathlib.Path) -> str | None:
       path: ``.safetensors``, ``.bin``, ``.onnx`` or ``.json``; of others, only what any
         file can suffer is looked for.
     """
-    if path.is_symlink() and not path.exists():
-        return "is a link that leads nowhere"
-    if not path.is_file():
-        return "is a folder" if path.is_dir() else "is missing"
     try:
+        if path.is_symlink() and not path.exists():
+            return "is a link that leads nowhere"
+        if not path.is_file():
+            return "is a folder" if path.is_dir() else "is missing"
         size = path.stat().st_size
         with path.open("rb") as file:
             return _fault_in(file, size, path.suffix.lower())

@@ -20,6 +20,7 @@ SOURCES = {
     "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "lcm_lora": "latent-consistency/lcm-lora-sdv1-5",
 }
+_WORTH_SAYING = 1_000_000
 _DIFFUSERS = tuple(
     f"diffusion_pytorch_model.{suffix}"
     for suffix in ("safetensors", "bin", "fp16.safetensors", "fp16.bin")
@@ -42,7 +43,8 @@ class ModelFile:
       names: paths inside of that folder, of which one is enough; the first that is
         there is used.
       published: which of them is published.
-      size: about how many bytes it has, from the number of its weights.
+      size: about how many bytes are published: of networks, from the number of their
+        weights in float32; of ``arcface.onnx`` and the LoRA it is not certain.
       use: what it is for.
       entries: what a JSON file has to hold, ``None`` for any value.
     """
@@ -247,9 +249,12 @@ def _absent(folder: str, inside: list[ModelFile]) -> str | None:
         return None
     command = _download(inside, folder or field)
     if not folder:
-        return f"{field}: not given; run {command}, then give --{field}={field}"
+        return (
+            f"{field}: not given{_about(inside)}; run {command}, then give "
+            f"--{field}={field}"
+        )
     what = "is no folder" if place.exists() else "no such folder"
-    return f"{place}: {what}; run {command}"
+    return f"{place}: {what}{_about(inside)}; run {command}"
 
 
 def _state(file: ModelFile, place: pathlib.Path) -> FileState:
@@ -263,9 +268,12 @@ def _state(file: ModelFile, place: pathlib.Path) -> FileState:
     if fault is None and file.entries:
         fault = _wrong_entry(path, file)
     if fault is not None:
-        # What is there is not fetched again without being told to.
-        force = " --force-download" if path.exists() else ""
-        fault = f"{path}: {fault}; run {_download([file], str(folder))}{force}"
+        command = _download([file], str(folder))
+        if path.exists():
+            # It is not fetched again without being told to.
+            fault = f"{path}: {fault}; run {command} --force-download"
+        else:
+            fault = f"{path}: {fault}{_about([file])}; run {command}"
     return FileState(file, path, fault)
 
 
@@ -288,3 +296,11 @@ def _download(wanted: list[ModelFile], folder: str) -> str:
     names = [file.published for file in wanted]
     source = SOURCES[wanted[0].folder]
     return shlex.join(["hf", "download", source, *names, "--local-dir", folder])
+
+
+def _about(wanted: list[ModelFile]) -> str:
+    """How much there is to fetch, in words; nothing of small files."""
+    size = sum(file.size for file in wanted)
+    if size < _WORTH_SAYING:
+        return ""
+    return f" (about {size / 1e6:,.0f} MB)"
