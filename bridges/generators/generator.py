@@ -69,6 +69,9 @@ Loader = Callable[..., "Generator"]
 class Generator(Protocol):
     """An identity-conditioned face generator.
 
+    It may have a method ``check_settings(settings)`` besides, which raises InputError
+    for settings that these weights don't go with; it is called before images are made.
+
     Attributes:
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of the recogniser whose embeddings it takes.
@@ -180,7 +183,7 @@ GENERATORS: Registry[GeneratorKind] = Registry(
         ),
         "arc2face": GeneratorKind(
             settings="bridges.generators.arc2face.settings:Arc2FaceSettings",
-            load="bridges.generators.arc2face.generator:load",
+            load="bridges.generators.arc2face.loading:load",
             paths="bridges.generators.arc2face.settings:Arc2FacePaths",
             # An image of 512 pixels takes a core minutes, so that more at once only
             # take memory; eight, with and without guidance, fill an accelerator.
@@ -302,16 +305,19 @@ def checked_settings(generator: Generator, settings: Any | None) -> Any:
     """The settings, by default the generator's own.
 
     Raises:
-      InputError: settings of another kind of generator.
+      InputError: settings of another kind of generator, or none for this one.
     """
     wanted = generator.settings_type
     if settings is None:
-        return wanted()
+        settings = wanted()
     if not isinstance(settings, wanted):
         raise InputError(
             f"generator {generator.model['name']} takes settings of type "
             f"{wanted.__name__}, got {type(settings).__name__}"
         )
+    check = getattr(generator, "check_settings", None)
+    if check is not None:
+        check(settings)
     return settings
 
 

@@ -5,12 +5,15 @@ import json
 import pytest
 import torch
 
+from bridges.generators.arc2face.file_faults import fault_of
+from bridges.generators.arc2face.networks import load_vae, read_state
 from bridges.generators.generator import load_generator
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.checkpoint import load_progress, save_progress
 from bridges.training.data_parallel import Workers
 from bridges.training.timed_training import CHECKPOINT, train_for
 from tests.fuzz.readers import survive
+from tests.generation import arc2face_files
 from tests.generation.tiny_models import save_tiny_generator, save_tiny_recogniser
 
 
@@ -26,6 +29,30 @@ def test_generators(tmp_path, name):
     save_tiny_generator(tmp_path, {"name": "tiny", "sha256": "0" * 64})
     content = (tmp_path / name).read_bytes()
     survive(tmp_path / name, content, lambda path: load_generator(path.parent))
+
+
+@pytest.mark.parametrize("name", ["config.json", "diffusion_pytorch_model.safetensors"])
+def test_networks_of_arc2face(tmp_path, name):
+    arc2face_files.write(tmp_path)
+    folder = tmp_path / "base" / "vae"
+    files = [folder / "config.json", folder / "diffusion_pytorch_model.safetensors"]
+    content = (folder / name).read_bytes()
+    survive(folder / name, content, lambda path: load_vae(*files))
+    survive(folder / name, content, fault_of)
+
+
+def test_torch_files_of_arc2face(tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"a": torch.ones(3), "b": torch.zeros(2, 2)}, path)
+    content = path.read_bytes()
+    survive(path, content, read_state)
+    survive(path, content, fault_of)
+
+
+def test_onnx_files_of_arc2face(tmp_path):
+    path = tmp_path / "arcface.onnx"
+    arc2face_files.write_arcface(path)
+    survive(path, path.read_bytes(), fault_of)
 
 
 def test_states_of_recognition_trainings(tmp_path):

@@ -151,6 +151,7 @@ def test_weights_of_half_precision_in_safetensors_are_read(encoder_folder):
             {"final_layer_norm.bias": torch.zeros(512, dtype=torch.int8)},
             r"final_layer_norm\.bias holds torch\.int8, no weights",
         ),
+        ({3: torch.zeros(2)}, "holds more than tensors, expected a state dict"),
         ({"note": "text"}, "holds more than tensors, expected a state dict"),
         ({"note": np.random.default_rng(0)}, "damaged, or holds more than tensors"),
     ],
@@ -158,9 +159,10 @@ def test_weights_of_half_precision_in_safetensors_are_read(encoder_folder):
 def test_other_tensors_than_the_encoders_are_refused(encoder_folder, change, reason):
     state = arc2face_files.encoder_state()
     for name, value in change.items():
-        state[f"text_model.{name}"] = value
+        key = f"text_model.{name}" if isinstance(name, str) else name
+        state[key] = value
         if value is None:
-            del state[f"text_model.{name}"]
+            del state[key]
     torch.save(state, encoder_folder / "pytorch_model.bin")
     with pytest.raises(InputError, match=reason) as error:
         networks.load_text_encoder(*encoder_files(encoder_folder))

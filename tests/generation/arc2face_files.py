@@ -2,13 +2,18 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import onnx
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from safetensors.torch import save_file
+
+from bridges import load_generator
+from bridges.generators.arc2face.generator import Arc2FaceGenerator
 
 HIDDEN, LAYERS, HEADS, WIDE = 512, 2, 2, 32
 ENCODER = {
@@ -127,7 +132,40 @@ def encoder_state(prefix: str = "text_model.") -> dict[str, torch.Tensor]:
     return {prefix + name: value for name, value in state.items()}
 
 
-def lora_of(unet: torch.nn.Module, rank: int = 2) -> dict[str, torch.Tensor]:
+def write_lora(folder: pathlib.Path) -> str:
+    """Writes a LoRA for the denoising network; returns its path."""
+    path = folder / "lora.safetensors"
+    save_file(_lora_of(UNet2DConditionModel(**UNET)), path)
+    return str(path)
+
+
+def load(paths: dict[str, str]) -> Arc2FaceGenerator:
+    """Loads them, to make two images at once."""
+    return load_generator("arc2face", device="cpu", batch_size=2, **paths)
+
+
+def copied(paths: dict[str, str], folder: pathlib.Path) -> dict[str, str]:
+    """A copy of all folders, to change."""
+    for name in paths:
+        shutil.copytree(paths[name], folder / name)
+    return {name: str(folder / name) for name in paths}
+
+
+def write_control(folder: pathlib.Path, count: int = 3) -> str:
+    """Writes a ControlNet beside the others, and images for it; returns their path."""
+    network = ControlNetModel.from_unet(
+        UNet2DConditionModel(**UNET), conditioning_embedding_out_channels=(4, 8)
+    )
+    _randomise(network)
+    network.save_pretrained(folder / "models/controlnet")
+    (folder / "control").mkdir()
+    pixels = np.random.default_rng(7).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"control/{i}.png")
+    return str(folder / "control")
+
+
+def _lora_of(unet: torch.nn.Module, rank: int = 2) -> dict[str, torch.Tensor]:
     """A random LoRA of every linear and convolutional layer, as kohya writes one."""
     draw = torch.Generator().manual_seed(2)
     state = {}

@@ -182,11 +182,12 @@ def test_other_names_of_the_files_are_taken(folder):
 def test_a_folder_that_is_not_there_is_one_line():
     lines = [state.line for state in check_files(Arc2FacePaths(base="no/base"))]
     assert lines == [
-        "models: not given; run hf download FoivosPar/Arc2Face arc2face/config.json "
+        "models: not given (about 4,193 MB); run hf download "
+        "FoivosPar/Arc2Face arc2face/config.json "
         "arc2face/diffusion_pytorch_model.safetensors encoder/config.json "
         "encoder/pytorch_model.bin arcface.onnx --local-dir models, then give "
         "--models=models",
-        "no/base: no such folder; run hf download "
+        "no/base: no such folder (about 335 MB); run hf download "
         "stable-diffusion-v1-5/stable-diffusion-v1-5 vae/config.json "
         "vae/diffusion_pytorch_model.safetensors scheduler/scheduler_config.json "
         "--local-dir no/base",
@@ -200,14 +201,16 @@ def test_the_lora_is_looked_for_in_its_folder_or_as_a_file(folder):
         return check_files(paths_in(folder, lcm_lora=str(place)))[-1].line
 
     lora = folder / "lora"
-    assert last(lora).startswith(f"{lora}: no such folder; run hf download latent-cons")
+    assert last(lora).startswith(f"{lora}: no such folder (about 135 MB); run hf downl")
     lora.mkdir()
     inside = lora / "pytorch_lora_weights.safetensors"
-    assert last(lora).startswith(f"{inside}: is missing; run hf download latent-consi")
+    assert last(lora).startswith(f"{inside}: is missing (about 135 MB); run hf downloa")
     shutil.copy(folder / VAE, inside)
     assert last(lora).startswith(f"{inside}: ") and "few steps" in last(lora)
     other = lora / "other.safetensors"
-    assert last(other).startswith(f"{other}: is missing; run hf download latent-consi")
+    assert last(other).startswith(
+        f"{other}: is missing (about 135 MB); run hf download "
+    )
     inside.rename(other)
     assert last(other).startswith(f"{other}: ") and "few steps" in last(other)
 

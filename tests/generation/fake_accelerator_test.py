@@ -170,8 +170,9 @@ def check_arc2face(
     unet, vae, encoder = placed(built[0]), placed(built[1]), built[2]
     placed(encoder._network)
     encoder._place = PLACE.torch
-    prompts, nothing = encoder.encode(np.zeros((2, 512))), encoder.encode_nothing()
-    assert_placed(prompts, nothing)
+    prompts = encoder.encode(np.zeros((2, 512))).to(PLACE.torch)
+    nothing = encoder.encode_nothing()
+    assert_placed(nothing)
     assert prompts.shape == (2, 77, 512) and prompts.dtype == torch.float16
     sources = [torch.Generator().manual_seed(seed) for seed in range(2)]
     noise = torch.zeros(2, 4, 4, 4, device=PLACE.torch)

@@ -17,11 +17,13 @@ from bridges import (
     load_recogniser,
     train_recogniser,
 )
+from bridges.generators.arc2face.settings import Arc2FaceSettings
 from bridges.generators.latent_diffusion.autoencoder_training import train_autoencoder
 from bridges.generators.latent_diffusion.training_config import (
     AutoencoderTrainingConfig,
 )
 from hyperface_jax import InputError, save_embeddings
+from tests.generation import arc2face_files
 
 pytestmark = pytest.mark.gpu
 
@@ -84,6 +86,22 @@ def test_images_do_not_depend_on_what_else_is_made(cuda, embeddings):
     together = generator.generate(embeddings, range(12))
     alone = generator.generate(embeddings[5:6], [5])
     np.testing.assert_array_equal(together[5:6], alone)
+
+
+@pytest.mark.parametrize("precision", PIXEL_LEVELS)
+def test_images_of_arc2face_agree_with_the_cpu(cuda, tmp_path, precision):
+    paths = arc2face_files.write(tmp_path)
+    rows, settings = np.eye(3, 512, dtype=np.float32), Arc2FaceSettings(steps=6)
+    expected = load_generator("arc2face", device="cpu", **paths).generate(
+        rows, range(3), settings
+    )
+    generator = load_generator("arc2face", device=cuda, precision=precision, **paths)
+    assert generator.batch_size == 8
+    found = generator.generate(rows, range(3), settings)
+    difference = np.abs(found.astype(int) - expected.astype(int)).mean()
+    assert difference < PIXEL_LEVELS[precision]
+    alone = generator.generate(rows[2:], [2], settings)
+    np.testing.assert_array_equal(alone[0], found[2])
 
 
 def test_dataset_says_which_device_made_it_and_is_not_continued_on_another(

@@ -21,11 +21,11 @@ def fault_of(path: pathlib.Path) -> str | None:
       path: ``.safetensors``, ``.bin``, ``.onnx`` or ``.json``; of others, only what any
         file can suffer is looked for.
     """
-    if path.is_symlink() and not path.exists():
-        return "is a link that leads nowhere"
-    if not path.is_file():
-        return "is a folder" if path.is_dir() else "is missing"
     try:
+        if path.is_symlink() and not path.exists():
+            return "is a link that leads nowhere"
+        if not path.is_file():
+            return "is a folder" if path.is_dir() else "is missing"
         size = path.stat().st_size
         with path.open("rb") as file:
             return _fault_in(file, size, path.suffix.lower())
@@ -61,7 +61,7 @@ def _safetensors(file: BinaryIO, size: int) -> str | None:
             if name != "__metadata__"
         ]
         expected = 8 + length + max(ends, default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return "is no safetensors file"
     if expected > size:
         return _cut_off(size, expected)
@@ -72,7 +72,10 @@ def _torch_file(file: BinaryIO, size: int) -> str | None:
     """A zip archive has its list at its end; older files are pickles from the start."""
     start = file.read(2)
     if start == b"PK":
-        return None if zipfile.is_zipfile(file) else _cut_off(size)
+        try:
+            return None if zipfile.is_zipfile(file) else _cut_off(size)
+        except zipfile.BadZipFile:
+            return "is a damaged archive"
     return None if start[:1] == b"\x80" else "is no file of torch"
 
 

@@ -20,7 +20,7 @@ SOURCES = {
     "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "lcm_lora": "latent-consistency/lcm-lora-sdv1-5",
 }
-_OPTIONAL = ("lcm_lora",)
+_WORTH_SAYING = 1_000_000
 _DIFFUSERS = tuple(
     f"diffusion_pytorch_model.{suffix}"
     for suffix in ("safetensors", "bin", "fp16.safetensors", "fp16.bin")
@@ -43,7 +43,8 @@ class ModelFile:
       names: paths inside of that folder, of which one is enough; the first that is
         there is used.
       published: which of them is published.
-      size: about how many bytes it has, from the number of its weights.
+      size: about how many bytes are published: of networks, from the number of their
+        weights in float32; of ``arcface.onnx`` and the LoRA it is not certain.
       use: what it is for.
       entries: what a JSON file has to hold, ``None`` for any value.
     """
@@ -131,6 +132,25 @@ FILES = (
         (("beta_schedule", None), ("num_train_timesteps", None)),
     ),
 )
+CONTROLNET = (
+    ModelFile(
+        "controlnet_config",
+        "models",
+        ("controlnet/config.json",),
+        "controlnet/config.json",
+        1_300,
+        "shape of the ControlNet",
+        (("_class_name", "ControlNetModel"),),
+    ),
+    ModelFile(
+        "controlnet",
+        "models",
+        _in("controlnet", _DIFFUSERS),
+        "controlnet/diffusion_pytorch_model.safetensors",
+        1_445_000_000,
+        "the ControlNet, which turns faces as an image says",
+    ),
+)
 LCM_LORA = ModelFile(
     "lcm_lora",
     "lcm_lora",
@@ -175,18 +195,23 @@ def check_files(paths: Arc2FacePaths) -> list[FileState]:
 
     Returns:
       The state of each file, in the order of :data:`FILES`, or one state for a folder
-      that is not there; the LCM-LoRA last, and only where it was asked for.
+      that is not there; then the LCM-LoRA. The ControlNet is among those of its folder.
+      Both are there only where they were asked for.
     """
+    wanted = list(FILES)
+    if paths.control:
+        wanted += CONTROLNET
+    if paths.lcm_lora:
+        wanted.append(LCM_LORA)
     states = []
-    for field in dataclasses.fields(paths):
-        folder, wanted = getattr(paths, field.name), _all_of(field.name)
-        if not folder and field.name in _OPTIONAL:
-            continue
-        absent = _absent(field.name, folder)
+    for field in dict.fromkeys(file.folder for file in wanted):
+        folder = getattr(paths, field)
+        inside = [file for file in wanted if file.folder == field]
+        absent = _absent(folder, inside)
         if absent is not None:
-            states.append(FileState(wanted[0], None, absent))
+            states.append(FileState(inside[0], None, absent))
         else:
-            states += [_state(file, pathlib.Path(folder)) for file in wanted]
+            states += [_state(file, pathlib.Path(folder)) for file in inside]
     return states
 
 
@@ -216,17 +241,20 @@ def _digest(path: pathlib.Path, size: int, changed: int) -> str:
     return files.sha256_of(path)
 
 
-def _absent(field: str, folder: str) -> str | None:
+def _absent(folder: str, inside: list[ModelFile]) -> str | None:
     """What to do about a folder that is not there, or None."""
-    place = pathlib.Path(folder)
+    place, field = pathlib.Path(folder), inside[0].folder
     # Of a LoRA the file itself can be given, by whatever name.
-    if folder and (place.is_dir() or (field == LCM_LORA.folder and place.suffix)):
+    if folder and (place.is_dir() or (inside == [LCM_LORA] and place.suffix)):
         return None
-    command = _download(_all_of(field), folder or field)
+    command = _download(inside, folder or field)
     if not folder:
-        return f"{field}: not given; run {command}, then give --{field}={field}"
+        return (
+            f"{field}: not given{_about(inside)}; run {command}, then give "
+            f"--{field}={field}"
+        )
     what = "is no folder" if place.exists() else "no such folder"
-    return f"{place}: {what}; run {command}"
+    return f"{place}: {what}{_about(inside)}; run {command}"
 
 
 def _state(file: ModelFile, place: pathlib.Path) -> FileState:
@@ -240,9 +268,12 @@ def _state(file: ModelFile, place: pathlib.Path) -> FileState:
     if fault is None and file.entries:
         fault = _wrong_entry(path, file)
     if fault is not None:
-        # What is there is not fetched again without being told to.
-        force = " --force-download" if path.exists() else ""
-        fault = f"{path}: {fault}; run {_download([file], str(folder))}{force}"
+        command = _download([file], str(folder))
+        if path.exists():
+            # It is not fetched again without being told to.
+            fault = f"{path}: {fault}; run {command} --force-download"
+        else:
+            fault = f"{path}: {fault}{_about([file])}; run {command}"
     return FileState(file, path, fault)
 
 
@@ -260,12 +291,16 @@ def _wrong_entry(path: pathlib.Path, file: ModelFile) -> str | None:
     return None
 
 
-def _all_of(folder: str) -> list[ModelFile]:
-    return [file for file in (*FILES, LCM_LORA) if file.folder == folder]
-
-
 def _download(wanted: list[ModelFile], folder: str) -> str:
     """The command that fetches files into their folder."""
     names = [file.published for file in wanted]
     source = SOURCES[wanted[0].folder]
     return shlex.join(["hf", "download", source, *names, "--local-dir", folder])
+
+
+def _about(wanted: list[ModelFile]) -> str:
+    """How much there is to fetch, in words; nothing of small files."""
+    size = sum(file.size for file in wanted)
+    if size < _WORTH_SAYING:
+        return ""
+    return f" (about {size / 1e6:,.0f} MB)"

@@ -5,9 +5,6 @@ Papantoniou et al. 2024, "Arc2Face: A Foundation Model for ID-Consistent Human F
 :mod:`bridges.generators.arc2face.files`.
 """
 
-import hashlib
-import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,27 +13,21 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from bridges.devices import Device, single_threaded
-from bridges.generators.arc2face.files import digest_of, find_files
-from bridges.generators.arc2face.networks import (
-    load_text_encoder,
-    load_unet,
-    load_vae,
-)
+from bridges.generators.arc2face.control import Control, nothing_added
 from bridges.generators.arc2face.prompt_encoder import (
     EMBEDDING_SIZE,
     PROMPT_LENGTH,
     PromptEncoder,
 )
 from bridges.generators.arc2face.sampler import SAMPLER_VERSION, sample_latents
-from bridges.generators.arc2face.settings import Arc2FacePaths, Arc2FaceSettings
+from bridges.generators.arc2face.settings import Arc2FaceSettings
 from bridges.generators.generator import (
     checked_embeddings,
     checked_seeds,
     checked_settings,
 )
 from bridges.pixels import to_pixels
-from hyperface_jax import InputError, checks
-from hyperface_jax.artifacts import read_json
+from hyperface_jax import InputError
 
 LICENCE = (
     "Made by Arc2Face, whose code is under the MIT licence and whose weights come with "
@@ -55,6 +46,7 @@ class Arc2FaceGenerator:
       vae: the autoencoder.
       device: what it computes on.
       batch_size: images computed at once.
+      control: the ControlNet and its images, or None.
       has_lcm: whether the weights are those of a latent consistency model.
       model: ``{"name", "sha256"}`` of this generator.
       recogniser: ``{"name", "sha256"}`` of ``arcface.onnx``.
@@ -75,6 +67,7 @@ class Arc2FaceGenerator:
         encoder: PromptEncoder,
         schedule: dict[str, Any],
         *,
+        control: Control | None,
         device: Device,
         batch_size: int,
         has_lcm: bool,
@@ -82,13 +75,16 @@ class Arc2FaceGenerator:
         recogniser: dict[str, str],
         recogniser_path: str,
     ) -> None:
-        """Moves the networks to a device; :func:`load` reads them from files.
+        """Moves the networks to a device.
+
+        :func:`bridges.generators.arc2face.loading.load` reads them from files.
 
         Args:
           unet: in the type that it computes in, as the others.
           vae: its decoder is used.
           encoder: makes prompts.
           schedule: the published ``scheduler_config.json``.
+          control: see the attributes.
           device: see the attributes.
           batch_size: see the attributes.
           has_lcm: see the attributes.
@@ -99,13 +95,13 @@ class Arc2FaceGenerator:
         self.device = device
         self.unet = unet.to(device.torch)
         self.vae = vae.to(device.torch)
+        self.control = control
         self.batch_size = batch_size
         self.has_lcm = has_lcm
         self.model = model
         self.recogniser = recogniser
         self.default_recogniser = recogniser_path
-        factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.image_size = unet.config.sample_size * factor
+        self.image_size = image_size_of(unet, vae)
         self._schedule = schedule
         self._encoder: PromptEncoder | None = encoder
         self._prompt_size = encoder.size
@@ -138,7 +134,7 @@ class Arc2FaceGenerator:
             encoder was released.
         """
         embeddings = checked_embeddings(self, embeddings)
-        settings = self._checked(settings)
+        settings = checked_settings(self, settings)
         seeds = checked_seeds(seeds, len(embeddings))
         distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
         prompts = self._encode(distinct)
@@ -158,7 +154,7 @@ class Arc2FaceGenerator:
             encoder was released.
         """
         prompts = self._encode(checked_embeddings(self, embeddings))
-        return prompts.float().cpu().numpy()
+        return prompts.float().numpy()
 
     def generate_from_prompts(
         self,
@@ -186,10 +182,10 @@ class Arc2FaceGenerator:
                 f"prompts have shape {prompts.shape}, expected (n, {shape[0]}, "
                 f"{shape[1]})"
             )
-        settings = self._checked(settings)
+        settings = checked_settings(self, settings)
         seeds = checked_seeds(seeds, len(prompts))
         rows = torch.from_numpy(np.array(prompts, np.float32))
-        rows = rows.to(self.device.torch, self._unconditional.dtype)
+        rows = rows.to(self._unconditional.dtype)
         return self._generate(rows, np.arange(len(rows)), seeds, settings)
 
     def release_encoder(self) -> None:
@@ -199,8 +195,8 @@ class Arc2FaceGenerator:
         """
         self._encoder = None
 
-    def _checked(self, settings: Arc2FaceSettings | None) -> Arc2FaceSettings:
-        settings = checked_settings(self, settings)
+    def check_settings(self, settings: Arc2FaceSettings) -> None:
+        """Raises InputError unless the settings are for these weights."""
         if settings.lcm and not self.has_lcm:
             raise InputError(
                 "lcm takes a LoRA; give --lcm_lora, a file or folder of "
@@ -211,7 +207,6 @@ class Arc2FaceGenerator:
                 "lcm_lora was given, with which the weights sample with lcm only; give "
                 "--lcm --steps=4 --guidance=1, or leave --lcm_lora out"
             )
-        return settings
 
     def _encode(self, embeddings: np.ndarray) -> torch.Tensor:
         if self._encoder is None:
@@ -230,7 +225,7 @@ class Arc2FaceGenerator:
         seeds: Sequence[int],
         settings: Arc2FaceSettings,
     ) -> np.ndarray:
-        """An image for each seed, of the prompt that ``which`` says."""
+        """An image for each seed, of the prompt, on the CPU, that ``which`` says."""
         images = []
         with single_threaded():
             for start in range(0, len(seeds), self.batch_size):
@@ -251,18 +246,20 @@ class Arc2FaceGenerator:
         missing = self.batch_size - len(prompts)
         prompts = torch.cat([prompts, prompts[:1].expand(missing, -1, -1)])
         # On the CPU for every device: only there is a seed the same noise everywhere.
-        sources = [torch.Generator().manual_seed(s) for s in [*seeds, *[0] * missing]]
+        filled = [*seeds, *[0] * missing]
+        sources = [torch.Generator().manual_seed(seed) for seed in filled]
         config = self.unet.config
         shape = (config.in_channels, config.sample_size, config.sample_size)
         noise = torch.stack([torch.randn(shape, generator=s) for s in sources])
         latents = sample_latents(
             self.unet,
             self._schedule,
-            prompts,
+            prompts.to(self.device.torch),
             self._unconditional,
             noise.to(self.device.torch),
             sources,
             settings,
+            self.control.residuals(filled) if self.control else nothing_added,
         )
         return np.concatenate(
             [self._decode(row[None]) for row in latents[: len(seeds)]]
@@ -274,80 +271,6 @@ class Arc2FaceGenerator:
         return to_pixels(self.vae.decode(scaled, return_dict=False)[0])
 
 
-def load(
-    name: str,
-    device: Device | None = None,
-    batch_size: int = 1,
-    *,
-    models: str = "",
-    base: str = "",
-    lcm_lora: str = "",
-) -> Arc2FaceGenerator:
-    """Loads Arc2Face from its published files.
-
-    Args:
-      name: ``"arc2face"``.
-      device: what to compute on, by default the CPU, and in which precision: other than
-        in the generators made here, weights are cast to it.
-      batch_size: images computed at once.
-      models: see :class:`Arc2FacePaths`.
-      base: likewise.
-      lcm_lora: likewise.
-
-    Raises:
-      InputError: files that are missing or damaged, or don't belong together.
-    """
-    checks.whole_number(batch_size, "batch_size", 1)
-    device = device or Device()
-    found = find_files(Arc2FacePaths(models, base, lcm_lora))
-    dtype = getattr(torch, device.precision)
-    encoder = PromptEncoder(
-        load_text_encoder(found["encoder_config"], found["encoder"], dtype),
-        device,
-        batch_size,
-        str(found["encoder_config"]),
-    )
-    unet = load_unet(found["unet_config"], found["unet"], dtype, found.get("lcm_lora"))
-    if unet.config.cross_attention_dim != encoder.size:
-        raise InputError(
-            f"{found['unet_config']}: cross_attention_dim is "
-            f"{unet.config.cross_attention_dim}, expected {encoder.size}, the "
-            f"hidden_size of {found['encoder_config']}"
-        )
-    vae = load_vae(found["vae_config"], found["vae"], dtype)
-    if unet.config.in_channels != vae.config.latent_channels:
-        raise InputError(
-            f"{found['unet_config']}: in_channels is {unet.config.in_channels}, "
-            f"expected {vae.config.latent_channels}, the latent_channels of "
-            f"{found['vae_config']}"
-        )
-    arcface = found["recogniser"]
-    return Arc2FaceGenerator(
-        unet,
-        vae,
-        encoder,
-        read_json(found["scheduler"]),
-        device=device,
-        batch_size=batch_size,
-        has_lcm="lcm_lora" in found,
-        model={"name": name, "sha256": _digest(found)},
-        recogniser={"name": arcface.stem, "sha256": digest_of(arcface)},
-        recogniser_path=str(arcface),
-    )
-
-
-def _digest(found: dict[str, pathlib.Path]) -> str:
-    """One SHA-256 over all that images depend on: weights, shapes, noise schedule.
-
-    Of the configurations, notes of the libraries that wrote them don't count.
-    """
-    parts = {}
-    for key, path in found.items():
-        if key == "recogniser":
-            continue
-        if path.suffix == ".json":
-            entries = read_json(path)
-            parts[key] = {k: v for k, v in entries.items() if not k.startswith("_")}
-        else:
-            parts[key] = digest_of(path)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def image_size_of(unet: UNet2DConditionModel, vae: AutoencoderKL) -> int:
+    """The side of an image in pixels."""
+    return unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)

@@ -31,6 +31,8 @@ def merge_lora(weights: State, lora: State, path: pathlib.Path) -> None:
       InputError: a layer that the network does not have, one with other shapes, or one
         without all of its tensors.
     """
+    if not lora:
+        raise InputError(f"{path}: holds no tensors, expected a LoRA")
     layers = {
         _PREFIX + name.removesuffix(".weight").replace(".", "_"): name
         for name in weights
@@ -57,8 +59,6 @@ def merge_lora(weights: State, lora: State, path: pathlib.Path) -> None:
             )
         change = (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
         weights[layers[layer]] = weight.float() + alpha / rank * change
-    if not lora:
-        raise InputError(f"{path}: holds no tensors, expected a LoRA")
 
 
 def _tensors(

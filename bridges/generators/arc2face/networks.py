@@ -1,4 +1,4 @@
-"""The three networks of Arc2Face, read from their published files.
+"""The networks of Arc2Face, read from their published files.
 
 They are built from their configurations without memory, and take the tensors of their
 files as they are: nothing is drawn at random first, nothing is fetched, and a tensor
@@ -17,7 +17,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -84,6 +84,14 @@ def load_unet(
     )
 
 
+def load_controlnet(
+    config: pathlib.Path, weights: pathlib.Path, dtype: torch.dtype = torch.float32
+) -> ControlNetModel:
+    """Loads a ControlNet, likewise."""
+    state = read_state(weights)
+    return _filled(config, _diffusers(config, ControlNetModel), state, weights, dtype)
+
+
 def load_vae(
     config: pathlib.Path, weights: pathlib.Path, dtype: torch.dtype = torch.float32
 ) -> AutoencoderKL:
@@ -133,15 +141,18 @@ def read_state(path: pathlib.Path) -> State:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, PermissionError):
+        raise
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: damaged, or holds more than tensors; fetch it again"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except Exception as error:  # Whatever a damaged archive or pickle leads to.
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path}: damaged ({reason}); fetch it again") from None
     if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor)
+        for name, value in state.items()
     ):
         raise InputError(f"{path}: holds more than tensors, expected a state dict")
     return dict(state)

@@ -71,7 +71,8 @@ class PromptEncoder:
           embeddings: ``[n, 512]`` unit rows.
 
         Returns:
-          ``[n, 77, size]`` on the encoder's device and in its type.
+          ``[n, 77, size]`` on the CPU, where those of many identities take no room
+          from the images, in the encoder's type.
         """
         ids = _sentence(_WORDS).repeat(self._batch_size, 1).to(self._place)
         parts = []
@@ -81,7 +82,7 @@ class PromptEncoder:
             rows[: len(part), :EMBEDDING_SIZE] = torch.from_numpy(
                 np.array(part, np.float32)
             )
-            parts.append(self._with_rows(ids, rows)[: len(part)])
+            parts.append(self._with_rows(ids, rows)[: len(part)].cpu())
         return torch.cat(parts)
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from bridges.generators.arc2face.control import Residuals, nothing_added
 from bridges.generators.arc2face.networks import quiet
 from bridges.generators.arc2face.settings import Arc2FaceSettings
 
@@ -44,6 +45,7 @@ def sample_latents(
     noise: torch.Tensor,
     sources: Sequence[torch.Generator],
     settings: Arc2FaceSettings,
+    residuals: Residuals = nothing_added,
 ) -> torch.Tensor:
     """Denoises latents.
 
@@ -57,6 +59,7 @@ def sample_latents(
       noise: ``[n, c, h, w]`` standard normal float32 on that device.
       sources: ``n`` of the CPU, for the noise that ``lcm`` adds in between.
       settings: guidance, steps and solver.
+      residuals: what a ControlNet adds, guided and unguided alike.
 
     Returns:
       ``[n, c, h, w]`` float32.
@@ -70,9 +73,13 @@ def sample_latents(
     latents = noise * solver.init_noise_sigma
     for step in solver.timesteps:
         x = solver.scale_model_input(latents, step)
-        x = torch.cat([x, x]) if guided else x
+        x = (torch.cat([x, x]) if guided else x).to(prompts.dtype)
         change = unet(
-            x.to(prompts.dtype), step, encoder_hidden_states=prompts, return_dict=False
+            x,
+            step,
+            encoder_hidden_states=prompts,
+            return_dict=False,
+            **residuals(x, step, prompts),
         )[0].float()
         if guided:
             without, with_prompt = change.chunk(2)

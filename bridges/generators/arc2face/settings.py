@@ -62,6 +62,8 @@ class Arc2FacePaths:
     Attributes:
       models: folder of Arc2Face's own files.
       base: folder of Stable Diffusion 1.5, of which the VAE and the scheduler are used.
+      control: folder of conditioning images for the ControlNet in ``models``, of which
+        each seed chooses one; ``""`` for none.
       lcm_lora: file of the LCM-LoRA for Stable Diffusion 1.5, or its folder; only for
         sampling with ``lcm``.
     """
@@ -75,6 +77,13 @@ class Arc2FacePaths:
         metadata={
             "help": "folder of stable-diffusion-v1-5, of which vae/ and scheduler/ are "
             "used"
+        },
+    )
+    control: str = dataclasses.field(
+        default="",
+        metadata={
+            "help": "folder of images for Arc2Face's ControlNet, normals of faces in "
+            "the poses wanted; each seed chooses one"
         },
     )
     lcm_lora: str = dataclasses.field(
