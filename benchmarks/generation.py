@@ -49,7 +49,10 @@ flags.DEFINE_float("guidance", 3.0, "of the sampler", flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "images at once, of ours", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 3, "timed runs, after one", flag_values=FLAGS)
 flags.DEFINE_list(
-    "widths", ["8", "32", "64"], "channels of the small networks", flag_values=FLAGS
+    "networks",
+    ["8x4", "32x8", "64x16", "128x32"],
+    "the small ones: channels and side of the latents",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("models", "", "Arc2Face's weights instead", flag_values=FLAGS)
 flags.DEFINE_string("base", "", "with Stable Diffusion's", flag_values=FLAGS)
@@ -297,11 +300,13 @@ def main() -> None:
         # Only here are the files of the tests needed.
         from tests.generation import arc2face_files
 
-        for width in map(int, FLAGS.widths):
+        for network in FLAGS.networks:
+            width, side = map(int, network.split("x"))
+            shape = {"block_out_channels": (width, width), "sample_size": side}
             with tempfile.TemporaryDirectory() as folder:
-                paths = arc2face_files.write(pathlib.Path(folder), width=width)
+                paths = arc2face_files.write(pathlib.Path(folder), **shape)
                 task = Task(paths["models"], paths["base"], *asked, FLAGS.batch_size)
-                rows.append(compare(task, f"random, {width} channels"))
+                rows.append(compare(task, f"{width} channels, {side} x {side}"))
     after = costs(512)
     print("ms of a core for an image of 512 pixels, random pixels without a face:")
     print("  " + ", ".join(f"{name} {value:.2f}" for name, value in after.items()))

@@ -19,8 +19,9 @@ class Device:
 
     Attributes:
       name: ``"cpu"``, ``"cuda:0"``, ``"mps"``: what ``torch.device`` takes.
-      precision: a key of :data:`bridges.device_flags.PRECISIONS`. Weights stay float32;
-        with a smaller one, matrix products and convolutions are autocast to it.
+      precision: a key of :data:`bridges.device_flags.PRECISIONS`. With a smaller
+        one than float32, matrix products and convolutions are autocast to it, while
+        weights stay float32; Arc2Face casts its weights.
     """
 
     name: str = "cpu"

@@ -92,7 +92,7 @@ def test_where_a_face_is_found_it_is_aligned(call, world, tmp_path, painted):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": ""}, "models: not given; run hf download FoivosPar/Arc2Face"),
+        ({"models": ""}, "run hf download FoivosPar/Arc2Face"),
         ({"generator": "embedded"}, "--models is a setting of arc2face, which"),
         ({"recogniser": "recogniser_f"}, "is not the one whose embeddings"),
         ({"lcm": True, "steps": 4, "guidance": 1}, "lcm takes a LoRA"),

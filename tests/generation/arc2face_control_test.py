@@ -61,7 +61,7 @@ def test_images_are_those_of_the_pipeline(paths, guidance):
         pipeline(
             image=Image.open(f"{paths['control']}/{index}.png"),
             prompt_embeds=torch.from_numpy(prompt)[None],
-            negative_prompt_embeds=generator._unconditional[None],
+            negative_prompt_embeds=generator.unconditional[None],
             num_inference_steps=settings.steps,
             guidance_scale=guidance,
             generator=torch.Generator().manual_seed(seed),

@@ -96,7 +96,7 @@ def test_an_embedding_stands_for_the_word(generator):
 
 
 def test_guidance_leads_away_from_the_empty_sentence(generator):
-    found = generator._unconditional.numpy()
+    found = generator.unconditional.numpy()
     np.testing.assert_allclose(found, by_hand(NOTHING), atol=2e-4)
 
 

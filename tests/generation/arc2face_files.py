@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 import shutil
 
 import numpy as np
@@ -74,8 +75,13 @@ SCHEDULER = {
 _OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
-def write(folder: pathlib.Path) -> dict[str, str]:
-    """Writes all files; returns the paths for ``load_generator``."""
+def write(folder: pathlib.Path, **unet_shape: Any) -> dict[str, str]:
+    """Writes all files; returns the paths for ``load_generator``.
+
+    Args:
+      folder: of ``models`` and ``base``.
+      **unet_shape: entries of the denoising network that differ from :data:`UNET`.
+    """
     models, base = folder / "models", folder / "base"
     for each in (models / "encoder", models / "arc2face", base / "vae"):
         each.mkdir(parents=True)
@@ -83,7 +89,7 @@ def write(folder: pathlib.Path) -> dict[str, str]:
     torch.manual_seed(0)
     torch.save(encoder_state(), models / "encoder/pytorch_model.bin")
     _write_json(models / "encoder/config.json", ENCODER)
-    unet = UNet2DConditionModel(**UNET)
+    unet = UNet2DConditionModel(**{**UNET, **unet_shape})
     _randomise(unet)
     unet.save_pretrained(models / "arc2face")
     vae = AutoencoderKL(**VAE)

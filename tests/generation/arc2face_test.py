@@ -67,7 +67,7 @@ def pipeline_images(paths, scheduler, unet, generator, settings) -> np.ndarray:
     images = [
         pipeline(
             prompt_embeds=torch.from_numpy(prompt)[None],
-            negative_prompt_embeds=generator._unconditional[None],
+            negative_prompt_embeds=generator.unconditional[None],
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
             generator=torch.Generator().manual_seed(seed),

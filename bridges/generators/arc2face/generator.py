@@ -52,6 +52,8 @@ class Arc2FaceGenerator:
       recogniser: ``{"name", "sha256"}`` of ``arcface.onnx``.
       default_recogniser: the path of ``arcface.onnx``.
       image_size: height and width of an image in pixels.
+      unconditional: ``[77, d]``, the prompt of the empty sentence, which guidance leads
+        away from; on the device.
     """
 
     aligned = False
@@ -106,7 +108,7 @@ class Arc2FaceGenerator:
         self._encoder: PromptEncoder | None = encoder
         self._prompt_size = encoder.size
         with single_threaded():
-            self._unconditional = encoder.encode_nothing()
+            self.unconditional = encoder.encode_nothing()
 
     def generate(
         self,
@@ -185,7 +187,7 @@ class Arc2FaceGenerator:
         settings = checked_settings(self, settings)
         seeds = checked_seeds(seeds, len(prompts))
         rows = torch.from_numpy(np.array(prompts, np.float32))
-        rows = rows.to(self._unconditional.dtype)
+        rows = rows.to(self.unconditional.dtype)
         return self._generate(rows, np.arange(len(rows)), seeds, settings)
 
     def release_encoder(self) -> None:
@@ -255,7 +257,7 @@ class Arc2FaceGenerator:
             self.unet,
             self._schedule,
             prompts.to(self.device.torch),
-            self._unconditional,
+            self.unconditional,
             noise.to(self.device.torch),
             sources,
             settings,
