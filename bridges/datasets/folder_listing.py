@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from bridges.datasets.dataset_facts import CARD, CHECKSUMS, CROISSANT
 from bridges.datasets.decoding import decoded_formats
 
 # Where systems and programs keep copies, thumbnails and deleted files.
@@ -34,9 +35,17 @@ ALIGNMENT, ALIGNMENT_TABLE = "alignment.json", "alignment.csv"
 ALIGNMENT_PAGE = "alignment.html"
 # Likewise hyperface-convert; the tables are read where a format has numbers alone.
 CONVERSION, LABELS, RECORDS = "conversion.json", "labels.csv", "records.jsonl"
-_PASSED_OVER = frozenset(
-    (ALIGNMENT, ALIGNMENT_TABLE, ALIGNMENT_PAGE, CONVERSION, LABELS, RECORDS)
-)
+# And hyperface-generate, whatever the format.
+REFERENCES = "references.npz"
+BESIDE_GENERATED = frozenset((CARD, CROISSANT, CHECKSUMS, REFERENCES))
+_PASSED_OVER = BESIDE_GENERATED | {
+    ALIGNMENT,
+    ALIGNMENT_TABLE,
+    ALIGNMENT_PAGE,
+    CONVERSION,
+    LABELS,
+    RECORDS,
+}
 # Why other files of phones and cameras don't count, by their suffix.
 _HEIC = "HEIC, which needs the package pi-heif: make photos, or pip install pi-heif"
 _VIDEO = "a video; write its frames as images to use them"

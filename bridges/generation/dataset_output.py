@@ -47,6 +47,7 @@ class DatasetOutput:
       path: the folder or file.
       draft: the dataset in the making.
       format: a key of :data:`bridges.datasets.formats.writer.FORMATS`.
+      settings: all that the images depend on, JSON-ready.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class DatasetOutput:
           InputError: no such format.
         """
         self.path = pathlib.Path(files.path_of(path))
-        self.format, self._plan = format, plan
-        self._settings = json.loads(to_json(settings))
-        self._target = FormatOutput(self.path, format, self._settings)
+        self.format = format
+        self.settings = json.loads(to_json(settings))
+        self._target = FormatOutput(self.path, format, self.settings)
         self._is_file = self._target.writer_class.is_file
         work = self.path / GENERATION
         if self._is_file:
@@ -117,7 +118,8 @@ class DatasetOutput:
         files.write_lines(self.path / METADATA, lines)
         for name, text in beside(self.path).items():
             files.write_text(self.path / name, text)
-        counts = {"identities": self._plan.identities, "images": len(self._plan)}
+        plan = self.draft.plan
+        counts = {"identities": plan.identities, "images": len(plan)}
         description = {
             **self._begun(),
             "complete": True,
@@ -148,11 +150,11 @@ class DatasetOutput:
             "format_version": FORMAT_VERSION,
             "kind": KIND,
             "complete": False,
-            "settings": self._settings,
+            "settings": self.settings,
         }
 
     def _comparable(self) -> dict[str, Any]:
-        return {"kind": KIND, **self._settings}
+        return {"kind": KIND, **self.settings}
 
 
 def _as_it_is(source: ImageSource, row: int) -> ConvertedImage:

@@ -6,6 +6,7 @@ images. Several processes may share the work; whoever makes the last image finis
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ import torch
 
 from bridges.devices import Device, announce_device, find_device
 from bridges.generation.collisions import CollisionCheck
-from bridges.generation.dataset_output import FOLDER, DatasetOutput
+from bridges.generation.dataset_description import describe_dataset
+from bridges.generation.dataset_output import DatasetOutput
 from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.image_run import ImageRun
 from bridges.generation.image_workers import ImageMaker, ImageSettings
@@ -39,12 +41,10 @@ from hyperface_jax import (
     check_embeddings,
     files,
     load_embeddings,
-    save_embeddings,
 )
 from hyperface_jax.artifacts import HeldElsewhere, Output
 from hyperface_jax.commands import announce
 
-REFERENCES = "references.npz"
 # How often damaged images are made again before the disk is given up.
 _MENDINGS = 3
 # Seconds to wait for a worker that looks whether it is the last; one that finishes
@@ -180,9 +180,10 @@ def _finish(
         check.flag()
         report["collisions"] = check.report
     report = _counts(target) | report
-    if config.format == FOLDER:
-        _save_references(target.path / REFERENCES, content, about)
-    target.finish({**about, "report": report}, lambda folder: {})
+    describe = functools.partial(
+        describe_dataset, target, content, about=about, report=report
+    )
+    target.finish({**about, "report": report}, describe)
 
 
 def _mend(run: ImageRun) -> None:
@@ -209,21 +210,6 @@ def _counts(target: DatasetOutput) -> dict[str, Any]:
         flags[entry.record["flag"]] += 1
     del flags[""]
     return {"tries": tries, "flagged": dict(sorted(flags.items()))}
-
-
-def _save_references(
-    path: os.PathLike[str], content: EmbeddingFile, about: dict[str, Any]
-) -> None:
-    save_embeddings(
-        path,
-        content.embeddings,
-        kind="references",
-        labels=content.labels,
-        names=content.names,
-        groups=content.groups,
-        model=about["models"]["recogniser"],
-        packing=content.metadata.get("packing"),
-    )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 import json
 import pathlib
-from typing import Any
 import shutil
+from typing import Any
 
 import numpy as np
 import onnx

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bridges import GenerationConfig, generate_dataset, load_generator
+from bridges.datasets.folder_listing import BESIDE_GENERATED
 from bridges.datasets.image_dataset import ImageDataset, encode_jpeg
 from bridges.generation.identity_variation import image_seed, vary_identity
 from bridges.generators.latent_diffusion.settings import LatentDiffusionSettings
@@ -53,7 +54,7 @@ def content_of(folder: pathlib.Path) -> dict[str, bytes]:
     """Every file by name, without what says when and by which command it was made."""
     content = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "references.npz":
+        if path.is_file() and path.name not in BESIDE_GENERATED:
             content[str(path.relative_to(folder))] = path.read_bytes()
     description = json.loads(content.pop("dataset.json"))
     description.pop("created_with")

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from bridges import GenerationConfig, generate_dataset
+from bridges.datasets.folder_listing import BESIDE_GENERATED
 from bridges.generators.generator import GENERATORS, GeneratorKind
 from bridges.photographs.detector import DETECTORS
 from bridges.recognisers.recogniser import RECOGNISERS
@@ -31,8 +32,8 @@ def unit_rows(count: int, seed: int = 0) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def save_references(path: pathlib.Path, rows: np.ndarray) -> pathlib.Path:
-    save_embeddings(path, rows, kind="references", model=MODEL)
+def save_references(path: pathlib.Path, rows: np.ndarray, **more) -> pathlib.Path:
+    save_embeddings(path, rows, kind="references", model=MODEL, **more)
     return path
 
 
@@ -61,12 +62,14 @@ def content_of(place: pathlib.Path) -> dict[str, bytes]:
     found = {}
     for path in sorted([place] if place.is_file() else place.rglob("*")):
         name = str(path.relative_to(place))
-        if not path.is_file() or path.suffix == ".npz":
+        # Digests and card tell of references, which hold when they were written.
+        if not path.is_file() or path.name in BESIDE_GENERATED:
             continue
         content = path.read_bytes()
-        if path.name in ("dataset.json", "conversion.json"):
+        if path.name in ("dataset.json", "conversion.json", "croissant.json"):
             description = json.loads(content)
-            description.pop("created_with", None)
+            for when in ("created_with", "datePublished"):
+                description.pop(when, None)
             content = json.dumps(description, sort_keys=True).encode()
         found[name] = content
     return found

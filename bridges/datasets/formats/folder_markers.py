@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 from bridges.datasets.dataset_format import DESCRIPTION, METADATA, METADATA_TABLE
+from bridges.datasets.folder_listing import BESIDE_GENERATED
 
 _SAVED = ("dataset_info.json", "state.json")
 _SPLITS = "dataset_dict.json"
@@ -38,7 +39,7 @@ def has_shards(folder: pathlib.Path) -> bool:
         return False
     shards = 0
     for entry in folder.iterdir():
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name in BESIDE_GENERATED:
             continue
         if entry.suffix not in _BESIDE_SHARDS or entry.is_dir():
             return False
