@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import pathlib
 import random
 import shutil
@@ -132,6 +133,55 @@ def test_four_workers_at_once_are_one_dataset(world, tmp_path):
     errors = [worker.communicate()[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 4, errors
     assert content_of(output) == content_of(world / "whole")
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Starts workers in processes that have everything loaded already."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(
+        ["tests.generation.painted_world", "bridges.generation.image_generation"]
+    )
+
+    def start(*arguments) -> multiprocessing.Process:
+        process = server.Process(target=painted_world.work, args=arguments)
+        process.start()
+        return process
+
+    return start
+
+
+def test_killed_ten_times_the_same_call_ends_with_the_same_folder(
+    world, tmp_path, forked
+):
+    """Each time with signal 9, soon after some more images are there."""
+    chance, output = random.Random(0), tmp_path / "dataset"
+    blocks = output / ".generation" / "blocks"
+
+    def written() -> int:
+        return sum(path.stat().st_size for path in blocks.glob("*.jsonl"))
+
+    kills, repeated = 0, 0
+    seen: dict[pathlib.Path, int] = {}
+    for _ in range(10):
+        before = written()
+        process = forked(world, output, 0.02)
+        while process.is_alive() and written() == before:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.05))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        images = (output / "images").rglob("*.jpg")
+        found = {path: path.stat().st_mtime_ns for path in images}
+        repeated += sum(found[path] != made for path, made in seen.items())
+        seen = found
+    assert kills >= 7 and len(seen) < 280, "the check has something to check"
+    # Only what was being written when the kill came is made twice.
+    assert repeated <= kills
+    assert generate(world, output).complete
+    assert content_of(output) == content_of(world / "whole")
+    assert not (output / ".generation").exists()
 
 
 def test_killed_workers_are_followed_by_others_in_another_number(

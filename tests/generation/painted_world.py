@@ -1,6 +1,7 @@
 """Datasets of the painted generator: how tests call for them, and what is in them."""
 
 import json
+import os
 import pathlib
 import sys
 
@@ -73,6 +74,13 @@ def content_of(place: pathlib.Path) -> dict[str, bytes]:
             content = json.dumps(description, sort_keys=True).encode()
         found[name] = content
     return found
+
+
+def work(world: pathlib.Path, output: pathlib.Path, sleep: float) -> None:
+    """Makes a dataset in a process that was forked, with a pause for every batch."""
+    register()
+    os.environ["PAINTED_SLEEP"] = str(sleep)
+    generate(world, output)
 
 
 def main() -> None:
