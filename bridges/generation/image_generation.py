@@ -7,16 +7,12 @@ images. Several processes may share the work; whoever makes the last image finis
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from bridges.devices import Device, announce_device, find_device
@@ -27,10 +23,14 @@ from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.image_run import ImageRun
 from bridges.generation.image_workers import ImageMaker, ImageSettings
 from bridges.generation.plan import Plan
+from bridges.generation.references import (
+    digest_of_groups,
+    digest_of_rows,
+    read_references,
+)
 from bridges.generation.shards import find_shard, local_rank
 from bridges.generators.generator import (
     BATCH_SIZE,
-    Generator,
     check_recogniser,
     checked_settings,
 )
@@ -38,9 +38,6 @@ from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from hyperface_jax import (
     EmbeddingFile,
     InputError,
-    check_embeddings,
-    files,
-    load_embeddings,
 )
 from hyperface_jax.artifacts import HeldElsewhere, Output
 from hyperface_jax.commands import announce
@@ -120,7 +117,7 @@ def generate_dataset(
     maker = ImageMaker(_image_settings(config, place))
     generator = maker.generator
     check_recogniser(maker.recogniser.model, generator)
-    content = _read_references(references, generator)
+    content = read_references(references, generator)
     judge = None
     if config.collision_recogniser:
         where = {"device": place.name, "precision": precision}
@@ -277,49 +274,6 @@ def _image_settings(config: GenerationConfig, place: Device) -> ImageSettings:
     )
 
 
-def _read_references(
-    references: EmbeddingFile | str | os.PathLike[str], generator: Generator
-) -> EmbeddingFile:
-    """The checked references."""
-    if isinstance(references, EmbeddingFile):
-        name, content = "references", references
-        check_embeddings(content.embeddings, name)
-    else:
-        name = files.path_of(references)
-        content = load_embeddings(name)
-    kind = content.metadata.get("kind")
-    if kind not in (None, "references"):
-        raise InputError(
-            f"{name}: holds {kind}, expected references; pack a gallery first, with "
-            "hyperface-pack"
-        )
-    model = content.metadata.get("model")
-    if model and model["sha256"] != generator.recogniser["sha256"]:
-        raise InputError(
-            f"{name}: references of {model['name']} ({model['sha256'][:12]}…), but "
-            f"generator {generator.model['name']} takes those of "
-            f"{generator.recogniser['name']} ({generator.recogniser['sha256'][:12]}…); "
-            "carry them over with hyperface-map, or embed the gallery with that "
-            "recogniser and pack it again"
-        )
-    dimensions = content.embeddings.shape[1]
-    if dimensions != generator.embedding_size:
-        raise InputError(
-            f"{name}: embeddings have {dimensions} entries, generator "
-            f"{generator.model['name']} takes {generator.embedding_size}; embed the "
-            f"gallery with {generator.recogniser['name']} and pack it again, or carry "
-            "them over with hyperface-map"
-        )
-    if not model:
-        warnings.warn(
-            f"{name}: doesn't say which recogniser made it; its rows are taken for "
-            f"embeddings of {generator.recogniser['name']}, of any other they give "
-            "images of nobody in particular",
-            stacklevel=3,
-        )
-    return content
-
-
 def _settings(
     content: EmbeddingFile, config: GenerationConfig, maker: ImageMaker
 ) -> dict[str, Any]:
@@ -329,10 +283,9 @@ def _settings(
     kind alone.
     """
     generator, batch_size = maker.generator, maker.settings.batch_size
-    embeddings = np.ascontiguousarray(content.embeddings, np.float32)
     return {
-        "references": hashlib.sha256(embeddings.tobytes()).hexdigest(),
-        "identities": len(embeddings),
+        "references": digest_of_rows(content.embeddings),
+        "identities": len(content.embeddings),
         "images_per_identity": config.images_per_identity,
         "image_size": maker.image_size,
         "generator": generator.model["sha256"],
@@ -346,10 +299,5 @@ def _settings(
         "seed": config.seed,
         **maker.settings.device.record(),
         **({} if batch_size == BATCH_SIZE else {"batch_size": batch_size}),
-        **({"groups": _digest_of_groups(content.groups)} if content.groups else {}),
+        **({"groups": digest_of_groups(content.groups)} if content.groups else {}),
     }
-
-
-def _digest_of_groups(groups: dict[str, np.ndarray]) -> str:
-    values = {name: of.tolist() for name, of in groups.items()}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

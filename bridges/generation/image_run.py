@@ -92,11 +92,10 @@ class ImageRun:
         Raises:
           HeldElsewhere: another process writes to the draft.
         """
-        times = {
-            self.draft.entries(block)[row].record.get(REDRAWS, 0)
-            for block, of_block in self.draft.plan.by_block(rows).items()
-            for row in of_block
-        }
+        times = set()
+        for block, of_block in self.draft.plan.by_block(rows).items():
+            entries = self.draft.entries(block)
+            times |= {entries[row].record.get(REDRAWS, 0) for row in of_block}
         for number in sorted(times):
             self._make_some(rows, number, lambda redraws, n=number: redraws == n)
 
