@@ -128,7 +128,7 @@ def _packing(facts: DatasetFacts) -> str:
         "iterations": "iterations",
         "regularization_weight": "weight of the gallery, α",
         "max_cosine": "largest cosine between two references",
-        "bound": "no as many points can do better than",
+        "bound": "proven least of that for as many points",
         "mean_gallery_cosine": "mean cosine to the nearest gallery face",
     }
     rows = [
