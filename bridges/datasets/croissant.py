@@ -11,7 +11,8 @@ The latter two are apart since readers join by the names of files without their 
 and neither join files of archives.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from bridges.datasets.dataset_card import CITATION, ETHICS, UNKNOWN_LICENCE, USES
@@ -210,7 +211,7 @@ def _record_set(
     }
 
 
-def _known(facts: DatasetFacts, where: str) -> Iterable[dict[str, Any]]:
+def _known(facts: DatasetFacts, where: str) -> Iterator[dict[str, Any]]:
     """What the metadata say of each image, beside its name."""
     fields = dict(_FIELDS)
     if facts.settings.get("collision_recogniser"):
@@ -218,7 +219,14 @@ def _known(facts: DatasetFacts, where: str) -> Iterable[dict[str, Any]]:
         fields["redraws"] = ("sc:Integer", text)
     for attribute in facts.groups:
         fields.setdefault(attribute, ("sc:Text", "group of the reference"))
-    return (_of_column(f"{where}/{k}", *of, column=k) for k, of in fields.items())
+    taken = {"name", "image"}
+    for column, of in fields.items():
+        # Readers refuse spaces in what names a field, and warn of most other marks.
+        word = re.sub(r"[^\w.-]", "_", column, flags=re.ASCII)
+        while word in taken:
+            word += "_"
+        taken.add(word)
+        yield {**_of_column(f"{where}/{word}", *of, column=column), "name": column}
 
 
 def _image() -> dict[str, Any]:

@@ -153,7 +153,7 @@ def _packing(facts: DatasetFacts) -> str:
         "iterations": "iterations",
         "regularization_weight": "weight of the gallery, α",
         "max_cosine": "largest cosine between two references",
-        "bound": "no as many points can do better than",
+        "bound": "lower bound of that, for as many references anywhere",
         "mean_gallery_cosine": "mean cosine to the nearest gallery face",
     }
     rows = [
@@ -166,13 +166,15 @@ def _report(facts: DatasetFacts) -> str:
     report, lines = facts.report, []
     if "tries" in report:
         lines.append(f"{report['tries']:,} images were drawn for {facts.images:,}.")
-    flagged = report.get("flagged", {})
-    counts = ", ".join(f"{count:,} {_plain(flag)}" for flag, count in flagged.items())
-    lines.append(
-        f"Flagged in their records, since they are not what they should be: {counts}."
-        if counts
-        else "No image is flagged."
-    )
+    if "flagged" in report:
+        flagged = report["flagged"].items()
+        counts = ", ".join(f"{count:,} {_plain(flag)}" for flag, count in flagged)
+        lines.append(
+            "Flagged in their records, since they are not what they should be: "
+            f"{counts}."
+            if counts
+            else "No image is flagged."
+        )
     found = report.get("collisions")
     if found:
         lines.append(

@@ -100,6 +100,7 @@ def test_the_card_says_what_is_known_and_makes_up_nothing():
     text = card_text(dataclasses.replace(FACTS, **less))
     assert "**Inherited**: unknown" in text and "gender" not in text
     assert "By hyperface_jax, which" in text and "None" not in text
+    assert "flagged" not in text
     assert front_matter(text)["license_name"] == "unknown"
 
 
@@ -224,6 +225,32 @@ def test_croissant_of_shards_yields_images_and_identities(world, mlcroissant):
     for row, key in enumerate(sorted(images)):
         assert identities[key] == source.records[row]["identity"]
         same_pixels(images[key], source, row)
+
+
+def test_croissant_has_a_field_of_each_attribute_whatever_its_name(
+    tmp_path, painted, mlcroissant
+):
+    groups = {
+        attribute: np.array([f"{attribute}|<i>", "", "two\nlines"])
+        for attribute in ("skin tone", "skin/tone", "name", "image", '<b>"\\', "人")
+    }
+    rows = painted_world.unit_rows(3)
+    painted_world.save_references(tmp_path / "references.npz", rows, groups=groups)
+    for format, where in (("folder", "images"), ("imagefolder", "records")):
+        folder = tmp_path / format
+        generate(tmp_path, folder, images_per_identity=2, format=format)
+        found = mlcroissant.Dataset(str(folder / "croissant.json"))
+        assert found.metadata.issues.report() == ""
+        records = list(found.records(where))
+        described = json.loads((folder / "croissant.json").read_text())
+        fields = next(s for s in described["recordSet"] if s["name"] == where)["field"]
+        for attribute, values in groups.items():
+            (key,) = (
+                field["@id"]
+                for field in fields
+                if field["source"].get("extract") == {"column": attribute}
+            )
+            assert [r[key].decode() for r in records[::2]] == values.tolist()
 
 
 def same_as_expected(record: dict, expected: dict, where: str) -> None:
