@@ -8,7 +8,7 @@ in the order of the plan.
 import json
 import os
 import pathlib
-import shutil
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +27,7 @@ from bridges.generation.generated_images import GeneratedImages
 from bridges.generation.plan import Plan
 from hyperface_jax import files
 from hyperface_jax.artifacts import (
+    HeldElsewhere,
     Output,
     check_same_settings,
     check_vacant,
@@ -36,6 +37,8 @@ from hyperface_jax.commands import provenance
 
 FOLDER = "folder"
 KIND = "generated"
+# Seconds that a worker waits for another that holds the output.
+_PATIENCE = 30.0
 # What stands beside the images: files by name, given what is in the output already.
 Beside = Callable[[pathlib.Path], Mapping[str, str]]
 
@@ -72,29 +75,43 @@ class DatasetOutput:
         work = self.path / GENERATION
         if self._is_file:
             work = self.path.with_name(f".{self.path.name}{GENERATION}")
-        in_place = format == FOLDER
-        self.draft = Draft(self.path if in_place else work, work, plan)
+        self.draft = Draft(self.path if format == FOLDER else work, work, plan)
         # Of a folder it shows readers that the images are not all there yet.
-        self._description = (self.path if in_place else work) / DESCRIPTION
+        self._description = self.path / DESCRIPTION
         self.output = Output(self.path, self._find, is_folder=not self._is_file)
 
     def begin(self) -> None:
         """Makes the place for images.
 
         Raises:
+          HeldElsewhere: another process holds the output for long.
           InputError: something else is there, or a dataset of other settings.
         """
-        path = self._description
-        if path.exists():
-            found = read_json(path)
-            check_same_settings(path, compared_settings(found), self._comparable())
-            return
+        deadline = time.monotonic() + _PATIENCE
+        while not self.draft.is_open:
+            try:
+                with self.output.writing() as found:
+                    if found is None and not self.draft.is_open:
+                        self._begin()
+                    return
+            except HeldElsewhere:
+                # Another worker begins, or finishes.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        found = compared_settings(read_json(self.draft.plan_file))
+        wanted = {**self._comparable(), "format": self.format}
+        check_same_settings(self.path, found, wanted)
+
+    def _begin(self) -> None:
         if self._is_file:
             files.check_output(self.path)
-        else:
-            check_vacant(self.path, path.name, "dataset")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, self._begun())
+        elif self.format != FOLDER or not self._description.exists():
+            check_vacant(self.path, DESCRIPTION, "dataset")
+        if self.format == FOLDER:
+            files.write_json(self._description, self._begun())
+        planned = {**self.settings, "format": self.format}
+        self.draft.begin({**self._begun(), "settings": planned})
 
     def finish(self, extra: Mapping[str, Any], beside: Beside) -> None:
         """Completes the output; to be called with it held.
@@ -109,7 +126,7 @@ class DatasetOutput:
         else:
             source = GeneratedImages(self.draft, str(self.path))
             self._target.write(source, _as_it_is, extra, beside=beside)
-        shutil.rmtree(self.draft.work, ignore_errors=True)
+        self.draft.remove()
 
     def _finish_folder(self, extra: Mapping[str, Any], beside: Beside) -> None:
         if hasattr(os, "sync"):  # not on Windows
@@ -142,7 +159,7 @@ class DatasetOutput:
             found = self._target.find()
             if found is None:
                 return None
-        shutil.rmtree(self.draft.work, ignore_errors=True)
+        self.draft.remove()
         return found
 
     def _begun(self) -> dict[str, Any]:

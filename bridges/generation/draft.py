@@ -3,7 +3,8 @@
 ::
 
     images/000012/000012_003.jpg    as in the finished dataset folder
-    .generation/blocks/000007.jsonl     a line an image of block 7: record, SHA-256
+    .generation/plan.json           what is being made; gone once it is finished
+    .generation/blocks/000007.jsonl a line an image of block 7: record, SHA-256
 
 An image is written first and journalled then, so a journal says more than is true at
 most of what a power cut took; every image is compared with its digest at the end. An
@@ -14,15 +15,16 @@ may write, each to blocks that it holds.
 import contextlib
 import hashlib
 import pathlib
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bridges.datasets.journal import Journal, read_entries
 from bridges.generation.plan import Plan
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import Output
 
-_BLOCKS = "blocks"
+_BLOCKS, _PLAN = "blocks", "plan.json"
 
 
 class Entry(NamedTuple):
@@ -48,6 +50,26 @@ class Draft:
 
     def __init__(self, images: pathlib.Path, work: pathlib.Path, plan: Plan) -> None:
         self.images, self.work, self.plan = images, work, plan
+
+    def begin(self, description: Mapping[str, Any]) -> None:
+        """Opens the draft for all who work on it."""
+        files.write_json(self.plan_file, description)
+
+    @property
+    def plan_file(self) -> pathlib.Path:
+        """Says what is being made."""
+        return self.work / _PLAN
+
+    @property
+    def is_open(self) -> bool:
+        """Whether images may be missing. What a journal said before this is whole."""
+        return self.plan_file.exists()
+
+    def remove(self) -> None:
+        """Removes all but the images; the dataset is finished."""
+        # First, so that who reads a journal that is gone can tell why.
+        self.plan_file.unlink(missing_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def path(self, row: int) -> pathlib.Path:
         """Where the image of a row is."""

@@ -242,8 +242,7 @@ def _last_one(target: DatasetOutput) -> Iterator[bool]:
                     return
                 time.sleep(0.1)
                 continue
-            finished = not draft.work.exists()
-            yield finished or draft.images_made == len(draft.plan)
+            yield not draft.is_open or draft.images_made == len(draft.plan)
             return
 
 

@@ -223,6 +223,8 @@ class _BlockWriter:
                 self.held_elsewhere.append(block)
                 continue
             rows = self._to_do(block, opened.entries)
+            if not self._draft.is_open:
+                rows = []  # Somebody has finished meanwhile, and removed the journals.
             self._open[block], self._left[block] = (held, opened), len(rows)
             if not rows:
                 self._close(block)

@@ -389,6 +389,54 @@ def test_other_formats_are_byte_equal_after_a_stop(
     assert content_of(torn) == content_of(whole)
 
 
+def test_who_comes_while_another_finishes_makes_nothing_again(
+    world, tmp_path, monkeypatch
+):
+    """The second worker starts when the first has all images, at several moments."""
+    from bridges.generation.dataset_output import DatasetOutput
+    from bridges.generation.draft import Draft, OpenBlock
+
+    put, written, others = OpenBlock.put, [], []
+    monkeypatch.setattr(
+        OpenBlock,
+        "put",
+        lambda self, row, *of: (written.append(row), put(self, row, *of)),
+    )
+
+    def meanwhile(self, *arguments, of, **keywords):
+        if not others:
+            others.append(None)
+            before = len(written)
+            others[0] = generate(world, output, "2/2").complete
+            assert len(written) == before
+        return of(self, *arguments, **keywords)
+
+    for place, name in ((DatasetOutput, "finish"), (Draft, "remove")):
+        output = tmp_path / name
+        others.clear()
+        with monkeypatch.context() as patch:
+            own = getattr(place, name)
+            patch.setattr(
+                place,
+                name,
+                lambda self, *a, own=own, **k: meanwhile(self, *a, of=own, **k),
+            )
+            assert generate(world, output).complete
+        # It could not tell before the description was written.
+        assert others == [name == "remove"]
+        assert content_of(output) == content_of(world / "whole")
+        assert not (output / ".generation").exists()
+
+
+def test_an_output_that_was_begun_in_another_format_is_refused(world, tmp_path):
+    generate(world, tmp_path / "a", "1/2", format="webdataset")
+    with pytest.raises(InputError, match=r"format = 'webdataset', asked"):
+        generate(world, tmp_path / "a", "1/2")
+    generate(world, tmp_path / "b", "1/2")
+    with pytest.raises(InputError, match=r"holds 'dataset\.json'"):
+        generate(world, tmp_path / "b", "1/2", format="webdataset")
+
+
 def test_a_folder_of_something_else_is_left_alone(world, tmp_path):
     (tmp_path / "holiday.txt").write_text("mine")
     for format in ("folder", "webdataset"):
