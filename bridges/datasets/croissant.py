@@ -1,12 +1,21 @@
 """The description of a generated dataset as Croissant, JSON-LD for machines.
 
 Croissant 1.0 (https://docs.mlcommons.org/croissant/docs/croissant-spec.html): every
-file with its digest and, of a dataset folder, the images with what is known of each.
+file with its digest. Of the formats that its readers can open there are records too:
+
+- a dataset folder: ``images``, each with all that is known of it;
+- an imagefolder: ``images``, and ``records`` of the same names;
+- WebDataset: ``images``, and ``identities`` of the same keys.
+
+The latter two are apart since readers join by the names of files without their folders,
+and neither join files of archives.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from bridges.datasets.dataset_card import ETHICS
+from bridges.datasets.dataset_card import CITATION, ETHICS, UNKNOWN_LICENCE, USES
 from bridges.datasets.dataset_facts import DatasetFacts
 
 _TERMS = (
@@ -26,7 +35,19 @@ _TYPES = {
     ".lst": "text/tab-separated-values",
     ".idx": "text/tab-separated-values",
 }
-_METADATA, _IMAGES = "metadata.jsonl", "image-files"
+_METADATA, _IMAGES, _LABELS = "metadata.jsonl", "image-files", "label-files"
+# Where the images are, of formats that have a file for each.
+_INCLUDES = {
+    "folder": "images/*/*.jpg",
+    "imagefolder": "*/*.jpg",
+    "stylegan": "*/*.jpg",
+    "webdataset": "*.jpg",
+}
+_CONFORMS_TO = [
+    "http://mlcommons.org/croissant/1.0",
+    "http://mlcommons.org/croissant/RAI/1.0",
+]
+_NAME = "name of the file"
 _FIELDS = {
     "identity": ("sc:Integer", "who is on the image"),
     "index": ("sc:Integer", "number of the image within its identity"),
@@ -42,10 +63,9 @@ _FIELDS = {
 
 def croissant(facts: DatasetFacts) -> dict[str, Any]:
     """The content of ``croissant.json``."""
-    licence = facts.licence or "unknown: the generator does not say"
     description = (
-        f"{facts.images:,} AI-generated images of {facts.identities:,} people who do "
-        "not exist, for face recognition."
+        f"{facts.images:,} AI-generated images of {facts.identities:,} synthetic "
+        "identities, for face recognition. As far as is known they show nobody."
     )
     made = (
         "Drawn by the generator "
@@ -56,23 +76,33 @@ def croissant(facts: DatasetFacts) -> dict[str, Any]:
     return {
         "@context": _context(),
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": _CONFORMS_TO,
         "name": facts.name,
         "description": description,
-        "license": licence,
+        "license": facts.licence or UNKNOWN_LICENCE,
         "url": "https://arxiv.org/abs/2411.08470",
         "version": "1.0.0",
         "datePublished": facts.date,
         "creator": {"@type": "sc:Organization", "name": "hyperface_jax"},
-        "citeAs": "Otroshi Shahreza and Marcel, HyperFace, ICLR 2025, arXiv:2411.08470",
+        "citeAs": CITATION,
         "keywords": ["synthetic", "AI-generated", "face recognition"],
         "rai:dataCollection": made,
         "rai:dataCollectionType": ["Software Collection"],
-        "rai:dataUseCases": "training and testing of face recognition",
+        "rai:dataUseCases": USES,
         "rai:dataLimitations": ETHICS,
+        **_sensitive(facts),
         "distribution": _distribution(facts),
-        **({"recordSet": [_records(facts)]} if _has_metadata(facts) else {}),
+        **({"recordSet": sets} if (sets := _record_sets(facts)) else {}),
     }
+
+
+def _sensitive(facts: DatasetFacts) -> dict[str, str]:
+    """What the records say of whom they seem to show."""
+    if not facts.groups:
+        return {}
+    named = ", ".join(facts.groups)
+    text = f"Groups of the references, which are of nobody as far as is known: {named}."
+    return {"rai:personalSensitiveInformation": text}
 
 
 def _context() -> dict[str, Any]:
@@ -107,18 +137,31 @@ def _distribution(facts: DatasetFacts) -> list[dict[str, Any]]:
         }
         for file in facts.files
     ]
-    if facts.format == "folder":
-        files.append(
-            {
-                "@type": "cr:FileSet",
-                "@id": _IMAGES,
-                "name": _IMAGES,
-                "description": "the images, a folder an identity",
-                "encodingFormat": "image/jpeg",
-                "includes": "images/*/*.jpg",
-            }
-        )
-    return files
+    return files + _file_sets(facts)
+
+
+def _file_sets(facts: DatasetFacts) -> list[dict[str, Any]]:
+    """The images, and what lies beside each in archives."""
+    if facts.format not in _INCLUDES:
+        return []
+    includes = _INCLUDES[facts.format]
+    images = _file_set(_IMAGES, "the images", "image/jpeg", includes)
+    if facts.format != "webdataset":
+        return [images]
+    archives = [{"@id": f.name} for f in facts.files if f.name.endswith(".tar")]
+    labels = _file_set(_LABELS, "who is on each image", "text/plain", "*.cls")
+    return [{**each, "containedIn": archives} for each in (images, labels)]
+
+
+def _file_set(name: str, description: str, kind: str, includes: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "encodingFormat": kind,
+        "includes": includes,
+    }
 
 
 def _type_of(name: str) -> str:
@@ -126,66 +169,92 @@ def _type_of(name: str) -> str:
     return _TYPES.get(suffix, "application/octet-stream")
 
 
-def _has_metadata(facts: DatasetFacts) -> bool:
-    names = {file.name for file in facts.files}
-    return facts.format == "folder" and _METADATA in names
+def _record_sets(facts: DatasetFacts) -> list[dict[str, Any]]:
+    if facts.format == "folder":
+        # Names of images are different, whatever folders they are in.
+        name = _of_column("images/name", "sc:Text", _NAME, "file_name")
+        # Readers look for it once more in what they found.
+        name["source"]["transform"] = {"regex": "^(?:images/[0-9]+/)?(.*)$"}
+        name["references"] = _property(_IMAGES, "filename")
+        known = _known(facts, "images")
+        return [_record_set("images", [name, _image(), *known], key="images/name")]
+    if facts.format == "imagefolder":
+        found = _of_file("images/name", "sc:Text", _NAME, _IMAGES, "fullpath", "^(.*)$")
+        name = _of_column("records/name", "sc:Text", _NAME, "file_name")
+        return [
+            _record_set("images", [found, _image()], key="images/name"),
+            _record_set("records", [name, *_known(facts, "records")]),
+        ]
+    if facts.format == "webdataset":
+        key = ("sc:Text", "key of the sample")
+        name = _of_file("images/name", *key, _IMAGES, "filename", r"^(.*)\.jpg$")
+        same = _of_file("identities/name", *key, _LABELS, "filename", r"^(.*)\.cls$")
+        identity = _field("identities/identity", *_FIELDS["identity"])
+        identity["source"] = _property(_LABELS, "content")
+        return [
+            _record_set("images", [name, _image()], key="images/name"),
+            _record_set("identities", [same, identity]),
+        ]
+    return []
 
 
-def _records(facts: DatasetFacts) -> dict[str, Any]:
-    """What is known of each image, a line of the metadata, with the image itself."""
+def _record_set(
+    name: str, fields: list[dict[str, Any]], key: str | None = None
+) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": "a record an image",
+        **({"key": {"@id": key}} if key else {}),
+        "field": fields,
+    }
+
+
+def _known(facts: DatasetFacts, where: str) -> Iterator[dict[str, Any]]:
+    """What the metadata say of each image, beside its name."""
     fields = dict(_FIELDS)
     if facts.settings.get("collision_recogniser"):
         text = "how often the image was drawn again since it collided with another"
         fields["redraws"] = ("sc:Integer", text)
     for attribute in facts.groups:
-        if attribute not in fields:
-            fields[attribute] = ("sc:Text", "group of the reference")
-    name = {
-        "@type": "cr:Field",
-        "@id": "images/name",
-        "name": "name",
-        "description": "name of the file, by which image and metadata are joined",
-        "dataType": "sc:Text",
-        "source": {
-            "fileObject": {"@id": _METADATA},
-            "extract": {"column": "file_name"},
-            "transform": {"regex": "^images/[0-9]+/(.*)$"},
-        },
-        "references": {
-            "fileSet": {"@id": _IMAGES},
-            "extract": {"fileProperty": "filename"},
-        },
-    }
-    image = {
-        "@type": "cr:Field",
-        "@id": "images/image",
-        "name": "image",
-        "description": "the image",
-        "dataType": "sc:ImageObject",
-        "source": {
-            "fileSet": {"@id": _IMAGES},
-            "extract": {"fileProperty": "content"},
-        },
-    }
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "images",
-        "name": "images",
-        "description": "a record an image",
-        "key": {"@id": "images/name"},
-        "field": [name, image, *(_field(key, *of) for key, of in fields.items())],
-    }
+        fields.setdefault(attribute, ("sc:Text", "group of the reference"))
+    taken = {"name", "image"}
+    for column, of in fields.items():
+        # Readers refuse spaces in what names a field, and warn of most other marks.
+        word = re.sub(r"[^\w.-]", "_", column, flags=re.ASCII)
+        while word in taken:
+            word += "_"
+        taken.add(word)
+        yield {**_of_column(f"{where}/{word}", *of, column=column), "name": column}
+
+
+def _image() -> dict[str, Any]:
+    field = _field("images/image", "sc:ImageObject", "the image")
+    return {**field, "source": _property(_IMAGES, "content")}
+
+
+def _of_column(field: str, kind: str, text: str, column: str) -> dict[str, Any]:
+    source = {"fileObject": {"@id": _METADATA}, "extract": {"column": column}}
+    return {**_field(field, kind, text), "source": source}
+
+
+def _of_file(
+    field: str, kind: str, text: str, files: str, what: str, pattern: str
+) -> dict[str, Any]:
+    source = {**_property(files, what), "transform": {"regex": pattern}}
+    return {**_field(field, kind, text), "source": source}
+
+
+def _property(files: str, what: str) -> dict[str, Any]:
+    return {"fileSet": {"@id": files}, "extract": {"fileProperty": what}}
 
 
 def _field(name: str, kind: str, description: str) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"images/{name}",
-        "name": name,
+        "@id": name,
+        "name": name.partition("/")[2],
         "description": description,
         "dataType": kind,
-        "source": {
-            "fileObject": {"@id": _METADATA},
-            "extract": {"column": name},
-        },
     }

@@ -2,7 +2,7 @@
 
 Above it stands YAML as the hub's documentation of dataset cards has it
 (https://huggingface.co/docs/hub/datasets-cards). Values are written as JSON, which is
-YAML as well, so that no name can break out of its line.
+YAML as well but for rare characters, so that no name can break out of its line.
 """
 
 import html
@@ -24,17 +24,25 @@ _SIZES = (
 )
 # What the library datasets loads of each format that it can load without being told.
 _LOADED = {
-    "folder": ("imagefolder", ["images/**", "metadata.jsonl"]),
-    "imagefolder": ("imagefolder", ["**/*.jpg", "metadata.jsonl"]),
-    "webdataset": ("webdataset", ["*.tar"]),
+    "folder": ["images/**", "metadata.jsonl"],
+    "imagefolder": ["**/*.jpg", "metadata.jsonl"],
+    "webdataset": ["*.tar"],
 }
-_CITATION = """@inproceedings{shahreza2025hyperface,
+UNKNOWN_LICENCE = (
+    "unknown: the generator does not say what it was trained on or how its images may "
+    "be used. Ask whoever made it."
+)
+# What would be a link, a picture or code in Markdown, or end the cell of a table.
+_MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "[]`*|"})
+CITATION = """@inproceedings{shahreza2025hyperface,
   title     = {{HyperFace}: Generating Synthetic Face Recognition Datasets by \
 Exploring Face Embedding Hypersphere},
   author    = {Otroshi Shahreza, Hatef and Marcel, S{\\'e}bastien},
   booktitle = {International Conference on Learning Representations (ICLR)},
   year      = {2025}
 }"""
+USES = """training and testing of face recognisers, and research on them: on bias, on \
+privacy, on synthetic data. Not for recognising people without their consent."""
 ETHICS = """Every image is AI-generated. Nobody sat for any of them, and nobody is \
 meant by them. A generator that was trained on photographs can still reproduce people \
 who were in these: compare the set with real people before you publish it or train on \
@@ -49,9 +57,9 @@ def card_text(facts: DatasetFacts) -> str:
     parts = [
         _front_matter(facts),
         f"# {_plain(facts.name)}",
-        f"{facts.images:,} images of {facts.identities:,} people who do not exist, "
-        f"{facts.image_size} × {facts.image_size} pixels, for training and testing "
-        "face recognition. **All images are AI-generated.**",
+        f"{facts.images:,} images of {facts.identities:,} synthetic identities, "
+        f"{facts.image_size} × {facts.image_size} pixels, for face recognition. "
+        "**All images are AI-generated**; as far as is known they show nobody.",
         _groups(facts),
         "## How it was made",
         _method(facts),
@@ -63,10 +71,12 @@ def card_text(facts: DatasetFacts) -> str:
         _files(facts),
         "## Loading",
         _loading(facts),
+        "## Intended use",
+        USES[0].upper() + USES[1:],
         "## Limits and ethics",
         ETHICS,
         "## Citing",
-        f"```bibtex\n{_CITATION}\n```",
+        f"```bibtex\n{CITATION}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -80,19 +90,27 @@ def _front_matter(facts: DatasetFacts) -> str:
     entries: dict[str, Any] = {
         "pretty_name": facts.name,
         "license": "other",
-        "license_name": "inherited-from-the-generator",
-        "license_link": "README.md#models-and-licences",
+        "license_name": "inherited-from-the-generator" if facts.licence else "unknown",
+        "license_details": facts.licence or UNKNOWN_LICENCE,
         "task_categories": ["image-classification", "image-feature-extraction"],
         "tags": ["synthetic", "ai-generated", "face-recognition", "hyperface"],
         "annotations_creators": ["machine-generated"],
         "size_categories": [size_category(facts.images)],
     }
     if facts.format in _LOADED:
-        _, paths = _LOADED[facts.format]
-        files = [{"split": "train", "path": paths}]
+        files = [{"split": "train", "path": _LOADED[facts.format]}]
         entries["configs"] = [{"config_name": "default", "data_files": files}]
-    lines = [f"{key}: {json.dumps(value)}" for key, value in entries.items()]
+    else:
+        # The hub would show the tables beside the images as if they were the dataset.
+        entries["viewer"] = False
+    lines = [f"{key}: {_yaml(value)}" for key, value in entries.items()]
     return "\n".join(["---", *lines, "---"])
+
+
+def _yaml(value: Any) -> str:
+    """JSON, but that YAML reads no pair of surrogates, and no separator in a text."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
 def _groups(facts: DatasetFacts) -> str:
@@ -111,14 +129,21 @@ def _method(facts: DatasetFacts) -> str:
         if isinstance(value, int | float | str) and not _is_digest(value)
     }
     text = (
-        "By [hyperface_jax](https://arxiv.org/abs/2411.08470): reference embeddings "
-        "were spread over the hypersphere of a face recogniser while kept near faces, "
+        f"By hyperface_jax{_version(facts)}, which follows "
+        "[HyperFace](https://arxiv.org/abs/2411.08470): reference embeddings were "
+        "spread over the hypersphere of a face recogniser while kept near faces, "
         "and each was turned a little, `(x + βv)/‖x + βv‖`, for every image that a "
         "generator drew of it (HyperFace, ICLR 2025, Algorithm 3). Each record has the "
         "seed of its image."
     )
     rows = [(key, _number(value)) for key, value in sorted(settings.items())]
     return f"{text}\n\n{_table(('setting', 'value'), rows)}"
+
+
+def _version(facts: DatasetFacts) -> str:
+    version, commit = (facts.created_with.get(k) for k in ("hyperface_jax", "commit"))
+    named = f" {_plain(version)}" if version else ""
+    return f"{named} (commit {_plain(commit)})" if commit else named
 
 
 def _packing(facts: DatasetFacts) -> str:
@@ -128,7 +153,7 @@ def _packing(facts: DatasetFacts) -> str:
         "iterations": "iterations",
         "regularization_weight": "weight of the gallery, α",
         "max_cosine": "largest cosine between two references",
-        "bound": "proven least of that for as many points",
+        "bound": "lower bound of that, for as many references anywhere",
         "mean_gallery_cosine": "mean cosine to the nearest gallery face",
     }
     rows = [
@@ -141,13 +166,15 @@ def _report(facts: DatasetFacts) -> str:
     report, lines = facts.report, []
     if "tries" in report:
         lines.append(f"{report['tries']:,} images were drawn for {facts.images:,}.")
-    flagged = report.get("flagged", {})
-    counts = ", ".join(f"{count:,} {_plain(flag)}" for flag, count in flagged.items())
-    lines.append(
-        f"Flagged in their records, since they are not what they should be: {counts}."
-        if counts
-        else "No image is flagged."
-    )
+    if "flagged" in report:
+        flagged = report["flagged"].items()
+        counts = ", ".join(f"{count:,} {_plain(flag)}" for flag, count in flagged)
+        lines.append(
+            "Flagged in their records, since they are not what they should be: "
+            f"{counts}."
+            if counts
+            else "No image is flagged."
+        )
     found = report.get("collisions")
     if found:
         lines.append(
@@ -168,15 +195,12 @@ def _models(facts: DatasetFacts) -> str:
         (role, model.get("name", "?"), model.get("sha256", "?"))
         for role, model in facts.models.items()
     ]
-    licence = _plain(facts.licence or "") or (
-        "unknown: the generator does not say what it was trained on or how its images "
-        "may be used. Ask whoever made it."
-    )
+    licence = _plain(facts.licence or UNKNOWN_LICENCE)
     return f"{_table(('', 'model', 'SHA-256'), rows)}\n\n**Inherited**: {licence}"
 
 
 def _files(facts: DatasetFacts) -> str:
-    rows = [(f.name, f"{f.size:,}", f"`{f.sha256}`") for f in facts.files]
+    rows = [(f.name, f"{f.size:,}", f.sha256) for f in facts.files]
     table = _table(("file", "bytes", "SHA-256"), rows) if rows else ""
     checks = f"`sha256sum -c {CHECKSUMS}` checks every file, images included."
     named = any(file.name == CHECKSUMS for file in facts.files)
@@ -184,18 +208,18 @@ def _files(facts: DatasetFacts) -> str:
 
 
 def _loading(facts: DatasetFacts) -> str:
-    code = "from bridges import open_images\nimages = open_images(folder)"
+    code = 'from bridges import open_images\nimages = open_images("path/of/it")'
     if facts.format in _LOADED:
         code = (
             "from datasets import load_dataset\n"
-            'dataset = load_dataset(folder, split="train")'
+            'dataset = load_dataset("path/of/it", split="train")'
         )
     if facts.format == "hugging_face":
-        code = "from datasets import load_from_disk\ndataset = load_from_disk(folder)"
-    return (
-        f"```python\n{code}\n```\n\n`hyperface-train --dataset={facts.format}` takes "
-        "it as it is."
-    ).replace(f"--dataset={facts.format}", "--dataset=…")
+        code = (
+            "from datasets import load_from_disk\n"
+            'dataset = load_from_disk("path/of/it")'
+        )
+    return f"```python\n{code}\n```\n\n`hyperface-train --dataset=…` takes it as it is."
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -206,8 +230,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _plain(text: Any) -> str:
     """Text that stays on its line and in its cell, and is no markup."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False)
-    return escaped.replace("|", "&#124;")
+    return html.escape(" ".join(str(text).split()), quote=False).translate(_MARKUP)
 
 
 def _number(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from hyperface_jax import files
 
+_ESCAPED = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 CARD, CROISSANT, CHECKSUMS = "README.md", "croissant.json", "SHA256SUMS"
 
 
@@ -42,6 +43,8 @@ class DatasetFacts:
       packing: the record of the references, or None.
       report: what gate and collision check did.
       files: all but the images themselves.
+      created_with: of the program that made it, ``hyperface_jax`` (its version) and
+        ``commit``, as far as they are known.
     """
 
     name: str
@@ -57,6 +60,7 @@ class DatasetFacts:
     packing: Mapping[str, Any] | None
     report: Mapping[str, Any]
     files: Sequence[FileFact]
+    created_with: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def fact_of(path: pathlib.Path, folder: pathlib.Path) -> FileFact:
@@ -69,7 +73,10 @@ def checksum_lines(digests: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Lines of ``SHA256SUMS``, as ``sha256sum -c`` takes them.
 
     Args:
-      digests: path, with ``/``, and SHA-256 of each file.
+      digests: path, with ``/``, and SHA-256 of each file. A path with line breaks or
+        backslashes is written as coreutils do: escaped, with a backslash before.
     """
     for name, sha256 in digests:
-        yield f"{sha256}  {name}\n"
+        escaped = name.translate(_ESCAPED)
+        mark = "\\" if escaped != name else ""
+        yield f"{mark}{sha256}  {escaped}\n"

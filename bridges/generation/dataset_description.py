@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from bridges.datasets.dataset_format import METADATA
 from bridges.datasets.folder_listing import CONVERSION, REFERENCES, image_suffixes
 from bridges.generation.dataset_output import FOLDER, DatasetOutput
 from hyperface_jax import EmbeddingFile, files, save_embeddings
+from hyperface_jax.commands import provenance
 
 
 def describe_dataset(
@@ -48,7 +50,8 @@ def describe_dataset(
         _save_references(folder / REFERENCES, content, about)
         found = _files(target, folder)
     facts = DatasetFacts(
-        name=target.path.name,
+        # The name of a folder need not be text, a card has to be.
+        name=os.fsencode(target.path.name).decode("utf-8", "replace"),
         format=target.format,
         identities=target.draft.plan.identities,
         images=len(target.draft.plan),
@@ -61,6 +64,7 @@ def describe_dataset(
         packing=content.metadata.get("packing"),
         report=report,
         files=found,
+        created_with=provenance(),
     )
     texts = {CARD: card_text(facts)}
     if found:
