@@ -117,7 +117,8 @@ def _save_references(
         content.embeddings,
         kind="references",
         labels=content.labels,
-        names=content.names,
+        # Not the names: they are of gallery images, perhaps of photographs of people,
+        # and what stands here may be published.
         groups=content.groups,
         model=about["models"]["recogniser"],
         packing=content.metadata.get("packing"),
