@@ -20,7 +20,7 @@ is given the same output and a shard of its own:
 
 With --check the command only says whether the files of a generator are there:
 
-    hyperface-generate --generator=arc2face --models=models --base=sd15 --check
+    hyperface-generate --generator=arc2face --models=models --base=base --check
 """
 
 import dataclasses

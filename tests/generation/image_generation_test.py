@@ -2,12 +2,7 @@
 
 import dataclasses
 import json
-import multiprocessing
 import pathlib
-import random
-import signal
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -130,58 +125,6 @@ def test_more_images_keep_those_of_fewer(world, tmp_path):
     images = [name for name in few if name.endswith(".jpg")]
     assert len(images) == 6
     assert all(few[name] == many[name] for name in images)
-
-
-def generate_without_jax(
-    references: pathlib.Path, output: pathlib.Path, config: GenerationConfig
-) -> None:
-    generate_dataset(references, output, config)
-    if {"jax", "jaxlib", "optax"} & set(sys.modules):
-        raise AssertionError("JAX was loaded")
-
-
-@pytest.fixture(scope="module")
-def start():
-    """Starts a function in a process of its own that has torch loaded already."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["bridges.generation.image_generation"])
-
-    def start(*arguments) -> multiprocessing.Process:
-        process = server.Process(target=generate_without_jax, args=arguments)
-        process.start()
-        return process
-
-    return start
-
-
-def journalled(output: pathlib.Path) -> int:
-    """Bytes of all journals: they grow with every image."""
-    blocks = output / ".generation" / "blocks"
-    return sum(path.stat().st_size for path in blocks.glob("*.jsonl"))
-
-
-def test_killed_the_same_call_ends_with_the_same_folder(world, tmp_path, start):
-    """Twice with signal 9, soon after some more images are there."""
-    chance = random.Random(0)
-    references, output = world / "references.npz", tmp_path / "dataset"
-    config = config_of(world, images_per_identity=36)
-    kills = 0
-    for _ in range(2):
-        before = journalled(output)
-        process = start(references, output, config)
-        while process.is_alive() and journalled(output) == before:
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.05))
-        process.kill()
-        process.join()
-        kills += process.exitcode == -signal.SIGKILL
-    assert kills, "the check has something to check"
-    process = start(references, output, config)
-    process.join()
-    assert process.exitcode == 0
-    generate_dataset(references, tmp_path / "whole", config)
-    assert content_of(output) == content_of(tmp_path / "whole")
-    assert not (output / ".generation").exists()
 
 
 def test_the_number_of_processes_does_not_matter(world, tmp_path):
