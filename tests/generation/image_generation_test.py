@@ -1,4 +1,4 @@
-"""Datasets from references: content, resuming after a kill, refusals."""
+"""Datasets from references by a generator of the real classes: content, refusals."""
 
 import dataclasses
 import json

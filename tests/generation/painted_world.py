@@ -89,6 +89,9 @@ def main() -> None:
     references, output, shard, changes = sys.argv[1:]
     config = config_of(**json.loads(changes))
     generate_dataset(references, output, config, device="cpu", shard=shard)
+    # Two array libraries would be in each other's way.
+    if {"jax", "jaxlib", "optax"} & set(sys.modules):
+        raise AssertionError("JAX was loaded")
 
 
 if __name__ == "__main__":
