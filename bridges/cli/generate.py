@@ -49,7 +49,7 @@ _HELP = {
     "standard deviation of the noise on each entry; 0.01 turns by about 13 degrees",
     "seed": "seed of the dataset",
     "min_cosine": "images with a smaller cosine to their reference are drawn again, "
-    "with other noise; -1 takes all",
+    "with other noise; -1 takes every face",
     "tries": "how often an image is drawn at most; if none is good enough the best is "
     "kept, and flagged in metadata.jsonl",
     "image_size": "side in pixels of aligned crops, where the generator draws whole "
@@ -117,6 +117,12 @@ def main() -> None:
         shard=FLAGS.shard,
         **device_flags.given(FLAGS),
     )
+    if not made.complete and made.images == made.planned:
+        print(
+            f"{FLAGS.output}: all {made.planned:,} images are there; another worker "
+            "finishes the dataset. Should it be stopped, run this again"
+        )
+        return
     if not made.complete:
         print(
             f"{FLAGS.output}: {made.images:,} of {made.planned:,} images are there; "

@@ -202,7 +202,7 @@ def _models(facts: DatasetFacts) -> str:
 def _files(facts: DatasetFacts) -> str:
     rows = [(f.name, f"{f.size:,}", f.sha256) for f in facts.files]
     table = _table(("file", "bytes", "SHA-256"), rows) if rows else ""
-    checks = f"`sha256sum -c {CHECKSUMS}` checks every file, images included."
+    checks = f"`sha256sum -c {CHECKSUMS}` checks the images and the data files."
     named = any(file.name == CHECKSUMS for file in facts.files)
     return "\n\n".join(part for part in (table, checks if named else "") if part)
 

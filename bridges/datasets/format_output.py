@@ -63,7 +63,7 @@ class FormatOutput:
         self._settings = dict(settings)
         self._folder = path / UNFINISHED
         if self.writer_class.is_file:
-            self._folder = path.with_name(f".{path.name}{UNFINISHED}")
+            self._folder = path.parent / f".{path.name}{UNFINISHED}"
 
     def find(self) -> dict[str, Any] | None:
         """What a finished output of the same settings says of itself, or None.

@@ -17,6 +17,7 @@ import numpy as np
 
 from bridges.datasets.batches import read_batches
 from bridges.generation.draft import Draft
+from bridges.generation.gate import with_word
 from bridges.generation.generated_images import GeneratedImages
 from bridges.generation.image_run import ImageRun
 from bridges.neighbours import near_pairs
@@ -28,6 +29,8 @@ from hyperface_jax.commands import progress
 
 COLLISION = "collision"
 _STATE, _ROWS = "collisions.json", "collisions.f32"
+# Embeddings are unit rows.
+_SHORTEST = 0.5
 
 
 class CollisionCheck:
@@ -80,12 +83,15 @@ class CollisionCheck:
                 rows, self._people, self._threshold, description="collisions"
             )
             self.report |= self._counts(found, "before")
-            state = self._begin(1, found, nearest, redrawn=0)
+            state = self._begin([], found, nearest)
         self.report = state["report"]
-        redrawn = state["redrawn"]
-        while state["again"] and state["round"] <= self._rounds:
+        # A power cut may have taken what journals said of rounds before.
+        for number, again in enumerate(state["rounds"], start=1):
+            self._run.make_again(again, number)
+        while state["again"] and len(state["rounds"]) < self._rounds:
             again = state["again"]
-            self._run.make_again(again, state["round"])
+            rounds = [*state["rounds"], again]
+            self._run.make_again(again, len(rounds))
             self._embed(rows, again, "embedding again")
             asked = np.union1d(state["colliding"], again)
             found, nearest = near_pairs(
@@ -95,10 +101,12 @@ class CollisionCheck:
                 queries=asked.astype(np.int64),
                 description="collisions",
             )
-            redrawn += len(again)
-            state = self._begin(state["round"] + 1, found, nearest, redrawn=redrawn)
+            state = self._begin(rounds, found, nearest)
         self.report |= self._counts(state["colliding"], "after")
-        self.report |= {"rounds": state["round"] - 1, "redrawn": redrawn}
+        self.report |= {
+            "rounds": len(state["rounds"]),
+            "redrawn": sum(map(len, state["rounds"])),
+        }
         self.colliding = state["colliding"]
 
     def flag(self) -> None:
@@ -107,19 +115,23 @@ class CollisionCheck:
             with self._draft.writing(block) as opened:
                 for row in of_block:
                     record, sha256 = opened.entries[row]
-                    # A flag of the gate weighs more: the image shows nobody.
-                    flag = record["flag"] or COLLISION
+                    flag = with_word(record["flag"], COLLISION)
                     opened.note(row, record | {"flag": flag}, sha256)
 
     def _begin(
-        self, number: int, found: np.ndarray, nearest: np.ndarray, *, redrawn: int
+        self, rounds: list[list[int]], found: np.ndarray, nearest: np.ndarray
     ) -> dict[str, Any]:
-        """Notes what a round is to draw again, before it does."""
+        """Notes what the next round is to draw again, before it does.
+
+        Args:
+          rounds: what those before drew again.
+          found: rows that collide.
+          nearest: the row that each is nearest to.
+        """
         state = {
-            "round": number,
+            "rounds": rounds,
             "colliding": found.tolist(),
             "again": self._worse(found, nearest),
-            "redrawn": redrawn,
             "report": self.report,
         }
         if hasattr(os, "sync"):  # not on Windows
@@ -132,7 +144,10 @@ class CollisionCheck:
         return read_json(path) if path.exists() else None
 
     def _worse(self, found: np.ndarray, nearest: np.ndarray) -> list[int]:
-        """Of each colliding pair the image with the smaller cosine to its reference."""
+        """Of each image that collides and the one it is nearest to the worse.
+
+        That is the one with the smaller cosine to its own reference.
+        """
         cosine = {
             row: record["reference_cosine"]
             for row, record in _records(self._draft, np.union1d(found, nearest))
@@ -154,7 +169,7 @@ class CollisionCheck:
         count, size = len(self._draft.plan), self._recogniser.embedding_size
         width = size * np.dtype(np.float32).itemsize
         path.touch()
-        done = path.stat().st_size // width
+        done = _unit_rows(path, size)
         if done < count:
             self._append(path, done, width)
         return np.memmap(path, np.float32, "r+", shape=(count, size))
@@ -189,6 +204,19 @@ class CollisionCheck:
             for at, images in batches:
                 yield at, embed_images(self._recogniser, images)
                 bar.update(len(at))
+
+
+def _unit_rows(path: pathlib.Path, size: int) -> int:
+    """How many rows there are before the first that a power cut has left of zeros."""
+    there = path.stat().st_size // (size * np.dtype(np.float32).itemsize)
+    if not there:
+        return 0
+    rows = np.memmap(path, np.float32, "r", shape=(there, size))
+    for start in range(0, there, BATCH_SIZE):
+        norms = np.linalg.norm(rows[start : start + BATCH_SIZE], axis=1)
+        if not np.all(norms > _SHORTEST):
+            return start + int(np.argmin(norms > _SHORTEST))
+    return there
 
 
 def _records(draft: Draft, rows: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:

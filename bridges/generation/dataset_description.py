@@ -51,7 +51,7 @@ def describe_dataset(
         found = _files(target, folder)
     facts = DatasetFacts(
         # The name of a folder need not be text, a card has to be.
-        name=os.fsencode(target.path.name).decode("utf-8", "replace"),
+        name=os.fsencode(target.path.resolve().name).decode("utf-8", "replace"),
         format=target.format,
         identities=target.draft.plan.identities,
         images=len(target.draft.plan),

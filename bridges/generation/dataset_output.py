@@ -5,11 +5,12 @@ beginning. Of another format the images are made in a hidden folder, and then wr
 in the order of the plan.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridges.datasets.dataset_format import (
@@ -25,7 +26,7 @@ from bridges.datasets.image_source import GENERATION, ImageSource
 from bridges.generation.draft import Draft
 from bridges.generation.generated_images import GeneratedImages
 from bridges.generation.plan import Plan
-from hyperface_jax import files
+from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import (
     HeldElsewhere,
     Output,
@@ -37,8 +38,8 @@ from hyperface_jax.commands import provenance
 
 FOLDER = "folder"
 KIND = "generated"
-# Seconds that a worker waits for another that holds the output.
-_PATIENCE = 30.0
+# Seconds that a worker waits for another that holds the output, to begin say.
+_PATIENCE = 5.0
 # What stands beside the images: files by name, given what is in the output already.
 Beside = Callable[[pathlib.Path], Mapping[str, str]]
 
@@ -74,7 +75,7 @@ class DatasetOutput:
         self._is_file = self._target.writer_class.is_file
         work = self.path / GENERATION
         if self._is_file:
-            work = self.path.with_name(f".{self.path.name}{GENERATION}")
+            work = self.path.parent / f".{self.path.name}{GENERATION}"
         self.draft = Draft(self.path if format == FOLDER else work, work, plan)
         # Of a folder it shows readers that the images are not all there yet.
         self._description = self.path / DESCRIPTION
@@ -87,21 +88,44 @@ class DatasetOutput:
           HeldElsewhere: another process holds the output for long.
           InputError: something else is there, or a dataset of other settings.
         """
-        deadline = time.monotonic() + _PATIENCE
-        while not self.draft.is_open:
-            try:
-                with self.output.writing() as found:
-                    if found is None and not self.draft.is_open:
-                        self._begin()
+        if not self.draft.is_open:
+            with self.holding() as found:
+                if found is not None:
                     return
-            except HeldElsewhere:
-                # Another worker begins, or finishes.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-        found = compared_settings(read_json(self.draft.plan_file))
+                if not self.draft.is_open:
+                    self._begin()
+        try:
+            found = compared_settings(read_json(self.draft.plan_file))
+        except FileNotFoundError:  # Finished since.
+            return
+        except InputError as error:
+            raise InputError(
+                f"{error}; remove {self.draft.work} to make all images again"
+            ) from None
         wanted = {**self._comparable(), "format": self.format}
         check_same_settings(self.path, found, wanted)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[dict[str, Any] | None]:
+        """Holds the output, which others do for a moment where they begin.
+
+        Yields:
+          The description of the finished dataset, or None.
+
+        Raises:
+          HeldElsewhere: another process holds it for longer; it finishes.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        with contextlib.ExitStack() as held:
+            while True:
+                try:
+                    found = held.enter_context(self.output.writing())
+                    break
+                except HeldElsewhere:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+            yield found
 
     def _begin(self) -> None:
         if self._is_file:
@@ -156,11 +180,22 @@ class DatasetOutput:
             if not found.get("complete"):
                 return None
         else:
+            if self._is_file:
+                files.check_place(self.path)
+            self._refuse_folder()
             found = self._target.find()
             if found is None:
                 return None
         self.draft.remove()
         return found
+
+    def _refuse_folder(self) -> None:
+        """Refuses another format where a dataset folder of ours is."""
+        if not self._is_file and self._description.is_file():
+            if read_json(self._description).get("kind") == KIND:
+                check_same_settings(
+                    self.path, {"format": FOLDER}, {"format": self.format}
+                )
 
     def _begun(self) -> dict[str, Any]:
         return {

@@ -82,10 +82,11 @@ class Draft:
 
     def entries(self, block: int) -> dict[int, Entry]:
         """What there is of a block, by row."""
-        path = self._journal(block)
-        if not path.exists():
+        try:
+            found, _ = read_entries(self._journal(block))
+        except FileNotFoundError:  # Not begun, or removed by whoever finished.
             return {}
-        return self._parsed(read_entries(path)[0], block)
+        return self._parsed(found, block)
 
     def count(self, block: int) -> int:
         """How many images there are of a block, by its journal."""

@@ -15,6 +15,18 @@ from bridges.generation.image_workers import Condition, MadeImage, Submit
 from bridges.generation.plan import Planned
 
 NO_FACE, LOW_COSINE = "no_face", "low_cosine"
+_COMMA = ","
+
+
+def words_of(flag: str) -> list[str]:
+    """The words of an image's flag; none of an image that is as it should be."""
+    return flag.split(_COMMA) if flag else []
+
+
+def with_word(flag: str, word: str) -> str:
+    """A flag that has a word, which it may have already."""
+    words = words_of(flag)
+    return flag if word in words else _COMMA.join([*words, word])
 
 
 class Drawn(NamedTuple):

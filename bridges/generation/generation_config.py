@@ -35,7 +35,7 @@ class GenerationConfig:
       beta: β of Algorithm 3, the intra-class noise on the embedding.
       seed: seed of the dataset.
       min_cosine: an image whose embedding has a smaller cosine with its reference is
-        drawn again, with other noise; -1 takes every image.
+        drawn again, with other noise; -1 takes every face.
       tries: how often an image is drawn at most. If none is good enough the best is
         kept, and ``flag`` says so in its record.
       image_size: side in pixels of aligned crops, None for 112; not to be given for

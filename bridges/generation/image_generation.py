@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,11 +18,13 @@ from bridges.devices import Device, announce_device, find_device
 from bridges.generation.collisions import CollisionCheck
 from bridges.generation.dataset_description import describe_dataset
 from bridges.generation.dataset_output import DatasetOutput
+from bridges.generation.gate import words_of
 from bridges.generation.generation_config import GenerationConfig
 from bridges.generation.image_run import ImageRun
 from bridges.generation.image_workers import ImageMaker, ImageSettings
 from bridges.generation.plan import Plan
 from bridges.generation.references import (
+    check_references,
     digest_of_groups,
     digest_of_rows,
     read_references,
@@ -44,9 +45,6 @@ from hyperface_jax.commands import announce
 
 # How often damaged images are made again before the disk is given up.
 _MENDINGS = 3
-# Seconds to wait for a worker that looks whether it is the last; one that finishes
-# the dataset takes longer.
-_LOOKING = 5.0
 
 
 class Generation(NamedTuple):
@@ -55,7 +53,8 @@ class Generation(NamedTuple):
     Attributes:
       images: how many there are now.
       planned: how many there are to be.
-      complete: whether the dataset is finished.
+      complete: whether the dataset is finished. Where all images are there and it is
+        not, another worker finishes it.
       report: of a finished dataset, what gate and collision check say, as in its
         description; else None.
     """
@@ -83,7 +82,9 @@ def generate_dataset(
     noise), ``reference_cosine``: the cosine between the image, embedded by the
     recogniser, and the reference it was to show, the groups of the reference by
     attribute, ``tries``: how often it was drawn, and ``flag``: empty, or why the image
-    is not what it should be: ``no_face``, ``low_cosine`` or ``collision``.
+    is not what it should be: ``no_face``, ``low_cosine``, ``collision``, or the latter
+    behind one of the others and a comma. With a collision check there is ``redraws``:
+    in how many of its rounds the image was drawn again.
 
     With more than one process a script that calls this has to do so under
     ``if __name__ == "__main__":``, as Python's ``multiprocessing`` needs.
@@ -112,12 +113,13 @@ def generate_dataset(
     """
     config = config or GenerationConfig()
     part = find_shard(shard)
+    content, name = read_references(references)
     place = find_device(_own_device(device), precision, quiet=True)
     _check_processes(config, place)
     maker = ImageMaker(_image_settings(config, place))
     generator = maker.generator
     check_recogniser(maker.recogniser.model, generator)
-    content = read_references(references, generator)
+    check_references(content, name, generator)
     judge = None
     if config.collision_recogniser:
         where = {"device": place.name, "precision": precision}
@@ -144,10 +146,16 @@ def generate_dataset(
     del maker, generator  # The run lets go of them where it has no use for them.
     with _own_shard(target, str(part)):
         run.make_missing(part.blocks(plan))
-    with _last_one(target) as last:
-        if not last:
-            return Generation(target.draft.images_made, len(plan), False, None)
-        found = target.output.finished()
+    # Whoever made the last image counts them all, since all others have written theirs.
+    # It is counted before the output is held: who holds it for long finishes.
+    images = target.draft.images_made
+    if target.draft.is_open and images < len(plan):
+        return Generation(images, len(plan), False, None)
+    with contextlib.ExitStack() as held:
+        try:
+            found = held.enter_context(target.holding())
+        except HeldElsewhere:
+            return Generation(len(plan), len(plan), False, None)
         if found is None:
             _finish(target, run, content, judge, about)
             found = target.output.finished()
@@ -204,8 +212,7 @@ def _counts(target: DatasetOutput) -> dict[str, Any]:
     tries, flags = 0, Counter()
     for _, entry in target.draft.all_entries():
         tries += entry.record["tries"]
-        flags[entry.record["flag"]] += 1
-    del flags[""]
+        flags.update(words_of(entry.record["flag"]))
     return {"tries": tries, "flagged": dict(sorted(flags.items()))}
 
 
@@ -222,25 +229,6 @@ def _own_shard(target: DatasetOutput, shard: str) -> Iterator[None]:
                 "its own --shard=i/n, or wait"
             ) from None
         yield
-
-
-@contextlib.contextmanager
-def _last_one(target: DatasetOutput) -> Iterator[bool]:
-    """Holds the output if all images are there; yields whether that is so."""
-    deadline = time.monotonic() + _LOOKING
-    draft = target.draft
-    while True:
-        with contextlib.ExitStack() as held:
-            try:
-                held.enter_context(target.output.writing())
-            except HeldElsewhere:
-                if time.monotonic() > deadline:
-                    yield False  # Whoever holds it that long finishes.
-                    return
-                time.sleep(0.1)
-                continue
-            yield not draft.is_open or draft.images_made == len(draft.plan)
-            return
 
 
 def _own_device(device: str) -> str:

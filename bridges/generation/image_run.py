@@ -24,6 +24,8 @@ _WAITING = 64
 REDRAWS = "redraws"
 
 ToDo = Callable[[int, dict[int, Entry]], list[int]]
+# What is said of an image, given what was said of it before.
+Record = Callable[[Drawn, Entry | None], dict[str, Any]]
 
 
 class ImageRun:
@@ -68,8 +70,7 @@ class ImageRun:
         there = {block: self.draft.count(block) for block in blocks}
         done = sum(there.values())
         wanted = [block for block in blocks if there[block] < len(rows(block))]
-        gate, extra = self._gate(0), self._extra(0)
-        return self._make(wanted, missing, gate, extra, done, total)
+        return self._make(wanted, missing, self._gate(0), self._record, done, total)
 
     def make_again(self, rows: Sequence[int], number: int) -> None:
         """Draws images again, with noise that they have not been drawn with.
@@ -81,7 +82,13 @@ class ImageRun:
         Raises:
           HeldElsewhere: another process writes to the draft.
         """
-        self._make_some(rows, number, lambda redraws: redraws < number)
+
+        def record(drawn: Drawn, before: Entry) -> dict[str, Any]:
+            made = self._record(drawn, before)
+            tries = made["tries"] + before.record["tries"]
+            return made | {"tries": tries, REDRAWS: number}
+
+        self._make_some(rows, number, lambda redraws: redraws < number, record)
 
     def mend(self, rows: Sequence[int]) -> None:
         """Makes damaged images once more, as they were.
@@ -97,10 +104,19 @@ class ImageRun:
             entries = self.draft.entries(block)
             times |= {entries[row].record.get(REDRAWS, 0) for row in of_block}
         for number in sorted(times):
-            self._make_some(rows, number, lambda redraws, n=number: redraws == n)
+            self._make_some(
+                rows,
+                number,
+                lambda redraws, n=number: redraws == n,
+                lambda drawn, before: before.record,
+            )
 
     def _make_some(
-        self, rows: Sequence[int], number: int, concerned: Callable[[int], bool]
+        self,
+        rows: Sequence[int],
+        number: int,
+        concerned: Callable[[int], bool],
+        record: Record,
     ) -> None:
         """Makes those images that were drawn again so often as is asked for."""
         by_block = self.draft.plan.by_block(rows)
@@ -111,9 +127,7 @@ class ImageRun:
             }
             return [row for row, times in redraws.items() if concerned(times)]
 
-        held = self._make(
-            [*by_block], to_do, self._gate(number), self._extra(number), 0, len(rows)
-        )
+        held = self._make([*by_block], to_do, self._gate(number), record, 0, len(rows))
         if held:
             raise HeldElsewhere(
                 f"{self.draft.images}: another process is writing it; wait for it"
@@ -124,15 +138,12 @@ class ImageRun:
         tries = self.config.tries
         return Gate(self.config.min_cosine, tries, first_attempt=number * tries)
 
-    def _extra(self, number: int) -> dict[str, int]:
-        return {REDRAWS: number} if self.config.collision_recogniser else {}
-
     def _make(
         self,
         blocks: Sequence[int],
         to_do: ToDo,
         gate: Gate,
-        extra: dict[str, Any],
+        record: Record,
         done: int,
         total: int,
     ) -> list[int]:
@@ -169,7 +180,7 @@ class ImageRun:
             bar,
         ):
             for drawn in drawn_images:
-                bar.update(writer.put(drawn, self._record(drawn, extra)))
+                bar.update(writer.put(drawn, record))
             bar.update(writer.wait())
         return writer.held_elsewhere
 
@@ -180,7 +191,9 @@ class ImageRun:
         varied = random.turned(reference, self.config.beta)
         return Condition(varied, reference, random.seed(attempt))
 
-    def _record(self, drawn: Drawn, extra: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, drawn: Drawn, before: Entry | None) -> dict[str, Any]:
+        """What is said of an image that is drawn for the first time."""
+        del before
         identity, index = drawn.planned
         groups = self._references.groups.items()
         return {
@@ -191,7 +204,7 @@ class ImageRun:
             "reference_cosine": round(drawn.made.cosine, 4),
             "tries": drawn.tries,
             "flag": drawn.flag,
-            **extra,
+            **({REDRAWS: 0} if self.config.collision_recogniser else {}),
         }
 
 
@@ -229,12 +242,13 @@ class _BlockWriter:
                 self._close(block)
             yield from map(plan.image, rows)
 
-    def put(self, drawn: Drawn, record: dict[str, Any]) -> int:
+    def put(self, drawn: Drawn, record: Record) -> int:
         """Has an image written; returns how many were written since the last call."""
         row = self._draft.plan.row(*drawn.planned)
         block = row // self._draft.plan.block_size
         _, opened = self._open[block]
-        future = self._thread.submit(opened.put, row, drawn.made.content, record)
+        said = record(drawn, opened.entries.get(row))
+        future = self._thread.submit(opened.put, row, drawn.made.content, said)
         self._waiting.append((block, future))
         return self.wait(_WAITING)
 

@@ -17,19 +17,28 @@ from hyperface_jax import (
     load_embeddings,
 )
 
+# What the record of an image has besides the groups of its reference.
+RECORD_ENTRIES = frozenset(
+    "file_name identity index seed reference_cosine tries flag redraws".split()
+)
+
 
 def read_references(
-    references: EmbeddingFile | str | os.PathLike[str], generator: Generator
-) -> EmbeddingFile:
-    """The checked references.
+    references: EmbeddingFile | str | os.PathLike[str],
+) -> tuple[EmbeddingFile, str]:
+    """Reads references, before any model is loaded.
+
+    A group attribute that has the name of an entry of the records is called
+    ``group_<name>``, as in the embedding file, so that it hides none.
 
     Args:
       references: an embedding file or its content.
-      generator: what is to draw them.
+
+    Returns:
+      The content, and what to call it in messages.
 
     Raises:
-      InputError: another kind of embeddings, or of another recogniser or length than
-        the generator takes.
+      InputError: no embedding file, or one of another kind.
     """
     if isinstance(references, EmbeddingFile):
         name, content = "references", references
@@ -43,8 +52,26 @@ def read_references(
             f"{name}: holds {kind}, expected references; pack a gallery first, with "
             "hyperface-pack"
         )
+    check_model(content.metadata.get("model"), None, name)
+    groups = {
+        f"group_{attribute}" if attribute in RECORD_ENTRIES else attribute: values
+        for attribute, values in content.groups.items()
+    }
+    return content._replace(groups=groups), name
+
+
+def check_references(content: EmbeddingFile, name: str, generator: Generator) -> None:
+    """Checks that a generator can draw references; warns where nothing says it.
+
+    Args:
+      content: the references.
+      name: what to call them.
+      generator: what is to draw them.
+
+    Raises:
+      InputError: they are of another recogniser, or length, than the generator takes.
+    """
     model = content.metadata.get("model")
-    check_model(model, None, name)
     if model and model["sha256"] != generator.recogniser["sha256"]:
         raise InputError(
             f"{name}: references of {model['name']} ({model['sha256'][:12]}…), but "
@@ -68,7 +95,6 @@ def read_references(
             "images of nobody in particular",
             stacklevel=3,
         )
-    return content
 
 
 def digest_of_rows(embeddings: np.ndarray) -> str:

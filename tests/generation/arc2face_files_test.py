@@ -8,7 +8,9 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from bridges.generators.arc2face.file_faults import fault_of
 from bridges.generators.arc2face.files import FILES, check_files, digest_of, find_files
 from bridges.generators.arc2face.settings import Arc2FacePaths
 from hyperface_jax import InputError, files
@@ -52,6 +54,26 @@ def test_all_is_there(folder):
             f"{state.path}: {state.path.stat().st_size:,} bytes, {state.file.use}"
         )
     assert find_files(paths_in(folder)) == {s.file.key: s.path for s in states}
+
+
+@pytest.mark.parametrize("start", [b" <", b"<h", b"ve"])
+def test_a_sound_file_may_begin_like_a_web_page(tmp_path, start):
+    """Its first bytes are the length of its header."""
+    path, length = tmp_path / "model.safetensors", int.from_bytes(start, "little")
+    save_file({"a": torch.ones(3)}, path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].ljust(length)
+    path.write_bytes(length.to_bytes(8, "little") + header + content[8 + size :])
+    assert load_file(path)["a"].tolist() == [1, 1, 1]
+    assert fault_of(path) is None
+
+
+def test_a_lora_is_no_other_file(folder, tmp_path):
+    (tmp_path / "README.md").write_text("# LoRA")
+    paths = paths_in(folder, lcm_lora=str(tmp_path / "README.md"))
+    (fault,) = [state.fault for state in check_files(paths) if state.fault]
+    assert "README.md: is no .safetensors file; run hf download latent-con" in fault
 
 
 def cut(path: pathlib.Path) -> None:

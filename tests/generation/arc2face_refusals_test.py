@@ -21,27 +21,8 @@ ROWS, SEEDS = np.eye(3, 512, dtype=np.float32), [3, 4, 5]
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    """Of all files, with a LoRA."""
-    folder = tmp_path_factory.mktemp("arc2face")
-    paths = arc2face_files.write(folder)
-    return {**paths, "lcm_lora": arc2face_files.write_lora(folder)}
-
-
-@pytest.fixture(scope="module")
-def places(paths):
-    """Of the files without the LoRA."""
-    return {name: path for name, path in paths.items() if name != "lcm_lora"}
-
-
-@pytest.fixture(scope="module")
 def generator(places):
     return load(places)
-
-
-@pytest.fixture(scope="module")
-def with_lcm(paths):
-    return load(paths)
 
 
 @pytest.mark.parametrize(

@@ -25,27 +25,8 @@ SEEDS = [3, 2**62 + 5, 8]
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    """Of all files, with a LoRA."""
-    folder = tmp_path_factory.mktemp("arc2face")
-    paths = arc2face_files.write(folder)
-    return {**paths, "lcm_lora": arc2face_files.write_lora(folder)}
-
-
-@pytest.fixture(scope="module")
-def places(paths):
-    """Of the files without the LoRA."""
-    return {name: path for name, path in paths.items() if name != "lcm_lora"}
-
-
-@pytest.fixture(scope="module")
 def generator(places):
     return load(places)
-
-
-@pytest.fixture(scope="module")
-def with_lcm(paths):
-    return load(paths)
 
 
 def pipeline_images(paths, scheduler, unet, generator, settings) -> np.ndarray:
@@ -219,8 +200,20 @@ def test_the_digest_is_of_all_that_images_depend_on(
     assert len(digests) == 5
 
 
+def attends_in(precision: str) -> bool:
+    """Whether torch can: told to compute as an older processor does, it can't."""
+    x = torch.zeros(1, 1, 64, 64, dtype=getattr(torch, precision))
+    try:
+        torch.nn.functional.scaled_dot_product_attention(x, x, x)
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_weights_are_cast_to_a_smaller_precision(generator, places, precision):
+    if not attends_in(precision):
+        pytest.skip(f"this torch has no attention in {precision} here")
     made = load_generator("arc2face", device="cpu", precision=precision, **places)
     dtype = getattr(torch, precision)
     assert {p.dtype for p in made.unet.parameters()} == {dtype}

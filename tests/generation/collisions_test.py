@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from bridges.datasets.image_dataset import ImageDataset
+from bridges.generation.collisions import CollisionCheck
+from bridges.generation.draft import OpenBlock
 from bridges.neighbours import near_pairs
-from hyperface_jax import InputError
+from hyperface_jax import InputError, files
 from tests.generation import painted_world
-from tests.generation.painted_generator import PaintedRecogniser
+from tests.generation.painted_generator import PaintedGenerator, PaintedRecogniser
 from tests.generation.painted_world import content_of, generate
 
 pytestmark = pytest.mark.usefixtures("painted")
@@ -38,12 +40,12 @@ def world(tmp_path_factory, painted):
 NO_CHECK = {"collision_recogniser": "", "collision_threshold": None}
 
 
-def colliding(dataset: ImageDataset) -> np.ndarray:
+def colliding(dataset: ImageDataset, threshold: float = THRESHOLD) -> np.ndarray:
     """Rows that collide, by the whole matrix of cosines."""
     rows = PaintedRecogniser().embed(dataset.load())
     cosines = rows @ rows.T
     cosines[dataset.labels[:, None] == dataset.labels[None, :]] = -1
-    return np.flatnonzero(cosines.max(1) >= THRESHOLD)
+    return np.flatnonzero(cosines.max(1) >= threshold)
 
 
 def test_a_planted_collision_is_found_and_only_it_is_drawn_again(world, tmp_path):
@@ -83,9 +85,6 @@ def test_what_still_collides_is_flagged(world, tmp_path, rounds):
 
 
 def test_stopped_anywhere_the_check_goes_on_to_the_same(world, tmp_path, monkeypatch):
-    from bridges.generation.draft import OpenBlock
-    from hyperface_jax import files
-
     changes = CHECKED | {"collision_rounds": 20, "min_cosine": 0.3}
     generate(world, tmp_path / "whole", **changes)
     plain = {OpenBlock: "put", files: "write_json"}
@@ -122,6 +121,73 @@ def test_stopped_anywhere_the_check_goes_on_to_the_same(world, tmp_path, monkeyp
     left.clear()
     assert stops.count("put") >= 3 and stops.count("write_json") >= 2
     generate(world, tmp_path / "torn", **changes)
+    assert content_of(tmp_path / "torn") == content_of(tmp_path / "whole")
+
+
+def test_every_draw_counts_and_one_flag_hides_no_other(world, tmp_path, monkeypatch):
+    drawn, generate_images = [], PaintedGenerator.generate
+
+    def counting(self, embeddings, seeds, settings=None):
+        drawn.extend(seeds)
+        return generate_images(self, embeddings, seeds, settings)
+
+    monkeypatch.setattr(PaintedGenerator, "generate", counting)
+    changes = CHECKED | {"collision_rounds": 2, "min_cosine": 0.85, "tries": 2}
+    made = generate(world, tmp_path / "a", **(changes | {"collision_threshold": 0.55}))
+    records = ImageDataset(tmp_path / "a").records
+    assert made.report["tries"] == len(drawn) == sum(r["tries"] for r in records)
+    left = colliding(ImageDataset(tmp_path / "a"), 0.55)
+    words = [record["flag"].split(",") for record in records]
+    assert [row for row, of in enumerate(words) if "collision" in of] == left.tolist()
+    assert ["low_cosine", "collision"] in words
+    flagged = made.report["flagged"]
+    assert flagged["collision"] == len(left)
+    assert flagged["low_cosine"] == sum("low_cosine" in of for of in words)
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_what_a_power_cut_took_of_a_round_is_made_as_it_was(
+    world, tmp_path, monkeypatch, stop
+):
+    """The tails of all journals, once a round or two are done."""
+    changes = CHECKED | {"collision_rounds": 20, "collision_threshold": 0.55}
+    generate(world, tmp_path / "whole", **changes)
+    begin, calls = CollisionCheck._begin, []
+
+    def stopping(self, *arguments):
+        calls.append(None)
+        state = begin(self, *arguments)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return state
+
+    monkeypatch.setattr(CollisionCheck, "_begin", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate(world, tmp_path / "torn", **changes)
+    monkeypatch.setattr(CollisionCheck, "_begin", begin)
+    again = 0
+    for journal in (tmp_path / "torn/.generation/blocks").glob("*.jsonl"):
+        lines = journal.read_bytes().splitlines(keepends=True)
+        again += b'"redraws": 0' not in lines[-1]
+        journal.write_bytes(b"".join(lines[:-1]))
+    assert again, "the check has something to check"
+    generate(world, tmp_path / "torn", **changes)
+    assert content_of(tmp_path / "torn") == content_of(tmp_path / "whole")
+
+
+def test_embeddings_that_a_power_cut_left_as_zeros_are_computed_again(
+    world, tmp_path, monkeypatch
+):
+    generate(world, tmp_path / "whole", **CHECKED)
+    with monkeypatch.context() as patch:
+        patch.setattr(CollisionCheck, "_begin", None)
+        with pytest.raises(TypeError):
+            generate(world, tmp_path / "torn", **CHECKED)
+    path = tmp_path / "torn/.generation/collisions.f32"
+    rows = np.fromfile(path, np.float32).reshape(-1, 64)
+    rows[30:50] = 0
+    rows.tofile(path)
+    generate(world, tmp_path / "torn", **CHECKED)
     assert content_of(tmp_path / "torn") == content_of(tmp_path / "whole")
 
 

@@ -1,5 +1,6 @@
 """One dataset from any number of workers, whatever happens to them."""
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -14,125 +15,43 @@ import time
 import numpy as np
 import pytest
 
-from bridges import convert_images, open_images
-from bridges.datasets.formats.writer import FORMATS
+from bridges import open_images
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.generation.plan import Plan, Shard
-from bridges.generation.shards import find_shard, local_rank
+from bridges.generation.dataset_output import DatasetOutput
+from bridges.generation.draft import Draft, OpenBlock
+from bridges.generation.plan import Plan
 from hyperface_jax import InputError
+from hyperface_jax.artifacts import HeldElsewhere, Output
 from tests.generation import painted_world
 from tests.generation.painted_world import content_of, generate
 
-OTHERS = [name for name in FORMATS if name != "folder"]
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, painted):
-    """A folder with references, and the dataset that one worker makes of them."""
-    folder = tmp_path_factory.mktemp("world")
-    rows = painted_world.unit_rows(40)
-    painted_world.save_references(folder / "references.npz", rows)
-    generate(folder, folder / "whole")
-    return folder
-
-
-def start(world, output, shard="", **changes) -> subprocess.Popen:
+def start(crowd, output, shard="", **changes) -> subprocess.Popen:
     """A worker in a process of its own."""
-    places = [str(world / "references.npz"), str(output), shard, json.dumps(changes)]
+    places = [str(crowd / "references.npz"), str(output), shard, json.dumps(changes)]
     module = [sys.executable, "-m", "tests.generation.painted_world"]
     return subprocess.Popen([*module, *places], stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("plan", [Plan(1, 1), Plan(7, 9), Plan(40, 64), Plan(300, 25)])
-@pytest.mark.parametrize("count", [1, 3, 8])
-def test_every_image_is_in_one_block_of_one_shard(plan, count):
-    shards = [Shard(number, count) for number in range(1, count + 1)]
-    blocks = [block for shard in shards for block in shard.blocks(plan)]
-    rows = [row for block in blocks for row in plan.rows(block)]
-    assert sorted(rows) == list(range(len(plan)))
-    images = [plan.image(row) for row in sorted(rows)]
-    expected = np.indices((plan.identities, plan.images_per_identity)).reshape(2, -1)
-    assert np.array_equal(np.array(images).T, expected)
-    assert [plan.row(*image) for image in images] == sorted(rows)
-
-
-@pytest.mark.parametrize(
-    ("asked", "environment", "shard"),
-    [
-        ("", {}, (1, 1)),
-        ("2/4", {"RANK": "0", "WORLD_SIZE": "8"}, (2, 4)),
-        ("", {"RANK": "3", "WORLD_SIZE": "8"}, (4, 8)),
-        ("", {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (1, 1)),
-        ("auto", {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (2, 2)),
-        (
-            "auto",
-            {
-                "SLURM_ARRAY_TASK_ID": "7",
-                "SLURM_ARRAY_TASK_MIN": "3",
-                "SLURM_ARRAY_TASK_MAX": "9",
-                "SLURM_ARRAY_TASK_STEP": "2",
-                "SLURM_ARRAY_TASK_COUNT": "4",
-            },
-            (3, 4),
-        ),
-    ],
-)
-def test_the_shard_that_a_launcher_says(asked, environment, shard):
-    assert find_shard(asked, environment) == shard
-
-
-@pytest.mark.parametrize(
-    ("asked", "environment"),
-    [
-        ("0/4", {}),
-        ("5/4", {}),
-        ("1", {}),
-        ("one/two", {}),
-        ("auto", {}),
-        ("", {"RANK": "8", "WORLD_SIZE": "8"}),
-        (
-            "auto",
-            {
-                "SLURM_ARRAY_TASK_ID": "7",
-                "SLURM_ARRAY_TASK_MIN": "1",
-                "SLURM_ARRAY_TASK_MAX": "7",
-                "SLURM_ARRAY_TASK_STEP": "1",
-                "SLURM_ARRAY_TASK_COUNT": "3",
-            },
-        ),
-    ],
-)
-def test_shards_that_do_not_exist_are_refused(asked, environment):
-    with pytest.raises(InputError, match=r"1/[48]"):
-        find_shard(asked, environment)
-
-
-def test_who_is_alone_on_a_machine_takes_any_accelerator():
-    assert local_rank({}) is None
-    assert local_rank({"LOCAL_RANK": "0", "WORLD_SIZE": "1"}) is None
-    assert local_rank({"LOCAL_RANK": "3", "WORLD_SIZE": "4"}) == 3
-    assert local_rank({"SLURM_LOCALID": "1", "SLURM_NTASKS": "2"}) == 1
-
-
-def test_shards_one_after_another_are_one_dataset(world, tmp_path):
+def test_shards_one_after_another_are_one_dataset(crowd, tmp_path):
     output = tmp_path / "dataset"
     for number in (2, 3, 1):
-        made = generate(world, output, f"{number}/3")
+        made = generate(crowd, output, f"{number}/3")
         assert made.complete == (number == 1)
         if not made.complete:
             with pytest.raises(InputError, match="unfinished"):
                 open_images(output)
-    assert content_of(output) == content_of(world / "whole")
-    again = generate(world, output, "2/3")
+    assert content_of(output) == content_of(crowd / "whole")
+    again = generate(crowd, output, "2/3")
     assert again.complete and again.images == 280
 
 
-def test_four_workers_at_once_are_one_dataset(world, tmp_path):
+def test_four_workers_at_once_are_one_dataset(crowd, tmp_path):
     output = tmp_path / "dataset"
-    workers = [start(world, output, f"{number}/4") for number in range(1, 5)]
+    workers = [start(crowd, output, f"{number}/4") for number in range(1, 5)]
     errors = [worker.communicate()[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 4, errors
-    assert content_of(output) == content_of(world / "whole")
+    assert content_of(output) == content_of(crowd / "whole")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +71,7 @@ def forked():
 
 
 def test_killed_ten_times_the_same_call_ends_with_the_same_folder(
-    world, tmp_path, forked
+    crowd, tmp_path, forked
 ):
     """Each time with signal 9, soon after some more images are there."""
     chance, output = random.Random(0), tmp_path / "dataset"
@@ -165,7 +84,7 @@ def test_killed_ten_times_the_same_call_ends_with_the_same_folder(
     seen: dict[pathlib.Path, int] = {}
     for _ in range(10):
         before = written()
-        process = forked(world, output, 0.02)
+        process = forked(crowd, output, 0.02)
         while process.is_alive() and written() == before:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.05))
@@ -179,19 +98,19 @@ def test_killed_ten_times_the_same_call_ends_with_the_same_folder(
     assert kills >= 7 and len(seen) < 280, "the check has something to check"
     # Only what was being written when the kill came is made twice.
     assert repeated <= kills
-    assert generate(world, output).complete
-    assert content_of(output) == content_of(world / "whole")
+    assert generate(crowd, output).complete
+    assert content_of(output) == content_of(crowd / "whole")
     assert not (output / ".generation").exists()
 
 
 def test_killed_workers_are_followed_by_others_in_another_number(
-    world, tmp_path, monkeypatch
+    crowd, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PAINTED_SLEEP", "0.05")
     chance, output = random.Random(1), tmp_path / "dataset"
     blocks = output / ".generation" / "blocks"
     for shards in (("1/2", "2/2"), ("1/3", "3/3")):
-        workers = [start(world, output, shard) for shard in shards]
+        workers = [start(crowd, output, shard) for shard in shards]
         before = len(list(blocks.glob("*.jsonl")))
         while len(list(blocks.glob("*.jsonl"))) < before + 4:
             assert all(worker.poll() is None for worker in workers)
@@ -202,33 +121,33 @@ def test_killed_workers_are_followed_by_others_in_another_number(
             worker.communicate()
             assert worker.returncode == -signal.SIGKILL
     monkeypatch.delenv("PAINTED_SLEEP")
-    made = generate(world, output)
+    made = generate(crowd, output)
     assert made.complete
-    assert content_of(output) == content_of(world / "whole")
+    assert content_of(output) == content_of(crowd / "whole")
 
 
-def test_two_workers_are_not_given_the_same_shard(world, tmp_path, monkeypatch):
+def test_two_workers_are_not_given_the_same_shard(crowd, tmp_path, monkeypatch):
     monkeypatch.setenv("PAINTED_SLEEP", "0.2")
     output = tmp_path / "dataset"
-    worker = start(world, output, "1/2")
+    worker = start(crowd, output, "1/2")
     work = output / ".generation"
     while not list(work.glob("blocks/*.jsonl")):
         time.sleep(0.01)
     monkeypatch.delenv("PAINTED_SLEEP")
     with pytest.raises(InputError, match=r"another process makes shard 1/2 of it"):
-        generate(world, output, "1/2")
+        generate(crowd, output, "1/2")
     # All others may be made meanwhile, even by a worker that counts otherwise.
-    assert not generate(world, output).complete
+    assert not generate(crowd, output).complete
     worker.communicate()
     assert worker.returncode == 0
-    assert content_of(output) == content_of(world / "whole")
+    assert content_of(output) == content_of(crowd / "whole")
 
 
 @pytest.fixture
-def half(world, tmp_path):
+def half(crowd, tmp_path):
     """Half of a dataset, and the journal of its first block."""
     output = tmp_path / "dataset"
-    generate(world, output, "1/2")
+    generate(crowd, output, "1/2")
     journal = output / ".generation" / "blocks" / "000000.jsonl"
     return output, journal
 
@@ -269,14 +188,14 @@ def other_image(output, journal):
     [cut_line, strange_lines, no_journal, cut_image, no_image, other_image],
     ids=lambda damage: damage.__name__,
 )
-def test_damage_is_found_and_made_good(world, half, damage):
+def test_damage_is_found_and_made_good(crowd, half, damage):
     output, journal = half
     damage(output, journal)
-    assert generate(world, output).complete
-    assert content_of(output) == content_of(world / "whole")
+    assert generate(crowd, output).complete
+    assert content_of(output) == content_of(crowd / "whole")
 
 
-def test_a_full_disk_costs_nothing_but_time(world, tmp_path, monkeypatch):
+def test_a_full_disk_costs_nothing_but_time(crowd, tmp_path, monkeypatch):
     output, write, written = tmp_path / "dataset", pathlib.Path.write_bytes, []
 
     def full(path, content):
@@ -289,17 +208,17 @@ def test_a_full_disk_costs_nothing_but_time(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", full)
     with pytest.raises(OSError) as raised:
-        generate(world, output)
+        generate(crowd, output)
     assert raised.value.errno == errno.ENOSPC
     monkeypatch.setattr(pathlib.Path, "write_bytes", write)
-    generate(world, output)
-    assert content_of(output) == content_of(world / "whole")
+    generate(crowd, output)
+    assert content_of(output) == content_of(crowd / "whole")
 
 
-def test_a_dying_process_is_told_and_loses_nothing(world, tmp_path, monkeypatch):
+def test_a_dying_process_is_told_and_loses_nothing(crowd, tmp_path, monkeypatch):
     output = tmp_path / "dataset"
     monkeypatch.setenv("PAINTED_SLEEP", "0.05")
-    worker = start(world, output, num_processes=2)
+    worker = start(crowd, output, num_processes=2)
     blocks = output / ".generation" / "blocks"
     while not list(blocks.glob("*.jsonl")):
         time.sleep(0.01)
@@ -315,8 +234,8 @@ def test_a_dying_process_is_told_and_loses_nothing(world, tmp_path, monkeypatch)
     _, errors = worker.communicate()
     assert worker.returncode == 1 and b"a worker process was killed" in errors
     monkeypatch.delenv("PAINTED_SLEEP")
-    generate(world, output)
-    assert content_of(output) == content_of(world / "whole")
+    generate(crowd, output)
+    assert content_of(output) == content_of(crowd / "whole")
 
 
 @pytest.mark.parametrize(
@@ -331,71 +250,19 @@ def test_a_dying_process_is_told_and_loses_nothing(world, tmp_path, monkeypatch)
     ],
     ids=str,
 )
-def test_an_output_of_another_plan_is_refused_with_the_difference(world, half, changes):
+def test_an_output_of_another_plan_is_refused_with_the_difference(crowd, half, changes):
     output, _ = half
     name = next(iter(changes))
     with pytest.raises(InputError, match=rf"dataset.*{name} = .*, asked for"):
-        generate(world, output, **changes)
+        generate(crowd, output, **changes)
     with pytest.raises(InputError, match=rf"whole.*{name} = .*, asked for"):
-        generate(world, world / "whole", **changes)
-
-
-@pytest.mark.parametrize("format", OTHERS)
-def test_other_formats_hold_what_the_folder_holds(world, tmp_path, format):
-    suffix = ".zip" if FORMATS[format].is_file else ""
-    output, converted = tmp_path / f"made{suffix}", tmp_path / f"converted{suffix}"
-    assert not generate(world, output, "1/2", format=format).complete
-    assert generate(world, output, "2/2", format=format).complete
-    assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
-    convert_images(world / "whole", converted, format=format)
-    made, expected = open_images(output), open_images(converted)
-    assert len(made) == len(expected) == 280
-    assert list(made.identities) == list(expected.identities)
-    assert made.labels.tolist() == expected.labels.tolist()
-    for row in range(280):
-        assert made.read(row) == expected.read(row)
-    source = ImageDataset(world / "whole")
-    known = ("seed", "reference_cosine", "tries", "flag")
-    for record, original in zip(made.records, source.records, strict=True):
-        assert all(record[name] == original[name] for name in known)
-    # It is known for finished, and for what it is.
-    assert generate(world, output, format=format).complete
-    with pytest.raises(InputError, match="seed = 0, asked for 1"):
-        generate(world, output, format=format, seed=1)
-
-
-@pytest.mark.parametrize("format", ["webdataset", "recordio"])
-def test_other_formats_are_byte_equal_after_a_stop(
-    world, tmp_path, format, monkeypatch
-):
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    generate(world, whole, format=format)
-    write, left = FORMATS[format].write, [50]
-    monkeypatch.setattr("bridges.datasets.format_output._EVERY", -1.0)
-
-    def stop(self, image):
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        write(self, image)
-
-    monkeypatch.setattr(FORMATS[format], "write", stop)
-    for _ in range(3):
-        left[0] = 50
-        with pytest.raises(KeyboardInterrupt):
-            generate(world, torn, format=format)
-    monkeypatch.setattr(FORMATS[format], "write", write)
-    generate(world, torn, format=format)
-    assert content_of(torn) == content_of(whole)
+        generate(crowd, crowd / "whole", **changes)
 
 
 def test_who_comes_while_another_finishes_makes_nothing_again(
-    world, tmp_path, monkeypatch
+    crowd, tmp_path, monkeypatch
 ):
     """The second worker starts when the first has all images, at several moments."""
-    from bridges.generation.dataset_output import DatasetOutput
-    from bridges.generation.draft import Draft, OpenBlock
-
     put, written, others = OpenBlock.put, [], []
     monkeypatch.setattr(
         OpenBlock,
@@ -407,7 +274,7 @@ def test_who_comes_while_another_finishes_makes_nothing_again(
         if not others:
             others.append(None)
             before = len(written)
-            others[0] = generate(world, output, "2/2").complete
+            others[0] = generate(crowd, output, "2/2").complete
             assert len(written) == before
         return of(self, *arguments, **keywords)
 
@@ -421,25 +288,76 @@ def test_who_comes_while_another_finishes_makes_nothing_again(
                 name,
                 lambda self, *a, own=own, **k: meanwhile(self, *a, of=own, **k),
             )
-            assert generate(world, output).complete
+            assert generate(crowd, output).complete
         # It could not tell before the description was written.
         assert others == [name == "remove"]
-        assert content_of(output) == content_of(world / "whole")
+        assert content_of(output) == content_of(crowd / "whole")
         assert not (output / ".generation").exists()
 
 
-def test_an_output_that_was_begun_in_another_format_is_refused(world, tmp_path):
-    generate(world, tmp_path / "a", "1/2", format="webdataset")
-    with pytest.raises(InputError, match=r"format = 'webdataset', asked"):
-        generate(world, tmp_path / "a", "1/2")
-    generate(world, tmp_path / "b", "1/2")
-    with pytest.raises(InputError, match=r"holds 'dataset\.json'"):
-        generate(world, tmp_path / "b", "1/2", format="webdataset")
+def test_who_finds_all_images_there_finishes_or_is_told_that_another_does(
+    crowd, tmp_path, monkeypatch
+):
+    """However long counting takes: the output is not held for it."""
+    output = tmp_path / "dataset"
+    monkeypatch.setattr("bridges.generation.dataset_output._PATIENCE", 0.3)
+    real = Draft.images_made
+
+    def counted(draft):
+        found = real.fget(draft)
+        if found == 280:
+            # While this one counts, another has counted, too, and takes the output.
+            with Output(output, lambda: None, is_folder=True).writing():
+                pass
+        return found
+
+    monkeypatch.setattr(Draft, "images_made", property(counted))
+    with monkeypatch.context() as patch:
+        # Another finishes, for long.
+        patch.setattr(DatasetOutput, "holding", held_elsewhere)
+        (output / ".generation").mkdir(parents=True)
+        DatasetOutput._begin(dataset_output(crowd, output))
+        made = generate(crowd, output)
+        assert (made.images, made.complete) == (280, False)
+    assert generate(crowd, output, "2/2").complete
+    assert content_of(output) == content_of(crowd / "whole")
 
 
-def test_a_folder_of_something_else_is_left_alone(world, tmp_path):
-    (tmp_path / "holiday.txt").write_text("mine")
-    for format in ("folder", "webdataset"):
-        with pytest.raises(InputError, match=r"holds 'holiday\.txt'"):
-            generate(world, tmp_path, format=format)
-    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+@contextlib.contextmanager
+def held_elsewhere(self):
+    raise HeldElsewhere("held")
+    yield
+
+
+def dataset_output(crowd, output) -> DatasetOutput:
+    """That of the whole dataset, at another place."""
+    description = json.loads((crowd / "whole" / "dataset.json").read_text())
+    return DatasetOutput(output, "folder", description["settings"], Plan(40, 7))
+
+
+@pytest.mark.parametrize("name", ["file_name", "identity", "flag", "redraws"])
+def test_groups_hide_no_entry_of_a_record(crowd, tmp_path, name):
+    rows, values = painted_world.unit_rows(3), np.array(["x", "y", "x"])
+    painted_world.save_references(
+        tmp_path / "references.npz", rows, groups={name: values, "gender": values}
+    )
+    assert generate(tmp_path, tmp_path / "a", images_per_identity=2).complete
+    records = ImageDataset(tmp_path / "a").records
+    for record in records:
+        value = values[record["identity"]]
+        assert record[f"group_{name}"] == record["gender"] == value
+        assert record["file_name"].endswith(".jpg") and record["flag"] == ""
+    assert f"| group_{name} | x | 2 |" in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_references_are_read_before_models_are_loaded(crowd, tmp_path, monkeypatch):
+    monkeypatch.setattr("bridges.generation.image_generation.ImageMaker", None)
+    with pytest.raises(InputError, match="no such file"):
+        generate(tmp_path, tmp_path / "a")
+
+
+def test_a_damaged_plan_is_refused_with_what_to_do(crowd, half):
+    output, _ = half
+    (output / ".generation" / "plan.json").write_text("{")
+    with pytest.raises(InputError, match=r"plan\.json: not JSON.*remove .*generation"):
+        generate(crowd, output)

@@ -98,6 +98,8 @@ def test_groups_of_the_references_are_recorded_with_every_image(world, tmp_path)
     generate_dataset(grouped, tmp_path / "dataset", config)
     records = ImageDataset(tmp_path / "dataset").records
     assert [record["gender"] for record in records] == gender.repeat(2).tolist()
+    # Nor does a group hide another entry.
+    assert [record["group_seed"] for record in records] == gender.repeat(2).tolist()
     assert all(isinstance(record["seed"], int) for record in records)
     groups = load_embeddings(tmp_path / "dataset" / "references.npz").groups
     np.testing.assert_array_equal(groups["gender"], gender)

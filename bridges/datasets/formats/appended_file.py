@@ -34,9 +34,14 @@ class AppendedFile:
     def write(self, *parts: bytes) -> int:
         """Appends; returns where the first byte went."""
         start = self.size
-        for part in parts:
-            self._file.write(part)
-            self.size += len(part)
+        try:
+            for part in parts:
+                self._file.write(part)
+                self.size += len(part)
+        except OSError as error:
+            # Of a full disk the system says no name.
+            error.filename = error.filename or self._file.name
+            raise
         return start
 
     def sync(self) -> None:

@@ -34,16 +34,20 @@ def fault_of(path: pathlib.Path) -> str | None:
 
 
 def _fault_in(file: BinaryIO, size: int, suffix: str) -> str | None:
-    start = file.read(64).lstrip()
     if not size:
         return "is empty"
+    look = {".safetensors": _safetensors, ".bin": _torch_file, ".onnx": _onnx}
+    fault = look[suffix](file, size) if suffix in look else None
+    # The first bytes of a sound file may be any.
+    if fault is None and suffix in look:
+        return None
+    file.seek(0)
+    start = file.read(64).lstrip()
     if start.startswith(_LFS):
         return "is a git-lfs pointer, not the file itself"
     if start.startswith(b"<"):
         return "is a web page, not the file itself"
-    file.seek(0)
-    look = {".safetensors": _safetensors, ".bin": _torch_file, ".onnx": _onnx}
-    return look[suffix](file, size) if suffix in look else None
+    return fault
 
 
 def _safetensors(file: BinaryIO, size: int) -> str | None:

@@ -267,6 +267,9 @@ def _state(file: ModelFile, place: pathlib.Path) -> FileState:
     fault = fault_of(path)
     if fault is None and file.entries:
         fault = _wrong_entry(path, file)
+    suffixes = sorted({pathlib.PurePath(name).suffix for name in file.names})
+    if fault is None and path.suffix not in suffixes:
+        fault = f"is no {' or '.join(suffixes)} file"
     if fault is not None:
         command = _download([file], str(folder))
         if path.exists():
