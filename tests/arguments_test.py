@@ -19,7 +19,8 @@ from bridges.recognisers.gallery import embed_folder
 from bridges.recognisers.recogniser import load_recogniser
 from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
-from bridges.recognition.heads import AdaFaceOptions, build_head
+from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.heads import build_head
 from bridges.recognition.training import train_recogniser
 from bridges.report import write_report
 from hyperface_jax import InputError

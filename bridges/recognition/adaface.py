@@ -1,9 +1,10 @@
 """The AdaFace head: a margin on the angle between embedding and class."""
 
 import torch
-from torch import nn
 
-from bridges.recognition.heads import AdaFaceOptions, HeadOutput
+from bridges.recognition.cosine_kernel import CosineKernel, grown, with_target
+from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.heads import HeadOutput
 
 # Away from ±1 the arc cosine has a finite slope.
 _EPSILON = 1e-3
@@ -12,7 +13,7 @@ _NORM_RANGE = (1e-3, 100.0)
 _MOMENTUM = 0.01
 
 
-class AdaFaceHead(nn.Module):
+class AdaFaceHead(CosineKernel):
     """AdaFace: a margin that grows with the image's quality (Kim et al., 2022).
 
     Quality is read from the norm of the backbone's output, standardised by running
@@ -48,10 +49,8 @@ class AdaFaceHead(nn.Module):
           num_classes: number of identities.
           options: by default ``AdaFaceOptions()``.
         """
-        super().__init__()
+        super().__init__(embedding_size, num_classes)
         self.options = options or AdaFaceOptions()
-        kernel = torch.empty(embedding_size, num_classes).uniform_(-1, 1)
-        self.kernel = nn.Parameter(nn.functional.normalize(kernel, dim=0))
         self.register_buffer("batch_mean", torch.tensor(20.0))
         self.register_buffer("batch_std", torch.tensor(100.0))
         self.register_buffer("num_updates", torch.tensor(0))
@@ -67,21 +66,17 @@ class AdaFaceHead(nn.Module):
           progress: fraction of the training that is done. The margin grows linearly
             from 0 until it is ``options.margin_warmup``.
         """
-        norms = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-        cosines = (features / norms) @ nn.functional.normalize(self.kernel, dim=0)
+        cosines, norms = self.cosines(features)
         cosines = cosines.clamp(-1 + _EPSILON, 1 - _EPSILON)
         quality = self._quality(norms.detach().clamp(*_NORM_RANGE))
-        margin = self._margin_at(progress)
+        options = self.options
+        margin = grown(options.margin, 0.0, options.margin_warmup, progress)
         target = cosines.gather(1, labels[:, None])
         angle = torch.acos(target) - margin * quality
         angle = angle.clamp(_EPSILON, torch.pi - _EPSILON)
         target = torch.cos(angle) - margin * (1 + quality)
-        logits = cosines.scatter(1, labels[:, None], target)
-        return HeadOutput(self.options.scale * logits, cosines.detach())
-
-    def _margin_at(self, progress: float) -> float:
-        warmup = self.options.margin_warmup
-        return self.options.margin * (min(1.0, progress / warmup) if warmup else 1.0)
+        logits = with_target(cosines, labels, target)
+        return HeadOutput(options.scale * logits, cosines.detach())
 
     @torch.no_grad()
     def _quality(self, norms: torch.Tensor) -> torch.Tensor:

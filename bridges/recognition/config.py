@@ -5,12 +5,8 @@ from typing import Any
 
 from bridges.recognition.architectures import BACKBONES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
-from bridges.recognition.heads import (
-    HEADS,
-    AdaFaceOptions,
-    HeadOptions,
-    check_options,
-)
+from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.heads import HEADS, HeadOptions, check_options
 from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
 from hyperface_jax import InputError, checks

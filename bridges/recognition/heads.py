@@ -1,18 +1,18 @@
 """The heads by name, and how to add one; loads no torch until one is built.
 
 A head turns the backbone's outputs and labels into the logits of a cross-entropy. It is
-an options dataclass, a module, and one registry entry. This one, a plain softmax, is
-complete::
+an options dataclass, a module, and one registry entry. This one, a softmax with a
+temperature, is complete::
 
     import dataclasses
     from torch import nn
     from bridges.recognition.heads import HEADS, HeadEntry, HeadOutput
 
     @dataclasses.dataclass(frozen=True)
-    class SoftmaxOptions:
+    class HeatedOptions:
         heat: float = dataclasses.field(default=1.0, metadata={"help": "temperature"})
 
-    class SoftmaxHead(nn.Linear):
+    class HeatedHead(nn.Linear):
         def __init__(self, embedding_size, num_classes, options):
             super().__init__(embedding_size, num_classes)
             self.heat = options.heat
@@ -21,10 +21,10 @@ complete::
             logits = super().forward(features) / self.heat
             return HeadOutput(logits, logits)
 
-    HEADS.register("softmax", HeadEntry(SoftmaxOptions, SoftmaxHead))
+    HEADS.register("heated", HeadEntry(HeatedOptions, HeatedHead))
 
-From then on ``build_head`` and ``TrainingConfig`` take ``"softmax"`` in this process,
-and ``hyperface-train``, where it is imported later, has ``--head=softmax`` and
+From then on ``build_head`` and ``TrainingConfig`` take ``"heated"`` in this process,
+and ``hyperface-train``, where it is imported later, has ``--head=heated`` and
 ``--heat``. To have it in the command always, add an entry to :data:`HEADS` below, with
 the options in a module that loads no torch and ``"module:attribute"`` for the head.
 """
@@ -32,8 +32,16 @@ the options in a module that loads no torch and ``"module:attribute"`` for the h
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from bridges.recognition.head_options import (
+    AdaFaceOptions,
+    ArcFaceOptions,
+    CombinedOptions,
+    CosFaceOptions,
+    RevivedSphereFaceOptions,
+    SoftmaxOptions,
+    SphereFaceOptions,
+)
 from bridges.registry import Registry, imported
-from bridges.settings_checks import check_settings
 from hyperface_jax import InputError, checks
 
 if TYPE_CHECKING:
@@ -56,7 +64,9 @@ class HeadOutput(NamedTuple):
 class Head(Protocol):
     """A ``torch.nn.Module``, built as ``Head(embedding_size, num_classes, options)``.
 
-    Its weights are drawn from torch's global generator when it is built.
+    Its weights are drawn from torch's global generator when it is built. Classes can be
+    sampled (:mod:`bridges.recognition.class_sampling`) where the last axis of each of
+    its parameters counts classes and ``forward`` takes their number from there.
     """
 
     def __call__(
@@ -95,57 +105,25 @@ class HeadEntry(NamedTuple):
     module: "type[torch.nn.Module] | str"
 
 
-_ADAFACE_RANGES = {
-    "margin": (0, 1.5),
-    "scale": (1e-3, 1e4),
-    "concentration": (0, 1e3),
-    "margin_warmup": (0, 1),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class AdaFaceOptions:
-    """Options of :class:`bridges.recognition.adaface.AdaFaceHead`.
-
-    Attributes:
-      margin: ``m``, in radians for the angle and in cosine for the offset, 0 to 1.5.
-      scale: ``s``, the inverse temperature of the softmax.
-      concentration: ``h``, the slope of the quality in standard deviations of the norm.
-      warm_start: start the norm statistics from the first batches. As published they
-        start at 20 and 100, and with a momentum of 0.01 it takes some 460 steps until
-        the standard deviation has come down from 100 and the margin starts to adapt:
-        longer than a short training.
-      margin_warmup: fraction of the training over which the margin grows from 0.
-    """
-
-    margin: float = dataclasses.field(
-        default=0.4, metadata={"help": "margin of the head"}
-    )
-    scale: float = dataclasses.field(
-        default=32.0,
-        metadata={"help": "scale of the head, the inverse temperature of its softmax"},
-    )
-    concentration: float = dataclasses.field(
-        default=0.333, metadata={"help": "AdaFace's h"}
-    )
-    warm_start: bool = dataclasses.field(
-        default=True,
-        metadata={"help": "start AdaFace's norm statistics from the first batches"},
-    )
-    margin_warmup: float = dataclasses.field(
-        default=0.3,
-        metadata={
-            "help": "fraction of the training over which the margin grows from 0"
-        },
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, _ADAFACE_RANGES)
-
-
+_MARGINS = "bridges.recognition.margin_heads"
 HEADS: Registry[HeadEntry] = Registry(
     "head",
-    {"adaface": HeadEntry(AdaFaceOptions, "bridges.recognition.adaface:AdaFaceHead")},
+    {
+        "adaface": HeadEntry(AdaFaceOptions, "bridges.recognition.adaface:AdaFaceHead"),
+        "arcface": HeadEntry(ArcFaceOptions, f"{_MARGINS}:ArcFaceHead"),
+        "cosface": HeadEntry(CosFaceOptions, f"{_MARGINS}:CosFaceHead"),
+        "combined": HeadEntry(CombinedOptions, f"{_MARGINS}:CombinedHead"),
+        "sphereface": HeadEntry(
+            SphereFaceOptions, "bridges.recognition.sphereface:SphereFaceHead"
+        ),
+        "sphereface_revived": HeadEntry(
+            RevivedSphereFaceOptions,
+            "bridges.recognition.sphereface:RevivedSphereFaceHead",
+        ),
+        "softmax": HeadEntry(
+            SoftmaxOptions, "bridges.recognition.softmax_head:SoftmaxHead"
+        ),
+    },
 )
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bridges.recognition.adaface import AdaFaceHead
-from bridges.recognition.heads import AdaFaceOptions, build_head
+from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.heads import build_head
 from hyperface_jax import InputError
 
 EPSILON = 1e-3
@@ -191,7 +192,7 @@ class TestBuildHead:
     @pytest.mark.parametrize(
         ("arguments", "settings", "reason"),
         [
-            (("softmax", 8, 4), {}, "head is 'softmax', must be one of adaface"),
+            (("arc", 8, 4), {}, "head is 'arc', must be one of adaface"),
             (("adaface", 8, 4), {"margin": 1.6}, "margin is 1.6"),
             (("adaface", 8, 4), {"angle": 1}, "option of adaface is 'angle'"),
             (("adaface", 8, 4, AdaFaceOptions()), {"margin": 0.3}, "not both"),

@@ -35,11 +35,11 @@ def test_a_head_of_one_s_own_is_trained_by_the_command(people, tmp_path):
     done = train(
         people,
         tmp_path / "c",
-        *("--head=softmax", "--heat=0.5", "--epochs=12", "--augmentation=none"),
+        *("--head=heated", "--heat=0.5", "--epochs=12", "--augmentation=none"),
     )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "c" / "training.json").read_text())
-    assert record["settings"]["head"] == "softmax" and record["settings"]["heat"] == 0.5
+    assert record["settings"]["head"] == "heated" and record["settings"]["heat"] == 0.5
     assert not {"margin", "scale", "concentration"} & set(record["settings"])
     assert record["history"][-1]["accuracy"] > 0.9
 
@@ -47,9 +47,9 @@ def test_a_head_of_one_s_own_is_trained_by_the_command(people, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--head=softmax", "--margin=0.3"), "--margin is a setting of adaface"),
-        (("--heat=2",), "--heat is a setting of softmax"),
-        (("--head=arcface",), "adaface|softmax"),
+        (("--head=heated", "--margin=0.3"), "--margin is a setting of adaface"),
+        (("--heat=2",), "--heat is a setting of heated"),
+        (("--head=arc",), "softmax|heated"),
     ],
 )
 def test_a_flag_of_another_head_is_refused_in_one_line(

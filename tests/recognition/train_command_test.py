@@ -11,7 +11,7 @@ from absl import flags
 from bridges.cli import train as command
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.recognition.config import RECIPES, TrainingConfig
-from bridges.recognition.heads import AdaFaceOptions
+from bridges.recognition.head_options import AdaFaceOptions
 from hyperface_jax import InputError
 
 OTHER_VALUES = {

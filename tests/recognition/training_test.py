@@ -14,7 +14,7 @@ from bridges.datasets.image_dataset import ImageDataset, ImageDatasetWriter
 from bridges.recognisers.recogniser import load_recogniser, perceptual
 from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
-from bridges.recognition.heads import AdaFaceOptions
+from bridges.recognition.head_options import AdaFaceOptions
 from bridges.recognition.history import TrainingCounts
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import (
