@@ -36,6 +36,8 @@ _INTERRUPTED = (
     "interrupted; what is finished is kept; the same command continues, or starts "
     "again where nothing was"
 )
+# Of this process, see be_quiet.
+_quiet = False
 
 
 def run_command(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
@@ -123,11 +125,23 @@ def progress(
         dynamic_ncols=interactive,
         mininterval=0.2 if interactive else 30.0,
         smoothing=0.1,
+        disable=_quiet,
     )
+
+
+def be_quiet() -> None:
+    """Has this process show no progress and announce nothing; it may still refuse.
+
+    For those of several processes that do the same work beside one that says it.
+    """
+    global _quiet
+    _quiet = True
 
 
 def announce(line: str) -> None:
     """Says something on standard error, where progress is shown as well."""
+    if _quiet:
+        return
     tqdm.tqdm.write(streams.printable(line), file=sys.stderr)
 
 

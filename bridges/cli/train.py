@@ -6,6 +6,10 @@ folder of images per identity. Interrupted, the same command resumes. Example:
     hyperface-train --dataset=dataset --output=checkpoint
     hyperface-train --dataset=dataset --recipe=paper --output=checkpoint
 
+On several GPUs:
+
+    torchrun --nproc_per_node=4 --no-python hyperface-train --dataset=dataset ...
+
 The output folder holds model.safetensors, config.json and training.json, and is what
 hyperface-verify and hyperface-embed take.
 """
@@ -46,6 +50,14 @@ _HELP = {
     "warmup": "fraction of the training over which the learning rate grows from 0",
     "milestones": "fractions of the training at which multi_step divides by 10",
     "gradient_clip": "largest norm of the gradient; 0 never clips",
+    "accumulation": "pieces that a batch is computed in, one after the other, where it "
+    "does not fit into memory",
+    "class_share": "share of the identities that a step compares with, for many of "
+    "them (Partial FC)",
+    "validation_share": "share of the identities that are held out, verified after "
+    "each epoch, and pick the weights that are kept",
+    "dataset_weights": "how often an epoch shows each image of each --dataset, with "
+    "commas; by default once",
     "augmentation": "how strongly images are varied",
     "seed": "seed of weights, order and augmentation",
 }
@@ -61,8 +73,8 @@ flags.DEFINE_enum(
     "recipe",
     "small",
     list(RECIPES),
-    "settings to start from: small trains in minutes on a CPU, paper is HyperFace's; "
-    "every other flag given overrides it",
+    "settings to start from: small trains in minutes on a CPU; paper is HyperFace's, "
+    "adaface and insightface are theirs; every other flag given overrides it",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
@@ -87,6 +99,22 @@ flags.DEFINE_integer(
     "processes that decode images that don't fit, by default one a core, at most 8",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "check_images",
+    True,
+    "decode every image once before training; without it, one that can't be read is "
+    "found midway: --skip_unreadable goes on without it",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "compile",
+    False,
+    "have torch.compile make the kernels: a slow start, then faster steps on a GPU",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "tensorboard", None, "folder for TensorBoard's files, if any", flag_values=FLAGS
+)
 folder_flags.define(FLAGS)
 device_flags.define(FLAGS)
 define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
@@ -110,6 +138,7 @@ def main() -> None:
     require_flags(FLAGS, "dataset", "output")
     config = config_given()
     from bridges.recognition.training import train_recogniser
+    from bridges.training import torchrun
 
     record = train_recogniser(
         FLAGS.dataset,
@@ -119,9 +148,15 @@ def main() -> None:
         num_threads=FLAGS.num_threads,
         cache_mb=FLAGS.cache_mb,
         num_processes=FLAGS.num_processes,
+        check_images=FLAGS.check_images,
+        compiled=FLAGS.compile,
+        tensorboard=FLAGS.tensorboard,
         **folder_flags.given(FLAGS),
         **device_flags.given(FLAGS),
     )
+    torchrun.leave()
+    if torchrun.rank():
+        return
     last = record["history"][-1]
     figures = [
         f"{name} {value:.3f}"

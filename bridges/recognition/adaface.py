@@ -5,6 +5,7 @@ import torch
 from bridges.recognition.cosine_kernel import CosineKernel, grown, with_target
 from bridges.recognition.head_options import AdaFaceOptions
 from bridges.recognition.heads import HeadOutput
+from bridges.training.torchrun import gathered
 
 # Away from ±1 the arc cosine has a finite slope.
 _EPSILON = 1e-3
@@ -86,7 +87,8 @@ class AdaFaceHead(CosineKernel):
             if self.options.warm_start:
                 # A tensor: reading the number would wait for the device.
                 weight = (1 / self.num_updates).clamp(min=_MOMENTUM)
-            self.batch_mean.lerp_(norms.mean(), weight)
-            self.batch_std.lerp_(norms.std(), weight)
+            every = gathered(norms)
+            self.batch_mean.lerp_(every.mean(), weight)
+            self.batch_std.lerp_(every.std(), weight)
         deviation = (norms - self.batch_mean) / (self.batch_std + _EPSILON)
         return (self.options.concentration * deviation).clamp(-1, 1)

@@ -4,67 +4,60 @@ import torch
 from torch.nn import functional
 
 from bridges.pixels import to_unit_range
+from bridges.recognition.adaface_augmentation import crop, jitter, resample
 from bridges.recognition.augmentation_strengths import (
     AUGMENTATIONS as AUGMENTATIONS,
 )
 from bridges.recognition.augmentation_strengths import Augmentation
+from bridges.recognition.draws import Draws, Part
 
 
 def augment(
-    images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+    images: torch.Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    part: Part | None = None,
 ) -> torch.Tensor:
-    """Varies a batch.
-
-    What is drawn for each image is drawn on the CPU, so that it is the same on every
-    device. Pixel noise, the only large draw, comes on an accelerator from a generator
-    there, whose seed is drawn on the CPU. Nothing waits for the device.
+    """Varies a batch. Nothing waits for the device.
 
     Args:
       images: ``[n, 3, h, w]`` uint8 RGB.
       augmentation: how strongly.
       generator: source of all randomness, on the CPU.
+      part: where the images stand in the batch of their step, by default all of it:
+        an image is varied alike whichever process has it.
 
     Returns:
       ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
     """
-
-    n, device = len(images), images.device
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator).to(device, non_blocking=True)
-
-    x = _move(images, augmentation, generator)
-    x = to_unit_range(x)
+    draws = Draws(len(images), generator, images.device, part)
+    x = to_unit_range(_move(images, augmentation, draws))
+    if augmentation.crop:
+        x = crop(x, augmentation.crop, draws)
+    if augmentation.resample:
+        x = resample(x, augmentation.resample, draws)
+    if augmentation.jitter:
+        x = jitter(x, augmentation.jitter, draws)
     if augmentation.low_resolution:
-        x = _lower_resolution(x, augmentation.low_resolution, generator)
-    x = x * (1 + augmentation.contrast * normal(n, 1, 1, 1))
-    x = x + augmentation.brightness * normal(n, 1, 1, 1)
-    x = x + augmentation.cast * normal(n, 3, 1, 1)
+        x = _lower_resolution(x, augmentation.low_resolution, draws)
+    x = x * (1 + augmentation.contrast * draws.normal(1, 1, 1))
+    x = x + augmentation.brightness * draws.normal(1, 1, 1)
+    x = x + augmentation.cast * draws.normal(3, 1, 1)
     if augmentation.noise:
-        strength = torch.rand(n, 1, 1, 1, generator=generator).to(device)
-        x = x + augmentation.noise * strength * _pixel_noise(x, generator)
+        strength = draws.uniform(1, 1, 1).to(x.device)
+        x = x + augmentation.noise * strength * draws.pixel_noise(x)
     # A little room beyond the range keeps some order among over-exposed pixels.
     x = x.clamp(-1.2, 1.2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _pixel_noise(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Standard normal numbers of the shape of ``x``, where it is."""
-    if x.device.type == "cpu":
-        return torch.randn(x.shape, generator=generator)
-    seed = int(torch.randint(2**63 - 1, (1,), generator=generator))
-    there = torch.Generator(x.device).manual_seed(seed)
-    return torch.randn(x.shape, generator=there, device=x.device)
-
-
 def _move(
-    images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+    images: torch.Tensor, augmentation: Augmentation, draws: Draws
 ) -> torch.Tensor:
     """Mirrors some images and shifts each, by gathering rows and columns."""
     n, _, height, width = images.shape
-    limit = augmentation.shift
-    down, right = torch.randint(-limit, limit + 1, (2, n, 1), generator=generator)
-    flipped = torch.rand(n, 1, generator=generator) < augmentation.flip
+    down, right = draws.offsets(augmentation.shift)
+    flipped = draws.uniform(1) < augmentation.flip
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     columns = torch.where(flipped, width - 1 - columns, columns)
@@ -75,12 +68,12 @@ def _move(
 
 
 def _lower_resolution(
-    x: torch.Tensor, probability: float, generator: torch.Generator
+    x: torch.Tensor, probability: float, draws: Draws
 ) -> torch.Tensor:
     """Reduces a random part of the batch to one random size and enlarges it again."""
     size = x.shape[-1]
-    chosen = torch.rand(len(x), generator=generator) < probability
-    small = int(torch.randint(size // 4, size, (1,), generator=generator))
+    chosen = draws.uniform() < probability
+    small = draws.whole(size // 4, size)
     if not chosen.any():
         return x
     # As positions: selecting by a mask on an accelerator waits for it.

@@ -5,7 +5,7 @@ from typing import Any
 
 from bridges.recognition.architectures import BACKBONES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
-from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.head_options import AdaFaceOptions, ArcFaceOptions
 from bridges.recognition.heads import HEADS, HeadOptions, check_options
 from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
@@ -19,7 +19,7 @@ CHOICES = {
     # The registry itself: what is registered later counts, too.
     "head": HEADS,
     "optimizer": ("adamw", "sgd"),
-    "schedule": ("one_cycle", "multi_step"),
+    "schedule": ("one_cycle", "multi_step", "polynomial"),
     "augmentation": tuple(AUGMENTATIONS),
 }
 _RANGES = {
@@ -31,8 +31,20 @@ _RANGES = {
     "weight_decay": (0, 10),
     "warmup": (0, 1),
     "gradient_clip": (0, 1e9),
+    "accumulation": (1, 2**16),
+    "class_share": (1e-9, 1),
+    "validation_share": (0, 0.9),
     "seed": (0, 2**32 - 1),
 }
+# Left out of what is recorded where they are the default: trainings from before they
+# existed are of the same settings.
+_ADDED_LATER = (
+    "tasks",
+    "accumulation",
+    "class_share",
+    "validation_share",
+    "dataset_weights",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +68,21 @@ class TrainingConfig:
       weight_decay: of convolutions, linear layers and the head; norms and biases are
         exempt. AdamW's is decoupled, SGD's is part of the gradient.
       schedule: ``"one_cycle"`` rises linearly for ``warmup`` and falls as a cosine to
-        0; ``"multi_step"`` divides by 10 at each of ``milestones``.
+        0; ``"multi_step"`` divides by 10 at each of ``milestones``; ``"polynomial"``
+        falls as the square of what is left, as insightface's.
       warmup: fraction of the training over which the learning rate grows from 0.
       milestones: fractions of the training, for ``"multi_step"``.
       gradient_clip: largest norm of the gradient; 0 never clips.
       augmentation: a key of ``augmentation_strengths.AUGMENTATIONS``.
+      accumulation: pieces that a batch is computed in, one after the other, for less
+        memory; it divides ``batch_size``. Batch norms see a piece at a time.
+      class_share: share of the classes that a step compares with, those of its images
+        among them (Partial FC, An et al., CVPR 2022): for many identities.
+      validation_share: share of the identities that are not trained on but verified
+        after each epoch; the weights of the best epoch are kept. 0 trains on all and
+        keeps the last.
+      dataset_weights: how often an epoch shows each image of each data set; () for
+        once.
       seed: seed of weights, order and augmentation.
     """
 
@@ -80,6 +102,10 @@ class TrainingConfig:
     milestones: tuple[float, ...] = (12 / 26, 20 / 26, 24 / 26)
     gradient_clip: float = 5.0
     augmentation: str = "standard"
+    accumulation: int = 1
+    class_share: float = 1.0
+    validation_share: float = 0.0
+    dataset_weights: tuple[float, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,7 +114,16 @@ class TrainingConfig:
             raise InputError(
                 f"image_size {self.image_size} is not a positive multiple of 16"
             )
-        milestones = self._milestones()
+        if self.batch_size % self.accumulation:
+            raise InputError(
+                f"accumulation {self.accumulation} does not divide batch_size "
+                f"{self.batch_size}"
+            )
+        weights = _numbers(self.dataset_weights, "dataset_weights", "numbers above 0")
+        if not all(0 < weight <= 1e6 for weight in weights):
+            raise InputError(f"dataset_weights {weights} are not all above 0")
+        object.__setattr__(self, "dataset_weights", weights)
+        milestones = _numbers(self.milestones, "milestones", "fractions from 0 to 1")
         rising = list(milestones) == sorted(milestones)
         if not rising or not all(0 <= milestone <= 1 for milestone in milestones):
             raise InputError(
@@ -108,15 +143,16 @@ class TrainingConfig:
     def settings(self) -> dict[str, Any]:
         """The settings as a flat dictionary, ready for JSON.
 
-        The head's options stand beside the rest; ``tasks`` is left out where it is the
-        default.
+        The head's options stand beside the rest; what was added later is left out where
+        it is the default.
         """
         settings = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
         del settings["head_options"]
-        if self.tasks == (IDENTITY,):
-            del settings["tasks"]
+        for field in dataclasses.fields(self):
+            if field.name in _ADDED_LATER and settings[field.name] == field.default:
+                del settings[field.name]
         settings |= dataclasses.asdict(self.options_of_head())
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -136,13 +172,12 @@ class TrainingConfig:
             )
         return tuple(self.tasks)
 
-    def _milestones(self) -> tuple[float, ...]:
-        try:
-            return tuple(float(milestone) for milestone in self.milestones)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"milestones are {self.milestones!r}, expected fractions from 0 to 1"
-            ) from None
+
+def _numbers(given: Any, name: str, expected: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in given)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} are {given!r}, expected {expected}") from None
 
 
 RECIPES = {
@@ -162,5 +197,38 @@ RECIPES = {
         schedule="multi_step",
         warmup=0.0,
         gradient_clip=0.0,
+    ),
+    # Kim et al., 2022, and AdaFace's script for IR-50 on MS1MV2. Its weight decay is on
+    # PReLU's slopes, too; here it is on none of the vectors.
+    "adaface": TrainingConfig(
+        backbone="ir_50",
+        image_size=112,
+        head_options=AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0),
+        epochs=26.0,
+        batch_size=512,
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        schedule="multi_step",
+        warmup=0.0,
+        gradient_clip=0.0,
+        augmentation="adaface",
+    ),
+    # arcface_torch's iresnet50 on MS1MV3: 128 images on each of 8 GPUs. It clips the
+    # backbone's gradient alone; here the head's is part of the norm.
+    "insightface": TrainingConfig(
+        backbone="iresnet50",
+        image_size=112,
+        head="arcface",
+        head_options=ArcFaceOptions(),
+        epochs=20.0,
+        batch_size=1024,
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        schedule="polynomial",
+        warmup=0.0,
+        gradient_clip=5.0,
+        augmentation="flip",
     ),
 }

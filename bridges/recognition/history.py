@@ -1,17 +1,17 @@
 """How far a training is, and the history of its losses and metrics."""
 
 import dataclasses
-import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from bridges.recognition.config import TrainingConfig
-from bridges.recognition.steps import StepOutput, num_steps
+from bridges.recognition.steps import ALONE, StepOutput, num_steps
 from bridges.recognition.tasks import IDENTITY
-from hyperface_jax import InputError
+from bridges.training.data_parallel import Workers
+
+DIAGNOSTICS = ("gradient_norm", "mean_cosine")
 
 
 @dataclasses.dataclass
@@ -23,12 +23,16 @@ class TrainingCounts:
       seconds: time spent, over all runs.
       sums: loss and metrics, summed over the steps of this epoch.
       history: a row for each epoch: epoch, step, the means, seconds.
+      waited: of the seconds, those in which steps waited for images.
+      skipped: images that could not be read when a step needed them: path to reason.
     """
 
     step: int = 0
     seconds: float = 0.0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    waited: float = 0.0
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "TrainingCounts":
@@ -40,22 +44,21 @@ class TrainingCounts:
         return cls(**saved)
 
     def add(
-        self, values: dict[str, float], num_images: int, config: TrainingConfig
+        self, values: dict[str, float], epoch_size: int, config: TrainingConfig
     ) -> None:
         """Counts a step, and at the end of an epoch writes a row of the history.
 
         Args:
-          values: loss and metrics of the step.
-          num_images: images of an epoch.
+          values: what :func:`scalars_of` named; the diagnostics are left out.
+          epoch_size: images of an epoch.
           config: the settings.
         """
-        # In whole numbers: a quotient of floats may be just below one.
-        epoch = self.step * config.batch_size // num_images
+        epoch = self.step * config.batch_size // epoch_size
         self.step += 1
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        ended = self.step * config.batch_size // num_images > epoch
-        if ended or self.step == num_steps(num_images, config):
+            if name not in DIAGNOSTICS:
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        if ends_epoch(self.step, epoch_size, config):
             before = self.history[-1]["step"] if self.history else 0
             means = {k: v / (self.step - before) for k, v in self.sums.items()}
             self.history.append(
@@ -69,12 +72,20 @@ class TrainingCounts:
             self.sums = {}
 
 
+def ends_epoch(step: int, epoch_size: int, config: TrainingConfig) -> bool:
+    """Whether an epoch, or the training, ends with the step number ``step``, from 1."""
+    # In whole numbers: a quotient of floats may be just below one.
+    before = (step - 1) * config.batch_size // epoch_size
+    ended = step * config.batch_size // epoch_size > before
+    return ended or step == num_steps(epoch_size, config)
+
+
 def scalars_of(out: StepOutput) -> dict[str, torch.Tensor]:
     """Losses and metrics of a step by the names they have in the history.
 
     ``"loss"`` is the sum over the tasks. Metrics of the identity task have bare names,
     those of others their task's name before them. With several tasks there is the loss
-    of each, without its weight.
+    of each, without its weight. Last come the :data:`DIAGNOSTICS`.
     """
     scalars = {"loss": out.loss}
     for name, task in out.tasks.items():
@@ -82,7 +93,7 @@ def scalars_of(out: StepOutput) -> dict[str, torch.Tensor]:
             scalars[loss_name(name, len(out.tasks))] = task.loss.detach()
         prefix = "" if name == IDENTITY else f"{name}."
         scalars |= {prefix + key: value.detach() for key, value in task.metrics.items()}
-    return scalars
+    return scalars | out.diagnostics
 
 
 def loss_name(task: str, num_tasks: int) -> str:
@@ -90,27 +101,18 @@ def loss_name(task: str, num_tasks: int) -> str:
     return "loss" if num_tasks == 1 else f"{task}.loss"
 
 
-def fetch(steps: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, float]]:
-    """The numbers of several steps, copied from the device at once."""
-    table = torch.stack([torch.stack([*step.values()]) for step in steps]).tolist()
+def fetch(
+    steps: Sequence[dict[str, torch.Tensor]], workers: Workers = ALONE
+) -> list[dict[str, float]]:
+    """The numbers of several steps, copied from the device at once.
+
+    Args:
+      steps: of each step, this process's scalars by name.
+      workers: over whose processes means are taken.
+    """
+    rows = [torch.stack([*step.values()]).float() for step in steps]
+    table = workers.average(torch.stack(rows)).tolist()
     return [
         dict(zip(step, row, strict=True))
         for step, row in zip(steps, table, strict=True)
     ]
-
-
-def check_finite(
-    values: dict[str, float], tasks: Sequence[str], output: os.PathLike, step: int
-) -> None:
-    """Refuses to go on where a loss is not finite.
-
-    Raises:
-      InputError: names the task and the step.
-    """
-    for task in tasks:
-        loss = values[loss_name(task, len(tasks))]
-        if not math.isfinite(loss):
-            raise InputError(
-                f"{output}: the loss of the task {task} is {loss} at step {step}; "
-                "train again into another folder with a lower learning_rate"
-            )

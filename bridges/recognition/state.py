@@ -1,6 +1,6 @@
 """What changes during a recognition training: made, named for the disk, restored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from bridges.devices import Device
 from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.tasks import IDENTITY, TASKS, TrainingTask
+from bridges.training.torchrun import synchronise_norms
 
 _CPU = Device()
 
@@ -24,6 +25,7 @@ class TrainingState(NamedTuple):
       optimizer: the optimiser of all of them.
       scaler: scales the loss for float16 gradients; disabled at other precisions.
       device: where all of it is.
+      forward: the backbone as steps call it: compiled, where that was asked for.
     """
 
     backbone: nn.Module
@@ -31,6 +33,7 @@ class TrainingState(NamedTuple):
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     device: Device
+    forward: Callable[[torch.Tensor], torch.Tensor]
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The backbone and the tasks, each with the prefix of its tensors' names."""
@@ -50,7 +53,12 @@ class TrainingState(NamedTuple):
 
 
 def init_training(
-    config: TrainingConfig, sources: Sequence[ImageSource], device: Device = _CPU
+    config: TrainingConfig,
+    sources: Sequence[ImageSource],
+    device: Device = _CPU,
+    *,
+    compiled: bool = False,
+    synchronised: bool = False,
 ) -> TrainingState:
     """Draws backbone and tasks from ``config.seed``, the same on every device.
 
@@ -60,6 +68,8 @@ def init_training(
       config: the settings.
       sources: what the tasks are built for.
       device: where the training runs.
+      compiled: have ``torch.compile`` make the backbone's kernels.
+      synchronised: take the statistics of batch norms over all processes.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -69,13 +79,16 @@ def init_training(
             embedding_size=config.embedding_size,
         )
         tasks = {name: TASKS[name](config, sources) for name in config.tasks}
+    if synchronised:
+        backbone = synchronise_norms(backbone, device)
     backbone = backbone.to(device.torch, memory_format=torch.channels_last)
     tasks = {name: task.to(device.torch) for name, task in tasks.items()}
     scaler = torch.amp.GradScaler(
         device.torch.type, enabled=device.precision == "float16"
     )
     optimizer = _optimizer(config, [backbone, *tasks.values()])
-    return TrainingState(backbone, tasks, optimizer, scaler, device)
+    forward = torch.compile(backbone) if compiled else backbone
+    return TrainingState(backbone, tasks, optimizer, scaler, device, forward)
 
 
 def _optimizer(

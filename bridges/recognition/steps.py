@@ -1,12 +1,11 @@
-"""Steps of a recognition training: learning rate, order of images, update.
+"""Steps of a recognition training: learning rate, gradients, update.
 
-No random state outlives a step: the order of the images is a function of the seed and
-the epoch, the augmentation of the seed and the step.
+No random state outlives a step: the augmentation is a function of the seed and the
+step.
 """
 
-import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,20 +14,27 @@ from torch import nn
 
 from bridges.recognition.augmentation import AUGMENTATIONS, augment
 from bridges.recognition.config import TrainingConfig
+from bridges.recognition.draws import Part
 from bridges.recognition.state import TrainingState
 from bridges.recognition.tasks import TaskOutput
+from bridges.training.data_parallel import Workers
+
+ALONE = Workers(0, 1)
 
 
 class StepOutput(NamedTuple):
-    """What a step computed, still on the device.
+    """What a step computed, still on the device; of this process's part of the batch.
 
     Attributes:
       loss: the sum of the tasks' weighted losses.
       tasks: the output of each task.
+      diagnostics: what says how the training fares, by name: ``gradient_norm`` before
+        it is clipped, and ``mean_cosine`` between the features of two images.
     """
 
     loss: torch.Tensor
     tasks: dict[str, TaskOutput]
+    diagnostics: dict[str, torch.Tensor]
 
 
 def train_step(
@@ -39,40 +45,139 @@ def train_step(
     *,
     progress: float,
     generator: torch.Generator,
+    workers: Workers = ALONE,
 ) -> StepOutput:
     """One step of the optimiser, changing ``state`` in place.
 
     The backbone computes in the device's precision, augmentation and tasks in float32.
+    With ``config.accumulation`` the batch is computed in so many pieces, whose
+    gradients are added.
 
     Args:
       state: from :func:`bridges.recognition.state.init_training`.
-      images: ``[b, 3, s, s]`` uint8 RGB, on the state's device.
+      images: ``[b, 3, s, s]`` uint8 RGB, on the state's device: this process's part.
       targets: the rows of each task's targets for these images, on that device.
       config: the settings.
       progress: fraction of the training that is done, 0 to 1.
       generator: source of the augmentation, see :func:`augment`.
+      workers: the processes that share the batch.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate_at(progress, config)
-    x = augment(images, AUGMENTATIONS[config.augmentation], generator)
+    for task in state.tasks.values():
+        if hasattr(task, "before_step"):
+            task.before_step(targets, state.optimizer, generator)
+    pieces = [
+        _accumulate(state, images, targets, config, progress, each)
+        for each in _pieces(len(images), config.accumulation, generator, workers)
+    ]
+    parameters = [*state.parameters().values()]
+    workers.average_gradients(parameters)
+    norm = _clip(state, parameters, config.gradient_clip)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    for task in state.tasks.values():
+        if hasattr(task, "after_step"):
+            task.after_step(state.optimizer)
+    first = pieces[0]
+    first.diagnostics["gradient_norm"] = norm
+    return first if len(pieces) == 1 else _mean_of(pieces)
+
+
+class _Piece(NamedTuple):
+    """Images whose gradients are computed at once.
+
+    Attributes:
+      rows: which of this process's.
+      part: where they stand in the batch of the step.
+      generator: of the step, as it was at its beginning.
+    """
+
+    rows: slice
+    part: Part
+    generator: torch.Generator
+
+
+def _pieces(
+    count: int, accumulation: int, generator: torch.Generator, workers: Workers
+) -> Iterator[_Piece]:
+    size, drawn = count // accumulation, generator.get_state()
+    for start in range(0, count, size):
+        # Each draws the numbers of the whole batch and takes its own.
+        generator.set_state(drawn)
+        part = Part(workers.rank * count + start, workers.count * count)
+        yield _Piece(slice(start, start + size), part, generator)
+
+
+def _accumulate(
+    state: TrainingState,
+    images: torch.Tensor,
+    targets: Mapping[str, torch.Tensor],
+    config: TrainingConfig,
+    progress: float,
+    piece: _Piece,
+) -> StepOutput:
+    """Adds the gradient of a piece to the parameters'; the first one's replaces it."""
+    if piece.rows.start == 0:
+        state.optimizer.zero_grad(set_to_none=True)
+    x = augment(
+        images[piece.rows],
+        AUGMENTATIONS[config.augmentation],
+        piece.generator,
+        piece.part,
+    )
     with state.device.autocast():
-        features = state.backbone(x)
+        features = state.forward(x)
     features = features.float()
     outputs = {
-        name: task.loss(features, x, targets[name], progress)
+        name: task.loss(features, x, targets[name][piece.rows], progress)
         for name, task in state.tasks.items()
     }
     loss = sum(
         state.tasks[name].loss_weight * out.loss for name, out in outputs.items()
     )
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
-    if config.gradient_clip:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_([*state.parameters().values()], config.gradient_clip)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return StepOutput(loss.detach(), outputs)
+    state.scaler.scale(loss / config.accumulation).backward()
+    return StepOutput(loss.detach(), outputs, {"mean_cosine": mean_cosine(features)})
+
+
+def _clip(
+    state: TrainingState, parameters: Sequence[nn.Parameter], limit: float
+) -> torch.Tensor:
+    """Clips the gradient's norm to ``limit``, unless that is 0; the norm before."""
+    state.scaler.unscale_(state.optimizer)
+    if limit:
+        return nn.utils.clip_grad_norm_(parameters, limit)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return nn.utils.get_total_norm(gradients)
+
+
+def _mean_of(pieces: Sequence[StepOutput]) -> StepOutput:
+    def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([value.detach() for value in values]).mean(0)
+
+    tasks = {
+        name: TaskOutput(
+            mean(each.tasks[name].loss for each in pieces),
+            {
+                key: mean(each.tasks[name].metrics[key] for each in pieces)
+                for key in out.metrics
+            },
+        )
+        for name, out in pieces[0].tasks.items()
+    }
+    return StepOutput(mean(each.loss for each in pieces), tasks, pieces[0].diagnostics)
+
+
+@torch.no_grad()
+def mean_cosine(features: torch.Tensor) -> torch.Tensor:
+    """The mean cosine between two different rows, over all pairs; a scalar.
+
+    Needs no pairs: with unit rows :math:`u_i` it is
+    :math:`(|\\sum_i u_i|^2 - n) / (n (n - 1))`.
+    """
+    n = len(features)
+    total = nn.functional.normalize(features, dim=1).sum(0)
+    return (total.square().sum() - n) / max(1, n * (n - 1))
 
 
 def learning_rate_at(progress: float, config: TrainingConfig) -> float:
@@ -80,6 +185,9 @@ def learning_rate_at(progress: float, config: TrainingConfig) -> float:
     if progress < config.warmup:
         # Not from 0: the first step should do something.
         return config.learning_rate * (0.02 + 0.98 * progress / config.warmup)
+    if config.schedule == "polynomial":
+        left = 1 - (progress - config.warmup) / max(1 - config.warmup, 1e-9)
+        return config.learning_rate * max(0.0, left) ** 2
     if config.schedule == "multi_step":
         passed = sum(progress >= milestone for milestone in config.milestones)
         return config.learning_rate * 0.1**passed
@@ -87,30 +195,9 @@ def learning_rate_at(progress: float, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * falling))
 
 
-def num_steps(num_images: int, config: TrainingConfig) -> int:
-    """Steps of the whole training: ``epochs * num_images / batch_size``, rounded up."""
-    return math.ceil(config.epochs * num_images / config.batch_size)
-
-
-def batch_indices(num_images: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The images of a step: a slice of the epochs' permutations laid end to end.
-
-    Every image comes once an epoch, whatever the batch size; a batch may hold the end
-    of one epoch and the start of the next.
-
-    Returns:
-      ``[batch_size]`` int64.
-    """
-    start = step * batch_size
-    first, last = start // num_images, (start + batch_size - 1) // num_images
-    orders = [_order(num_images, seed, epoch) for epoch in range(first, last + 1)]
-    offset = start - first * num_images
-    return np.concatenate(orders)[offset : offset + batch_size]
-
-
-@functools.lru_cache(maxsize=2)
-def _order(num_images: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(num_images)
+def num_steps(epoch_size: int, config: TrainingConfig) -> int:
+    """Steps of the whole training: ``epochs * epoch_size / batch_size``, rounded up."""
+    return math.ceil(config.epochs * epoch_size / config.batch_size)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

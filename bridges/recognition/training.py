@@ -14,13 +14,14 @@ import torch
 
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource
-from bridges.devices import Device, announce_device, find_device
+from bridges.devices import announce_device
 from bridges.recognition import checkpoint
 from bridges.recognition.config import CACHE_MB, TrainingConfig
 from bridges.recognition.history import TrainingCounts
 from bridges.recognition.image_batches import ImageBatches
 from bridges.recognition.image_batches import check_resources as check_batches
-from bridges.recognition.loop import run_training
+from bridges.recognition.image_order import ImageOrder
+from bridges.recognition.loop import Surroundings, run_training
 from bridges.recognition.state import (
     TrainingState,
     init_training,
@@ -29,10 +30,17 @@ from bridges.recognition.state import (
 )
 from bridges.recognition.training_data import (
     Dataset,
-    check_images,
+    check_epoch,
+    check_readable,
     describe,
     open_sources,
+    say_single_images,
+    without,
 )
+from bridges.recognition.training_log import TrainingLog
+from bridges.recognition.validation import Score, Validation, split_people
+from bridges.training import torchrun
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError, checks, files
 from hyperface_jax.artifacts import (
     Output,
@@ -44,6 +52,9 @@ from hyperface_jax.commands import provenance
 
 PathLike = str | os.PathLike[str]
 
+# Before the names of the best epoch's weights in a checkpoint.
+_BEST = "best."
+
 
 def train_recogniser(
     dataset: Dataset | Sequence[Dataset],
@@ -54,10 +65,13 @@ def train_recogniser(
     num_threads: int | None = None,
     identity_from: str = AUTO,
     skip_unreadable: bool = False,
+    check_images: bool = True,
     cache_mb: float = CACHE_MB,
     num_processes: int | None = None,
     device: str = "auto",
     precision: str = "float32",
+    compiled: bool = False,
+    tensorboard: PathLike | None = None,
 ) -> dict[str, Any]:
     """Trains a recogniser from scratch on labelled images.
 
@@ -68,12 +82,16 @@ def train_recogniser(
     The weights do not depend on ``cache_mb`` and ``num_processes``. They are the same
     bits each time on one machine with one device, precision and ``num_threads``.
 
+    Started by ``torchrun``, each process computes its part of every batch, and the
+    first one writes. The steps are those of one process with the whole batch, but for
+    rounding: batch norms and AdaFace's statistics are taken over all processes.
+
     Args:
       dataset: a dataset folder, a folder of one folder per identity, or a labelled
         :class:`~bridges.datasets.image_source.ImageSource`; or several of them, whose
         identities are taken to be different people.
       output: folder for the recogniser: ``model.safetensors``, ``config.json``,
-        ``training.json``.
+        ``training.json``, ``log.jsonl``.
       config: the settings, by default ``TrainingConfig()``.
       checkpoint_minutes: how often to save the state.
       num_threads: threads to compute with; None leaves torch's choice.
@@ -81,12 +99,18 @@ def train_recogniser(
         :class:`bridges.datasets.image_dataset.ImageDataset`.
       skip_unreadable: leave out images that can't be read; ``skipped`` of the record
         lists them.
+      check_images: decode every image once before the training begins. Without it, one
+        that can't be read is found when a step needs it: the training then stops, or
+        goes on with another one of the batch in its place.
       cache_mb: MiB that decoded images may take in memory, where they are kept if all
         fit: by default 57,000 images of 112 pixels. More are decoded for each batch.
       num_processes: how many processes decode images that do not fit; None means one a
         core, at most 8.
       device: what to compute on, as for :func:`bridges.devices.find_device`.
       precision: of the backbone's products and convolutions; tasks compute in float32.
+      compiled: have ``torch.compile`` make the backbone's kernels: a start of minutes,
+        then faster steps on a GPU. The bits are other ones.
+      tensorboard: folder for TensorBoard's files, or None.
 
     Returns:
       The content of ``training.json``: settings, data, history, provenance.
@@ -103,7 +127,8 @@ def train_recogniser(
     if num_threads is not None:
         checks.whole_number(num_threads, "num_threads", 1, 2**16)
         torch.set_num_threads(num_threads)
-    place = find_device(device, precision, quiet=True)
+    workers = torchrun.join(device, precision)
+    _check_division(config, workers)
     sources = open_sources(dataset, identity_from)
     record = describe(sources, config, skip_unreadable)
     result = Output(
@@ -114,71 +139,158 @@ def train_recogniser(
     )
     if (found := result.finished()) is not None:
         return found
-    if not (output / checkpoint.TRAINING).exists():
+    if not workers.rank and not (output / checkpoint.TRAINING).exists():
         check_vacant(output, checkpoint.TRAINING, "training")
-    announce_device(device, place)
-    sources, skipped = check_images(sources, config, skip_unreadable)
-    if skipped:
-        record["skipped"] = skipped
-    images = ImageBatches(
-        sources, config.image_size, cache_mb=cache_mb, num_processes=num_processes
+    announce_device(device, workers.device)
+    if check_images:
+        sources, skipped = _check_together(sources, config, skip_unreadable, workers)
+        if skipped:
+            record["skipped"] = skipped
+    reading = {
+        "cache_mb": cache_mb / workers.count,
+        "num_processes": num_processes,
+        "skip_unreadable": skip_unreadable,
+    }
+    job = _Job(
+        output, config, workers, record, checkpoint_minutes * 60, compiled, tensorboard
     )
     # Not before the images were read: an unreadable one leaves nothing behind.
-    return result.make(
-        lambda: _train(
-            sources, images, output, config, place, record, checkpoint_minutes * 60
-        )
-    )
+    data = _prepare(sources, config, reading)
+    if workers.rank:
+        return _train(job, data)
+    return result.make(lambda: _train(job, data))
 
 
-def _train(
-    sources: Sequence[ImageSource],
-    images: ImageBatches,
-    output: pathlib.Path,
-    config: TrainingConfig,
-    place: Device,
-    record: dict[str, Any],
-    checkpoint_seconds: float,
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A training as it was asked for; ``record`` is of its beginning."""
+
+    output: pathlib.Path
+    config: TrainingConfig
+    workers: Workers
+    record: dict[str, Any]
+    checkpoint_seconds: float
+    compiled: bool
+    tensorboard: PathLike | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """What is trained on, and the people held out of it."""
+
+    sources: Sequence[ImageSource]
+    images: ImageBatches
+    order: ImageOrder
+    validation: Validation | None
+
+
+def _prepare(
+    sources: Sequence[ImageSource], config: TrainingConfig, reading: dict[str, Any]
+) -> _Data:
+    """Holds people out, decodes what fits into memory, and orders the rest."""
+    validation = None
+    if config.validation_share:
+        sources, held_out = split_people(sources, config.validation_share, config.seed)
+        validation = Validation(held_out, config.image_size, config.seed, **reading)
+    say_single_images(sources)
+    counts = [len(source) for source in sources]
+    order = ImageOrder(counts, config.seed, config.dataset_weights)
+    check_epoch(order.epoch_size, sources, config)
+    images = ImageBatches(sources, config.image_size, **reading)
+    return _Data(sources, images, order, validation)
+
+
+def _train(job: _Job, data: _Data) -> dict[str, Any]:
     """Trains from the start or the last checkpoint; returns the complete record."""
-    if not (output / checkpoint.TRAINING).exists():
-        files.write_json(output / checkpoint.TRAINING, record)
-    state = init_training(config, sources, place)
-    counts = _resume(output, state, record)
-    run_training(
-        state,
-        counts,
-        images,
+    output, config, workers = job.output, job.config, job.workers
+    if not workers.rank and not (output / checkpoint.TRAINING).exists():
+        files.write_json(output / checkpoint.TRAINING, job.record)
+    state = init_training(
         config,
-        lambda: _save(output, state, counts, record),
-        output=output,
-        checkpoint_seconds=checkpoint_seconds,
+        data.sources,
+        workers.device,
+        compiled=job.compiled,
+        synchronised=workers.count > 1,
     )
-    return _finish(output, state, counts, config, record)
+    counts = _resume(job, state, data.validation)
+    log = None
+    if not workers.rank:
+        log = TrainingLog(output, counts.step, job.tensorboard)
+    around = Surroundings(
+        lambda: _save(job, state, counts, data.validation),
+        output,
+        job.checkpoint_seconds,
+        num_classes=sum(len(source.identities) for source in data.sources),
+        workers=workers,
+        log=log,
+        validation=data.validation,
+    )
+    try:
+        run_training(state, counts, data.images, data.order, config, around)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"{config.batch_size} images a step are too many for the device "
+            f"({error}); raise accumulation, lower batch_size, or give "
+            "precision=bfloat16"
+        ) from None
+    return _finish(job, state, counts, data.validation)
 
 
 def _finish(
-    output: pathlib.Path,
+    job: _Job,
     state: TrainingState,
     counts: TrainingCounts,
-    config: TrainingConfig,
-    record: dict[str, Any],
+    validation: Validation | None,
 ) -> dict[str, Any]:
     """Writes the recogniser and the complete record; returns the latter."""
-    names = ("backbone", "image_size", "embedding_size")
-    shape = {name: getattr(config, name) for name in names}
-    checkpoint.save_network(output, state.backbone, shape)
+    config = job.config
     complete = {
-        **record,
+        **job.record,
         "complete": True,
         "history": counts.history,
         "seconds": round(counts.seconds, 1),
+        "seconds_waiting_for_images": round(counts.waited, 1),
         "num_threads": torch.get_num_threads(),
+        **({"processes": job.workers.count} if job.workers.count > 1 else {}),
         **state.device.record(),
         "created_with": provenance(),
     }
-    files.write_json(output / checkpoint.TRAINING, complete)
+    if counts.skipped:
+        complete["skipped"] = {**job.record.get("skipped", {}), **counts.skipped}
+    if validation is not None:
+        state.backbone.load_state_dict(validation.weights)
+        complete["validation"] = validation.record(counts.history)
+    if job.workers.rank:
+        return complete
+    names = ("backbone", "image_size", "embedding_size")
+    shape = {name: getattr(config, name) for name in names}
+    checkpoint.save_network(job.output, state.backbone, shape)
+    files.write_json(job.output / checkpoint.TRAINING, complete)
     return complete
+
+
+def _check_division(config: TrainingConfig, workers: Workers) -> None:
+    if config.batch_size % (workers.count * config.accumulation):
+        raise InputError(
+            f"batch_size {config.batch_size} is not divisible by {workers.count} "
+            f"processes times accumulation {config.accumulation}"
+        )
+
+
+def _check_together(
+    sources: Sequence[ImageSource],
+    config: TrainingConfig,
+    skip_unreadable: bool,
+    workers: Workers,
+) -> tuple[list[ImageSource], dict[str, str]]:
+    """:func:`check_readable`, by the first process for all of them."""
+    kept, skipped = list(sources), {}
+    if not workers.rank:
+        kept, skipped = check_readable(sources, config, skip_unreadable)
+    skipped = workers.share(skipped)
+    if workers.rank and skipped:
+        kept = [without(source, skipped) for source in sources]
+    return kept, skipped
 
 
 def _read_complete(
@@ -195,30 +307,40 @@ def _read_complete(
 
 
 def _save(
-    output: pathlib.Path,
+    job: _Job,
     state: TrainingState,
     counts: TrainingCounts,
-    record: dict[str, Any],
+    validation: Validation | None,
 ) -> None:
-    checkpoint.save_progress(
-        output,
-        tensors_of(state),
-        {"data": record["data"], "counts": dataclasses.asdict(counts)},
-    )
+    if job.workers.rank:
+        return
+    tensors = tensors_of(state)
+    saved = {"data": job.record["data"], "counts": dataclasses.asdict(counts)}
+    if validation is not None and validation.best is not None:
+        tensors |= {_BEST + name: value for name, value in validation.weights.items()}
+        saved["best"] = validation.best
+    checkpoint.save_progress(job.output, tensors, saved)
 
 
 def _resume(
-    output: pathlib.Path, state: TrainingState, record: dict[str, Any]
+    job: _Job, state: TrainingState, validation: Validation | None
 ) -> TrainingCounts:
     """Fills ``state`` from the last checkpoint, if there is one."""
-    found = checkpoint.load_progress(output)
+    found = checkpoint.load_progress(job.output)
     if found is None:
         return TrainingCounts()
     tensors, saved = found
-    if saved["data"] != record["data"]:
+    if saved["data"] != job.record["data"]:
         raise InputError(
-            f"{output / checkpoint.PROGRESS}: of a training on other images; "
+            f"{job.output / checkpoint.PROGRESS}: of a training on other images; "
             "remove it to train from the start"
         )
     restore(state, tensors)
+    if validation is not None and "best" in saved:
+        validation.best = Score(*saved["best"])
+        validation.weights = {
+            name.removeprefix(_BEST): value
+            for name, value in tensors.items()
+            if name.startswith(_BEST)
+        }
     return TrainingCounts.from_json(saved["counts"])

@@ -1,10 +1,13 @@
 """What a recogniser is trained on: opened, checked, and described for the record."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bridges.datasets.image_source import ImageSource, open_images
+from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source
 from bridges.recognition import checkpoint
 from bridges.recognition.config import TrainingConfig
@@ -69,7 +72,7 @@ def describe(
     }
 
 
-def check_images(
+def check_readable(
     sources: Sequence[ImageSource], config: TrainingConfig, skip_unreadable: bool
 ) -> tuple[list[ImageSource], dict[str, str]]:
     """Decodes every image before the training begins.
@@ -88,6 +91,44 @@ def check_images(
     if skipped:
         _check_counts(kept, config)
     return kept, skipped
+
+
+def without(source: ImageSource, skipped: Mapping[str, str]) -> ImageSource:
+    """A source without the images that :func:`check_readable` left out."""
+    rows = [
+        row
+        for row, record in enumerate(source.records)
+        if os.path.join(source.name, record["file_name"]) not in skipped
+    ]
+    return Subset(source, rows) if len(rows) < len(source) else source
+
+
+def say_single_images(sources: Sequence[ImageSource]) -> None:
+    """Says how many identities have one image, which teaches nothing of sameness."""
+    counts = np.concatenate(
+        [np.bincount(each.labels, minlength=len(each.identities)) for each in sources]
+    )
+    if alone := int((counts == 1).sum()):
+        announce(
+            f"{alone:,} of {len(counts):,} identities have one image: others are told "
+            "from them, but nothing is learned of what two images of one share"
+        )
+
+
+def check_epoch(
+    epoch_size: int, sources: Sequence[ImageSource], config: TrainingConfig
+) -> None:
+    """Checks that an epoch fills a batch.
+
+    Raises:
+      InputError: it doesn't.
+    """
+    if epoch_size < config.batch_size:
+        where = ", ".join(source.name for source in sources)
+        raise InputError(
+            f"{where}: {epoch_size} images an epoch, fewer than batch_size "
+            f"{config.batch_size}"
+        )
 
 
 def _is_source(given: Any) -> bool:
@@ -129,7 +170,8 @@ def _check_counts(sources: Sequence[ImageSource], config: TrainingConfig) -> Non
     where = ", ".join(source.name for source in sources)
     if num_identities < 2:
         raise InputError(f"{where}: one identity only; there is nobody to tell it from")
-    if num_images < config.batch_size:
+    # With weights the images of an epoch are others, see check_epoch.
+    if num_images < config.batch_size and not config.dataset_weights:
         raise InputError(
             f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
         )

@@ -61,6 +61,10 @@ class Workers:
         """Replaces each gradient by its mean over the processes, in one message."""
         if self.count == 1:
             return
+        for parameter in parameters:
+            if parameter.grad is None:
+                # What this process's part of the batch did not need.
+                parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
@@ -68,6 +72,28 @@ class Workers:
         pieces = flat.split([gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view(gradient.shape))
+
+    def average(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of a tensor over the processes; each process has to call it."""
+        if self.count == 1:
+            return values
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total / self.count
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true in one of the processes; each has to call it."""
+        if self.count == 1:
+            return value
+        return bool(self.average(torch.tensor(float(value), device=self.device.torch)))
+
+    def share(self, value: Any) -> Any:
+        """What process 0 holds, anything picklable; each process has to call it."""
+        if self.count == 1:
+            return value
+        message = [value]
+        distributed.broadcast_object_list(message, 0)
+        return message[0]
 
     def agree(self, value: float) -> float:
         """The value that process 0 holds; each process has to call it."""

@@ -20,8 +20,10 @@ from bridges.recognition.architectures import ARCHITECTURES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
 from bridges.recognition.checkpoint import load_progress
 from bridges.recognition.config import TrainingConfig
-from bridges.recognition.history import fetch
+from bridges.recognition.draws import Draws
+from bridges.recognition.history import TrainingCounts, fetch
 from bridges.recognition.image_batches import ImageBatches
+from bridges.recognition.image_order import ImageOrder
 from bridges.recognition.loop import _batches
 from bridges.recognition.state import init_training, tensors_of
 from bridges.recognition.steps import step_generator, train_step
@@ -53,9 +55,7 @@ class OneDevice(TorchDispatchMode):
 @pytest.fixture
 def noise_on_meta(monkeypatch):
     """All augmentations; noise of zeros, since the meta device has no generators."""
-    monkeypatch.setattr(
-        augmentation, "_pixel_noise", lambda x, generator: torch.zeros_like(x)
-    )
+    monkeypatch.setattr(Draws, "pixel_noise", lambda draws, x: torch.zeros_like(x))
     every = augmentation.Augmentation(low_resolution=1.0)
     monkeypatch.setitem(AUGMENTATIONS, "strong", every)
 
@@ -66,8 +66,9 @@ def step_on_meta(**settings):
     )
     sources = [Plain(0, 12)]
     state = init_training(config, sources, Device("meta"))
-    images = ImageBatches(sources, config.image_size)
-    with OneDevice(), contextlib.closing(_batches(state, images, config, 0, 2)) as them:
+    images, order = ImageBatches(sources, config.image_size), ImageOrder([12], 0)
+    batches = _batches(state, TrainingCounts(), images, order, config, 0, 2)
+    with OneDevice(), contextlib.closing(batches) as them:
         for step, batch in enumerate(them):
             out = train_step(
                 state,
@@ -104,9 +105,7 @@ def test_a_step_stays_on_the_device_and_asks_it_for_nothing(
 
 
 def test_what_is_left_on_the_cpu_is_noticed(noise_on_meta, monkeypatch):
-    monkeypatch.setattr(
-        augmentation, "_pixel_noise", lambda x, generator: torch.zeros(x.shape)
-    )
+    monkeypatch.setattr(Draws, "pixel_noise", lambda draws, x: torch.zeros(x.shape))
     with pytest.raises(RuntimeError, match="device"):
         step_on_meta()
 

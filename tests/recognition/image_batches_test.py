@@ -37,10 +37,12 @@ def test_positions_count_through_the_sources(cache_mb):
     assert len(images) == 305
     assert (images.cache is None) == (cache_mb == 0)
     made = list(images.batches(iter(ORDERS)))
-    assert [batch.shape for batch in made] == [(4, 16, 16, 3)] * 2
-    for batch, colours in zip(made, COLOURS, strict=True):
-        expected = np.broadcast_to(np.array(colours)[:, None, None], batch.shape)
-        np.testing.assert_array_equal(batch, expected)
+    assert [batch.pixels.shape for batch in made] == [(4, 16, 16, 3)] * 2
+    for batch, colours, order in zip(made, COLOURS, ORDERS, strict=True):
+        expected = np.broadcast_to(np.array(colours)[:, None, None], (4, 16, 16, 3))
+        np.testing.assert_array_equal(batch.pixels, expected)
+        np.testing.assert_array_equal(batch.rows, order)
+        assert not batch.skipped
 
 
 def test_the_cache_is_as_large_as_stated_and_no_larger():
@@ -77,7 +79,7 @@ def test_batches_are_decoded_a_few_ahead():
     images = ImageBatches([Plain(0, 100_000)], 8, cache_mb=0, num_processes=2)
     batches = images.batches(orders())
     for i in range(20):
-        assert next(batches)[0, 0, 0, 1] == i
+        assert next(batches).pixels[0, 0, 0, 1] == i
         assert i < len(taken) <= i + 6
     batches.close()
     assert len(taken) < 30
@@ -90,6 +92,20 @@ def test_an_unreadable_image_is_named(cache_mb):
             [Plain(3, 20, unreadable=11)], 8, cache_mb=cache_mb, num_processes=1
         )
         list(images.batches([np.arange(20)]))
+
+
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_an_unreadable_image_gives_its_place_to_another(cache_mb):
+    settings = {"cache_mb": cache_mb, "num_processes": 1, "skip_unreadable": True}
+    images = ImageBatches([Plain(3, 20, unreadable=11)], 8, **settings)
+    first, second = images.batches([np.arange(8), np.array([11, 4, 11, 6])])
+    assert not first.skipped
+    assert second.rows.tolist() == [4, 4, 4, 6]
+    assert second.pixels[:, 0, 0, 1].tolist() == [4, 4, 4, 6]
+    ((path, reason),) = second.skipped.items()
+    assert path.endswith("11.png") and "11.png" in reason
+    with pytest.raises(InputError, match=r"11\.png.*nor can any other"):
+        list(images.batches([np.array([11, 11])]))
 
 
 CONFIG = dataclasses.replace(TINY, epochs=2.5, batch_size=10)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -51,7 +52,12 @@ def check_equal_trainings(people, config, *outputs: pathlib.Path) -> None:
     for output in outputs:
         train_recogniser(people, output, config, num_threads=1)
         names = sorted(path.name for path in output.iterdir())
-        assert names == ["config.json", "model.safetensors", "training.json"]
+        assert names == [
+            "config.json",
+            "log.jsonl",
+            "model.safetensors",
+            "training.json",
+        ]
         networks.append(load_file(output / "model.safetensors"))
         history = json.loads((output / "training.json").read_text())["history"]
         histories.append(
@@ -80,6 +86,40 @@ def interrupted_step(*arguments, **settings):
 
 loop.train_step = interrupted_step
 train.run()
+"""
+
+
+# Forks trainings that are killed after another number of steps each, the last of them
+# not at all; says how each ended. Forked, since starting torch takes seconds.
+DYING = """
+import os, signal
+from bridges.recognition import loop
+from bridges.recognition.config import TrainingConfig
+from bridges.recognition.heads import HEADS
+from bridges.recognition.training import train_recogniser
+import torch
+
+torch.set_num_threads(1)
+train_step = loop.train_step
+for steps in [1, 2, 5, 3, 7, 4, 1, 6, 9, 2, None]:
+    child = os.fork()
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) * -1)
+        continue
+    left = [steps]
+
+    def dying_step(*arguments, **settings):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if left[0]:
+            left[0] -= 1
+        return train_step(*arguments, **settings)
+
+    loop.train_step = dying_step
+    train_recogniser(
+        {people!r}, {output!r}, {config}, checkpoint_minutes=0, num_threads=1
+    )
+    os._exit(0)
 """
 
 
@@ -121,10 +161,29 @@ class TestResume:
         assert "Traceback" not in errors
         assert "the same command continues" in errors.splitlines()[-1]
         found = sorted(path.name for path in terminated.iterdir())
-        assert found == ["progress.safetensors", "training.json"]
+        assert found == ["log.jsonl", "progress.safetensors", "training.json"]
         _, saved = checkpoint.load_progress(terminated)
         assert saved["counts"]["step"] == 7, "the step was finished, and then saved"
         check_equal_trainings(people, config, terminated, whole)
+
+    def test_killed_ten_times_it_ends_at_the_same_bits(self, people, tmp_path):
+        """At whatever it does: reading images, in a step, saving, finishing."""
+        config = dataclasses.replace(
+            TINY, epochs=8.0, validation_share=0.34, class_share=0.75, batch_size=3
+        )
+        killed, whole = tmp_path / "killed", tmp_path / "whole"
+        program = DYING.format(
+            people=os.fspath(people), output=os.fspath(killed), config=config
+        )
+        process = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.split() == ["9"] * 10 + ["0"]
+        check_equal_trainings(people, config, killed, whole)
+        lines = (killed / "log.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps)), "no step is logged twice"
 
     def test_a_training_that_ends_is_interrupted_after_its_last_step(
         self, people, tmp_path, monkeypatch

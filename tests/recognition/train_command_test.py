@@ -24,6 +24,10 @@ OTHER_VALUES = {
     "milestones": (0.25, 0.75),
     "warmup": 0.25,
     "margin_warmup": 0.25,
+    "accumulation": 4,
+    "class_share": 0.5,
+    "validation_share": 0.25,
+    "dataset_weights": (1.0, 2.5),
 }
 HEAD_OPTIONS = dataclasses.fields(AdaFaceOptions)
 

@@ -16,9 +16,9 @@ from bridges.recognition import training
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.head_options import AdaFaceOptions
 from bridges.recognition.history import TrainingCounts
+from bridges.recognition.image_order import ImageOrder
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import (
-    batch_indices,
     learning_rate_at,
     num_steps,
     step_generator,
@@ -64,6 +64,7 @@ class TestOutput:
     def test_files_are_the_contract(self, trained, people):
         assert sorted(path.name for path in trained.iterdir()) == [
             "config.json",
+            "log.jsonl",
             "model.safetensors",
             "training.json",
         ]
@@ -202,7 +203,7 @@ class TestRefusals:
         ("change", "reason"),
         [
             ({"backbone": "vgg"}, "backbone is 'vgg'"),
-            ({"head": "softmax"}, "adaface"),
+            ({"head": "triplet"}, "adaface"),
             ({"optimizer": "lion"}, "adamw, sgd"),
             ({"epochs": 0}, "epochs is 0"),
             ({"epochs": math.nan}, "epochs is nan"),
@@ -267,12 +268,13 @@ class People:
 
 class TestSteps:
     def test_every_image_comes_once_an_epoch(self):
-        seen = np.concatenate([batch_indices(50, 16, 3, step) for step in range(25)])
+        order = ImageOrder([20, 30], seed=3)
+        seen = np.concatenate([order.batch(step, 16) for step in range(25)])
         assert len(seen) == 400
         for epoch in range(8):
             assert sorted(seen[50 * epoch : 50 * epoch + 50]) == list(range(50))
         assert not np.array_equal(seen[:50], seen[50:100])
-        assert not np.array_equal(seen[:16], batch_indices(50, 16, 4, 0))
+        assert not np.array_equal(seen[:16], ImageOrder([50], 4).batch(0, 16))
 
     def test_number_of_steps(self):
         config = TrainingConfig(epochs=2.5, batch_size=16)
