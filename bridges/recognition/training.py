@@ -128,7 +128,7 @@ def train_recogniser(
         checks.whole_number(num_threads, "num_threads", 1, 2**16)
         torch.set_num_threads(num_threads)
     workers = torchrun.join(device, precision)
-    _check_division(config, workers)
+    check_division(config, workers)
     sources = open_sources(dataset, identity_from)
     record = describe(sources, config, skip_unreadable)
     result = Output(
@@ -269,7 +269,12 @@ def _finish(
     return complete
 
 
-def _check_division(config: TrainingConfig, workers: Workers) -> None:
+def check_division(config: TrainingConfig, workers: Workers) -> None:
+    """Checks that a batch can be divided among processes and pieces.
+
+    Raises:
+      InputError: it can't.
+    """
     if config.batch_size % (workers.count * config.accumulation):
         raise InputError(
             f"batch_size {config.batch_size} is not divisible by {workers.count} "
