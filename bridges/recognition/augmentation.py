@@ -1,5 +1,7 @@
 """Augmentation of face batches, on the device they are on."""
 
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional
 
@@ -10,10 +12,29 @@ from bridges.recognition.augmentation_strengths import (
 from bridges.recognition.augmentation_strengths import Augmentation
 
 
+class Augmented(NamedTuple):
+    """A batch that was varied.
+
+    Attributes:
+      images: ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
+      mirrored: ``[n]`` bool, which of them are mirror images.
+    """
+
+    images: torch.Tensor
+    mirrored: torch.Tensor
+
+
 def augment(
     images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
 ) -> torch.Tensor:
-    """Varies a batch.
+    """The images of :func:`augment_telling`."""
+    return augment_telling(images, augmentation, generator).images
+
+
+def augment_telling(
+    images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> Augmented:
+    """Varies a batch, and tells what of it changes where a face looks.
 
     What is drawn for each image is drawn on the CPU, so that it is the same on every
     device. Pixel noise, the only large draw, comes on an accelerator from a generator
@@ -25,7 +46,7 @@ def augment(
       generator: source of all randomness, on the CPU.
 
     Returns:
-      ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
+      Images and which were mirrored, on the device.
     """
 
     n, device = len(images), images.device
@@ -33,7 +54,7 @@ def augment(
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator).to(device, non_blocking=True)
 
-    x = _move(images, augmentation, generator)
+    x, mirrored = _move(images, augmentation, generator)
     x = to_unit_range(x)
     if augmentation.low_resolution:
         x = _lower_resolution(x, augmentation.low_resolution, generator)
@@ -45,7 +66,7 @@ def augment(
         x = x + augmentation.noise * strength * _pixel_noise(x, generator)
     # A little room beyond the range keeps some order among over-exposed pixels.
     x = x.clamp(-1.2, 1.2)
-    return x.contiguous(memory_format=torch.channels_last)
+    return Augmented(x.contiguous(memory_format=torch.channels_last), mirrored)
 
 
 def _pixel_noise(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -59,8 +80,12 @@ def _pixel_noise(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def _move(
     images: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
-) -> torch.Tensor:
-    """Mirrors some images and shifts each, by gathering rows and columns."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirrors some images and shifts each, by gathering rows and columns.
+
+    Returns:
+      ``[n, 3, h, w]`` images, and ``[n]`` which of them were mirrored.
+    """
     n, _, height, width = images.shape
     limit = augmentation.shift
     down, right = torch.randint(-limit, limit + 1, (2, n, 1), generator=generator)
@@ -71,7 +96,8 @@ def _move(
     rows, columns = rows.to(images.device), columns.to(images.device)
     each = torch.arange(n, device=images.device)[:, None, None]
     moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
+    mirrored = flipped[:, 0].to(images.device, non_blocking=True)
+    return moved.permute(0, 3, 1, 2), mirrored
 
 
 def _lower_resolution(

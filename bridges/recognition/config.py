@@ -11,6 +11,17 @@ from bridges.recognition.heads import (
     HeadOptions,
     check_options,
 )
+from bridges.recognition.task_settings import (
+    ATTENTIONS,
+    DEFAULT_GROUPS,
+    FIXED,
+    PLAIN,
+    WEIGHTINGS,
+    Weights,
+    check_attention,
+    checked_weights,
+    recorded_weights,
+)
 from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
 from hyperface_jax import InputError, checks
@@ -25,6 +36,8 @@ CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "multi_step"),
     "augmentation": tuple(AUGMENTATIONS),
+    "task_weighting": WEIGHTINGS,
+    "attention": ATTENTIONS,
 }
 _RANGES = {
     "image_size": (16, 4096),
@@ -36,6 +49,14 @@ _RANGES = {
     "warmup": (0, 1),
     "gradient_clip": (0, 1e9),
     "seed": (0, 2**32 - 1),
+}
+# Settings that trainings of earlier versions did not have, and what these did.
+_LEFT_OUT = {
+    "tasks": (IDENTITY,),
+    "task_weights": {},
+    "task_weighting": FIXED,
+    "attention": PLAIN,
+    "attention_groups": DEFAULT_GROUPS,
 }
 
 
@@ -53,6 +74,13 @@ class TrainingConfig:
       head_options: the head's own options; None means its defaults.
       tasks: keys of ``tasks.TASKS``: what the backbone is trained for. Their weighted
         losses are added.
+      task_weights: the factor of each task's loss: pairs of name and factor, or a
+        mapping. Where none is given, the task's own. 0 silences a task.
+      task_weighting: ``"fixed"``, or ``"uncertainty"``: the factors are where learned
+        ones start, see :mod:`bridges.recognition.task_weighting`.
+      attention: ``"none"``, or ``"demographic"``: gates on the backbone's channels for
+        each group, see :mod:`bridges.recognition.demographic_attention`.
+      attention_groups: the field of the images' records with their group.
       epochs: passes over the images; may be fractional.
       batch_size: images a step; at most the number of images.
       optimizer: ``"adamw"`` (betas 0.9, 0.99) or ``"sgd"`` (momentum 0.9).
@@ -74,6 +102,10 @@ class TrainingConfig:
     head: str = "adaface"
     head_options: HeadOptions | None = None
     tasks: tuple[str, ...] = (IDENTITY,)
+    task_weights: Weights = ()
+    task_weighting: str = FIXED
+    attention: str = PLAIN
+    attention_groups: str = DEFAULT_GROUPS
     epochs: float = 10.0
     batch_size: int = 128
     optimizer: str = "adamw"
@@ -100,6 +132,9 @@ class TrainingConfig:
             )
         object.__setattr__(self, "milestones", milestones)
         object.__setattr__(self, "tasks", self._checked_tasks())
+        weights = checked_weights(self.task_weights, self.tasks, self.attention)
+        object.__setattr__(self, "task_weights", weights)
+        check_attention(self.attention, self.attention_groups)
         if self.head_options is not None:
             check_options(self.head, self.head_options)
 
@@ -112,15 +147,17 @@ class TrainingConfig:
     def settings(self) -> dict[str, Any]:
         """The settings as a flat dictionary, ready for JSON.
 
-        The head's options stand beside the rest; ``tasks`` is left out where it is the
-        default.
+        The head's options stand beside the rest. Settings of several tasks and of
+        attention are left out where they are the default.
         """
         settings = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
         del settings["head_options"]
-        if self.tasks == (IDENTITY,):
-            del settings["tasks"]
+        settings["task_weights"] = recorded_weights(self.task_weights, self.tasks)
+        for name, default in _LEFT_OUT.items():
+            if settings[name] == default:
+                del settings[name]
         settings |= dataclasses.asdict(self.options_of_head())
         return {
             name: list(value) if isinstance(value, tuple) else value

@@ -22,12 +22,14 @@ class TrainingCounts:
       step: steps done.
       seconds: time spent, over all runs.
       sums: loss and metrics, summed over the steps of this epoch.
+      missing: how many of these steps said nothing of a metric, where some did.
       history: a row for each epoch: epoch, step, the means, seconds.
     """
 
     step: int = 0
     seconds: float = 0.0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     @classmethod
@@ -45,7 +47,7 @@ class TrainingCounts:
         """Counts a step, and at the end of an epoch writes a row of the history.
 
         Args:
-          values: loss and metrics of the step.
+          values: loss and metrics of the step; a metric that is NaN does not count.
           num_images: images of an epoch.
           config: the settings.
         """
@@ -53,11 +55,18 @@ class TrainingCounts:
         epoch = self.step * config.batch_size // num_images
         self.step += 1
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            if math.isnan(value):
+                self.missing[name] = self.missing.get(name, 0) + 1
+            else:
+                self.sums[name] = self.sums.get(name, 0.0) + value
         ended = self.step * config.batch_size // num_images > epoch
         if ended or self.step == num_steps(num_images, config):
             before = self.history[-1]["step"] if self.history else 0
-            means = {k: v / (self.step - before) for k, v in self.sums.items()}
+            steps = self.step - before
+            means = {
+                name: total / (steps - self.missing.get(name, 0))
+                for name, total in self.sums.items()
+            }
             self.history.append(
                 {
                     "epoch": epoch + 1,
@@ -66,7 +75,7 @@ class TrainingCounts:
                     "seconds": round(self.seconds, 1),
                 }
             )
-            self.sums = {}
+            self.sums, self.missing = {}, {}
 
 
 def scalars_of(out: StepOutput) -> dict[str, torch.Tensor]:

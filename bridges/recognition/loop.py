@@ -95,7 +95,7 @@ def run_training(
                 counts.seconds += now - last
                 last = now
                 for values in fetch(pending):
-                    check_finite(values, config.tasks, output, counts.step)
+                    check_finite(values, [*state.tasks], output, counts.step)
                     counts.add(values, len(images), config)
                 pending.clear()
                 bar.set_postfix(_shown(values), refresh=False)

@@ -10,6 +10,9 @@ from bridges.datasets.image_source import ImageSource
 from bridges.devices import Device
 from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
+from bridges.recognition.groups_task import GroupsTask
+from bridges.recognition.task_settings import DEMOGRAPHIC, GROUPS_TASK
+from bridges.recognition.task_weighting import weigh_tasks
 from bridges.recognition.tasks import IDENTITY, TASKS, TrainingTask
 
 _CPU = Device()
@@ -69,6 +72,9 @@ def init_training(
             embedding_size=config.embedding_size,
         )
         tasks = {name: TASKS[name](config, sources) for name in config.tasks}
+        if config.attention == DEMOGRAPHIC:
+            tasks[GROUPS_TASK] = GroupsTask(config, sources, backbone)
+    weigh_tasks(tasks, config)
     backbone = backbone.to(device.torch, memory_format=torch.channels_last)
     tasks = {name: task.to(device.torch) for name, task in tasks.items()}
     scaler = torch.amp.GradScaler(

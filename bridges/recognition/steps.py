@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from bridges.recognition.augmentation import AUGMENTATIONS, augment
+from bridges.recognition.augmentation import AUGMENTATIONS, augment_telling
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.state import TrainingState
-from bridges.recognition.tasks import TaskOutput
+from bridges.recognition.task_weighting import total_loss
+from bridges.recognition.tasks import TaskOutput, mirror
 
 
 class StepOutput(NamedTuple):
@@ -50,21 +51,20 @@ def train_step(
       targets: the rows of each task's targets for these images, on that device.
       config: the settings.
       progress: fraction of the training that is done, 0 to 1.
-      generator: source of the augmentation, see :func:`augment`.
+      generator: source of the augmentation, see :func:`augment_telling`.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate_at(progress, config)
-    x = augment(images, AUGMENTATIONS[config.augmentation], generator)
+    strength = AUGMENTATIONS[config.augmentation]
+    x, mirrored = augment_telling(images, strength, generator)
     with state.device.autocast():
         features = state.backbone(x)
     features = features.float()
     outputs = {
-        name: task.loss(features, x, targets[name], progress)
+        name: task.loss(features, x, mirror(task, targets[name], mirrored), progress)
         for name, task in state.tasks.items()
     }
-    loss = sum(
-        state.tasks[name].loss_weight * out.loss for name, out in outputs.items()
-    )
+    loss = total_loss(state.tasks, outputs)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     if config.gradient_clip:

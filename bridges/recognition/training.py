@@ -16,7 +16,13 @@ from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource
 from bridges.devices import Device, announce_device, find_device
 from bridges.recognition import checkpoint
+from bridges.recognition.attribute_heads import descriptions, save_heads
+from bridges.recognition.attribute_labels import announce_missing
+from bridges.recognition.attribute_tasks import trained_heads
 from bridges.recognition.config import CACHE_MB, TrainingConfig
+from bridges.recognition.demographic_attention import (
+    description as attention_description,
+)
 from bridges.recognition.history import TrainingCounts
 from bridges.recognition.image_batches import ImageBatches
 from bridges.recognition.image_batches import check_resources as check_batches
@@ -123,6 +129,7 @@ def train_recogniser(
     images = ImageBatches(
         sources, config.image_size, cache_mb=cache_mb, num_processes=num_processes
     )
+    announce_missing(sources, config)
     # Not before the images were read: an unreadable one leaves nothing behind.
     return result.make(
         lambda: _train(
@@ -166,7 +173,11 @@ def _finish(
 ) -> dict[str, Any]:
     """Writes the recogniser and the complete record; returns the latter."""
     names = ("backbone", "image_size", "embedding_size")
+    heads = trained_heads(state.tasks)
     shape = {name: getattr(config, name) for name in names}
+    shape |= attention_description(state.backbone) | descriptions(heads)
+    # Before the network, whose weights say that the folder is complete.
+    save_heads(output, heads)
     checkpoint.save_network(output, state.backbone, shape)
     complete = {
         **record,
