@@ -30,6 +30,7 @@ class NumberHead(nn.Module):
       fields: ``k`` names of what it gives.
       centre: ``[k]``: what the labels are around.
       scale: ``[k]``: their standard deviation, the unit that it computes in.
+      mirror_signs: ``[k]``: -1 for what changes its sign in a mirror image, else 1.
     """
 
     def __init__(self, embedding_size: int, fields: Sequence[str]) -> None:
@@ -41,19 +42,16 @@ class NumberHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
         self.register_buffer("centre", torch.zeros(len(fields)))
         self.register_buffer("scale", torch.ones(len(fields)))
+        signs = [-1.0 if field in _MIRRORED else 1.0 for field in self.fields]
+        self.register_buffer("mirror_signs", torch.tensor(signs), persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[b, embedding_size]`` to ``[b, k]`` in the labels' own units."""
         return self.centre + self.scale * self.linear(features)
 
-    def mirror_signs(self) -> torch.Tensor:
-        """``[k]``: -1 for what changes its sign in a mirror image, else 1."""
-        signs = [-1.0 if field in _MIRRORED else 1.0 for field in self.fields]
-        return self.scale.new_tensor(signs)
-
     def combined(self, plain: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
         """The mean of what is estimated of images and of their mirror images."""
-        return (plain + self.mirror_signs() * mirrored) / 2
+        return (plain + self.mirror_signs * mirrored) / 2
 
     def description(self) -> dict[str, Any]:
         """The entry of ``config.json``."""

@@ -78,9 +78,7 @@ class NumberTask(nn.Module):
         self, targets: torch.Tensor, mirrored: torch.Tensor
     ) -> torch.Tensor:
         """Mirrored, a face looks and leans the other way."""
-        return torch.where(
-            mirrored[:, None], targets * self.head.mirror_signs(), targets
-        )
+        return torch.where(mirrored[:, None], targets * self.head.mirror_signs, targets)
 
 
 class PoseTask(NumberTask):
