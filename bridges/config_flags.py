@@ -55,7 +55,10 @@ class _FactorListParser(flags.ArgumentParser):
         if not isinstance(argument, str):
             return tuple(argument)
         parts = [part.partition(":") for part in argument.split(",") if part]
-        return tuple((name.strip(), float(number)) for name, _, number in parts)
+        try:
+            return tuple((name.strip(), float(number)) for name, _, number in parts)
+        except ValueError:
+            raise ValueError(f"expected {self.syntactic_help}") from None
 
 
 class _FactorListSerializer(flags.ArgumentSerializer):

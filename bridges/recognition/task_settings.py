@@ -48,8 +48,8 @@ def checked_weights(weights: Any, tasks: Sequence[str], attention: str) -> Weigh
     for name, factor in given.items():
         if name not in known:
             raise InputError(
-                f"task_weights name {name!r}, which is not trained; expected some of "
-                f"{', '.join(known)}, the tasks"
+                f"task_weights name {name!r}, which is not trained; the tasks are "
+                f"{', '.join(known)}"
             )
         checks.in_range(factor, f"task_weights of {name}", 0, _MOST)
     if len(given) < len(pairs):
