@@ -44,6 +44,41 @@ def _define_number_list(
     )
 
 
+class _FactorListParser(flags.ArgumentParser):
+    """``name:number`` with commas between them."""
+
+    syntactic_help = "name:number with commas between them"
+
+    def parse(
+        self, argument: str | Sequence[tuple[str, float]]
+    ) -> tuple[tuple[str, float], ...]:
+        if not isinstance(argument, str):
+            return tuple(argument)
+        parts = [part.partition(":") for part in argument.split(",") if part]
+        try:
+            return tuple((name.strip(), float(number)) for name, _, number in parts)
+        except ValueError:
+            raise ValueError(f"expected {self.syntactic_help}") from None
+
+
+class _FactorListSerializer(flags.ArgumentSerializer):
+    def serialize(self, value: Sequence[tuple[str, float]]) -> str:
+        return ",".join(f"{name}:{number:.4g}" for name, number in value)
+
+
+def _define_factor_list(
+    name: str, default: Any, description: str, *, flag_values: flags.FlagValues
+) -> None:
+    flags.DEFINE(
+        _FactorListParser(),
+        name,
+        default,
+        description,
+        flag_values,
+        _FactorListSerializer(),
+    )
+
+
 def _define_name_list(
     name: str, default: Any, description: str, *, flag_values: flags.FlagValues
 ) -> None:
@@ -59,6 +94,7 @@ _DEFINE = {
     str: flags.DEFINE_string,
     tuple[float, ...]: _define_number_list,
     tuple[str, ...]: _define_name_list,
+    tuple[tuple[str, float], ...]: _define_factor_list,
 }
 
 

@@ -3,7 +3,12 @@ import dataclasses
 import pytest
 from absl import flags
 
-from bridges.config_flags import define_options_flags, options_from_flags
+from bridges.config_flags import (
+    config_from_flags,
+    define_config_flags,
+    define_options_flags,
+    options_from_flags,
+)
 from hyperface_jax import InputError
 
 
@@ -54,3 +59,30 @@ def test_help_says_whose_a_flag_is_and_where_defaults_differ():
     values = _parsed()
     assert values["steps"].help == "solver steps (of diffusion)"
     assert "by default 5.0 for diffusion, 3.0 for other" in values["guidance"].help
+
+
+@dataclasses.dataclass(frozen=True)
+class _Weighted:
+    factors: tuple[tuple[str, float], ...] = (("one", 1.0),)
+
+
+def _factors(*arguments):
+    values = flags.FlagValues()
+    define_config_flags(_Weighted(), {"factors": "of each"}, values)
+    values(["command", *arguments])
+    return values
+
+
+def test_factors_are_given_by_name():
+    values = _factors("--factors=two:0.5, three:2")
+    found = config_from_flags(_Weighted(), values)
+    assert found == _Weighted((("two", 0.5), ("three", 2.0)))
+    assert values["factors"].serialize() == "--factors=two:0.5,three:2"
+    assert config_from_flags(_Weighted(), _factors()) == _Weighted()
+    assert config_from_flags(_Weighted(), _factors("--factors=")) == _Weighted(())
+
+
+@pytest.mark.parametrize("text", ["two", "two:", "two:x", "two=3"])
+def test_factors_of_another_form_are_refused(text):
+    with pytest.raises(flags.IllegalFlagValueError, match="expected name:number"):
+        _factors(f"--factors={text}")

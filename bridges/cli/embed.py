@@ -41,6 +41,13 @@ flags.DEFINE_enum(
     "what the embeddings are for",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "attributes",
+    False,
+    "also write what the recogniser reads from each image: pose, age, expression, "
+    "gender, whichever it was trained for by hyperface-train --tasks",
+    flag_values=FLAGS,
+)
 folder_flags.define(FLAGS)
 device_flags.define(FLAGS)
 
@@ -56,13 +63,16 @@ def main() -> None:
         model=FLAGS.model,
         flip=FLAGS.flip,
         kind=FLAGS.kind,
+        attributes=FLAGS.attributes,
         **folder_flags.given(FLAGS),
         **device_flags.given(FLAGS),
     )
     rows, columns = result.embeddings.shape
+    read = [name for name in result.predicted or {} if "_probability" not in name]
     print(
         f"{FLAGS.output}: {rows} embeddings of {columns} numbers "
         f"by {result.metadata['model']['name']}"
+        + (f", with {', '.join(read)}" if read else "")
     )
 
 

@@ -5,6 +5,7 @@ folder of images per identity. Interrupted, the same command resumes. Example:
 
     hyperface-train --dataset=dataset --output=checkpoint
     hyperface-train --dataset=dataset --recipe=paper --output=checkpoint
+    hyperface-train --dataset=dataset --tasks=identity,pose,age --output=checkpoint
 
 On several GPUs:
 
@@ -27,6 +28,7 @@ from bridges.config_flags import (
 )
 from bridges.recognition.config import CACHE_MB, CHOICES, RECIPES, TrainingConfig
 from bridges.recognition.heads import HEADS
+from bridges.recognition.task_settings import ATTRIBUTE_WEIGHTS
 from bridges.recognition.tasks import TASKS
 from hyperface_jax.commands import require_flags, run_command
 
@@ -41,6 +43,16 @@ _HELP = {
     "head": "the margin loss",
     "tasks": "what the backbone is trained for, with commas between them: "
     + ", ".join(TASKS),
+    "task_weights": "the factor of a task's loss, such as pose:0.1,age:0.5; 0 silences "
+    "a task; by default "
+    + ", ".join(f"{name} {factor:g}" for name, factor in ATTRIBUTE_WEIGHTS.items())
+    + " and 1 for the rest",
+    "task_weighting": "keep the factors, or learn them from each task's uncertainty, "
+    "starting from them",
+    "attention": "gates on the backbone's channels: none, or demographic: for each "
+    "group of people, weighted by how likely an image shows one of it",
+    "attention_groups": "the field of the images' records with their group, of "
+    "--attention=demographic: group, gender, ethnicity, …",
     "epochs": "passes over the images; may be fractional",
     "batch_size": "images a step",
     "optimizer": "the optimiser",

@@ -24,14 +24,19 @@ def groups_of(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """
     found = {}
     for key in records[0] if records else ():
-        values = [_group(key, record.get(key)) for record in records]
+        values = [group_of(key, record.get(key)) for record in records]
         if key not in _NO_GROUPS and None not in values:
             found[key] = np.asarray(values, np.str_)
     return found
 
 
-def _group(key: str, value: Any) -> str | None:
-    """The word for one value, or None when it names no group."""
+def group_of(key: str, value: Any) -> str | None:
+    """The word for one value of an attribute, or None when it names no group.
+
+    Args:
+      key: the attribute.
+      value: what a record has for it; None where it has nothing.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and value:

@@ -105,6 +105,7 @@ def apply_embedding_map(
             labels=labels,
             names=source.names,
             groups=source.groups,
+            predicted=source.predicted,
             model=fitted.to_model,
             settings={"mapped": mapped},
         )

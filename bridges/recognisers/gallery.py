@@ -12,6 +12,11 @@ from bridges.datasets.groups import groups_of
 from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource, open_images
 from bridges.datasets.unreadable import check_source
+from bridges.recognisers.attributes import (
+    Read,
+    attribute_recogniser,
+    read_source,
+)
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.recognisers.rendered_faces import is_made_here, warn_of_photographs
@@ -36,6 +41,7 @@ def embed_folder(
     model: PathLike = "recogniser_f",
     flip: bool = True,
     kind: str = "gallery",
+    attributes: bool = False,
     identity_from: str = AUTO,
     skip_unreadable: bool = False,
     device: str = "auto",
@@ -56,6 +62,8 @@ def embed_folder(
         :func:`bridges.recognisers.recogniser.load_recogniser` takes.
       flip: embed each image together with its mirror image.
       kind: ``"gallery"`` or ``"queries"``.
+      attributes: also write what the recogniser reads from each image, such as pose
+        and age; it has to be one that was trained for several tasks.
       identity_from: what says who is on an image where there is no metadata, see
         :func:`bridges.datasets.image_source.open_images`.
       skip_unreadable: leave out images that can't be read; ``skipped`` in the file's
@@ -67,8 +75,8 @@ def embed_folder(
       The content of the file written, or of one of the same settings already there.
 
     Raises:
-      InputError: no images, unreadable ones (all named), no such recogniser, or an
-        output that was made with other settings.
+      InputError: no images, unreadable ones (all named), no such recogniser, one that
+        reads no attributes, or an output that was made with other settings.
     """
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}, expected {' or '.join(KINDS)}")
@@ -79,6 +87,7 @@ def embed_folder(
         output,
         flip=flip,
         kind=kind,
+        attributes=attributes,
         skip_unreadable=skip_unreadable,
         precision=precision,
     )
@@ -91,6 +100,7 @@ def embed_opened(
     *,
     flip: bool = True,
     kind: str = "gallery",
+    attributes: bool = False,
     skip_unreadable: bool = False,
     precision: str = "float32",
 ) -> EmbeddingFile:
@@ -102,15 +112,18 @@ def embed_opened(
       output: the ``.npz`` file to write.
       flip: as for :func:`embed_folder`, and so the others.
       kind: likewise.
+      attributes: likewise.
       skip_unreadable: likewise.
       precision: that the recogniser was loaded with.
     """
+    heads = attribute_recogniser(recogniser).heads if attributes else None
     settings = {
         "images": source.fingerprint(),
         "groups": _digest(groups_of(source.records)),
         "model": recogniser.model["sha256"],
         "flip": flip,
         "kind": kind,
+        **({"attributes": heads.sha256} if heads else {}),
         **({"skip_unreadable": True} if skip_unreadable else {}),
         **device_flags.setting(precision),
     }
@@ -133,13 +146,17 @@ def _embed(
     source, skipped = check_source(source, skip_unreadable=skip_unreadable)
     if not is_made_here(source.name):
         warn_of_uncropped(source)
-    embeddings = embed_source(recogniser, source, flip=flip)
+    if "attributes" in settings:
+        read = read_source(recogniser, source, flip=flip)
+    else:
+        read = Read(embed_source(recogniser, source, flip=flip), {})
     made = EmbeddingFile(
-        embeddings,
+        read.embeddings,
         source.labels if source.labelled else None,
         np.array([record["file_name"] for record in source.records]),
         {"kind": kind, "model": recogniser.model},
         groups_of(source.records),
+        predicted=read.predicted or None,
     )
     save_embeddings(
         output,
@@ -148,6 +165,7 @@ def _embed(
         labels=made.labels,
         names=made.names,
         groups=made.groups,
+        predicted=made.predicted,
         model=recogniser.model,
         settings={**settings, "skipped": skipped} if skipped else settings,
     )

@@ -8,6 +8,7 @@ from bridges.devices import Device
 from bridges.pretrained import WEIGHTS
 from bridges.recognisers.network import NetworkRecogniser
 from bridges.recognition import checkpoint
+from bridges.recognition.attribute_heads import load_heads
 from bridges.recognition.iresnet import IResNet
 from hyperface_jax import files
 
@@ -43,4 +44,5 @@ def load_checkpoint(folder: pathlib.Path, device: Device) -> NetworkRecogniser:
             "sha256": files.sha256_of(folder / WEIGHTS),
         },
         device=device,
+        heads=load_heads(folder, config),
     )

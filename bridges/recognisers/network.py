@@ -9,6 +9,7 @@ from torch.nn import functional
 from bridges.devices import Device
 from bridges.pixels import to_unit_range
 from bridges.recognisers.embedding import BATCH_SIZE, embed_batches
+from bridges.recognition.attribute_heads import TrainedHeads
 
 
 class Pixels(NamedTuple):
@@ -43,6 +44,7 @@ class NetworkRecogniser:
       pixels: what it takes.
       device: where the network computes, and how precisely.
       batch_size: images at once, unless the caller says otherwise.
+      heads: what reads attributes from its outputs, None where nothing does.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class NetworkRecogniser:
         pixels: Pixels = RGB,
         device: Device | None = None,
         batch_size: int = BATCH_SIZE,
+        heads: TrainedHeads | None = None,
     ) -> None:
         self.device = device or Device()
         self.network = network.eval().requires_grad_(False)
@@ -66,6 +69,9 @@ class NetworkRecogniser:
         self.model = model
         self.pixels = pixels
         self.batch_size = batch_size
+        self.heads = heads
+        for head in heads.heads.values() if heads else ():
+            head.to(self.device.torch)
 
     def embed(
         self,
@@ -97,11 +103,28 @@ class NetworkRecogniser:
         )
 
     @torch.inference_mode()
-    def _embed_batch(self, images: np.ndarray, flip: bool) -> np.ndarray:
+    def outputs(self, images: np.ndarray, *, flip: bool) -> list[torch.Tensor]:
+        """What the network gives for images, and with ``flip`` for their mirror images.
+
+        Args:
+          images: ``[n, s, s, 3]`` uint8 RGB of its own size.
+          flip: see above.
+
+        Returns:
+          One or two of ``[n, d]`` float32, not normalised, on the device.
+        """
         x = self.device.take(torch.from_numpy(np.array(images))).permute(0, 3, 1, 2)
         x = self.pixels.prepared(x)
         with self.device.autocast():
-            out = self.network(x).float()
+            out = [self.network(x).float()]
             if flip:
-                out = out + self.network(x.flip(3)).float()
-        return functional.normalize(out, dim=1).cpu().numpy()
+                out.append(self.network(x.flip(3)).float())
+        return out
+
+    def _embed_batch(self, images: np.ndarray, flip: bool) -> np.ndarray:
+        return unit_rows(self.outputs(images, flip=flip))
+
+
+def unit_rows(outputs: list[torch.Tensor]) -> np.ndarray:
+    """Embeddings of :meth:`NetworkRecogniser.outputs`: their sum, made unit."""
+    return functional.normalize(sum(outputs), dim=1).cpu().numpy()

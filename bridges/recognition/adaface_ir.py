@@ -6,8 +6,12 @@ block that keeps its width drops pixels instead of convolving, and the output is
 normalised without a scale or a shift.
 """
 
+import itertools
+
 import torch
 from torch import nn
+
+from bridges.recognition.demographic_attention import DemographicAttention, run_stages
 
 _WIDTHS = (64, 128, 256, 512)
 _TOTAL_STRIDE = 16
@@ -56,6 +60,8 @@ class AdaFaceIR(nn.Module):
           embedding_size: length of its output.
         """
         super().__init__()
+        self.stage_widths, self._depths = _WIDTHS, depths
+        self.attention: DemographicAttention | None = None
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, _WIDTHS[0], 3, 1, 1, bias=False),
             nn.BatchNorm2d(_WIDTHS[0]),
@@ -83,4 +89,12 @@ class AdaFaceIR(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.output_layer(self.body(self.input_layer(x)))
+        x = self.input_layer(x)
+        if self.attention is None:
+            return self.output_layer(self.body(x))
+        return self.output_layer(run_stages(x, self._stages(), self.attention)[-1])
+
+    def _stages(self) -> list[nn.Sequential]:
+        """The blocks of the body, stage by stage."""
+        ends = list(itertools.accumulate(self._depths, initial=0))
+        return [self.body[a:b] for a, b in itertools.pairwise(ends)]

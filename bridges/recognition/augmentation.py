@@ -1,5 +1,7 @@
 """Augmentation of face batches, on the device they are on."""
 
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional
 
@@ -12,13 +14,37 @@ from bridges.recognition.augmentation_strengths import Augmentation
 from bridges.recognition.draws import Draws, Part
 
 
+class Augmented(NamedTuple):
+    """A batch that was varied.
+
+    Attributes:
+      images: ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
+      mirrored: ``[n]`` bool, which of them are mirror images.
+    """
+
+    images: torch.Tensor
+    mirrored: torch.Tensor
+
+
 def augment(
     images: torch.Tensor,
     augmentation: Augmentation,
     generator: torch.Generator,
     part: Part | None = None,
 ) -> torch.Tensor:
-    """Varies a batch. Nothing waits for the device.
+    """The images of :func:`augment_telling`."""
+    return augment_telling(images, augmentation, generator, part).images
+
+
+def augment_telling(
+    images: torch.Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    part: Part | None = None,
+) -> Augmented:
+    """Varies a batch, and tells what of it changes where a face looks.
+
+    Nothing waits for the device.
 
     Args:
       images: ``[n, 3, h, w]`` uint8 RGB.
@@ -28,10 +54,11 @@ def augment(
         an image is varied alike whichever process has it.
 
     Returns:
-      ``[n, 3, h, w]`` float32 in about [-1, 1], channels last in memory.
+      Images and which were mirrored, on the device.
     """
     draws = Draws(len(images), generator, images.device, part)
-    x = to_unit_range(_move(images, augmentation, draws))
+    x, mirrored = _move(images, augmentation, draws)
+    x = to_unit_range(x)
     if augmentation.crop:
         x = crop(x, augmentation.crop, draws)
     if augmentation.resample:
@@ -48,13 +75,17 @@ def augment(
         x = x + augmentation.noise * strength * draws.pixel_noise(x)
     # A little room beyond the range keeps some order among over-exposed pixels.
     x = x.clamp(-1.2, 1.2)
-    return x.contiguous(memory_format=torch.channels_last)
+    return Augmented(x.contiguous(memory_format=torch.channels_last), mirrored)
 
 
 def _move(
     images: torch.Tensor, augmentation: Augmentation, draws: Draws
-) -> torch.Tensor:
-    """Mirrors some images and shifts each, by gathering rows and columns."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirrors some images and shifts each, by gathering rows and columns.
+
+    Returns:
+      ``[n, 3, h, w]`` images, and ``[n]`` which of them were mirrored.
+    """
     n, _, height, width = images.shape
     down, right = draws.offsets(augmentation.shift)
     flipped = draws.uniform(1) < augmentation.flip
@@ -64,7 +95,8 @@ def _move(
     rows, columns = rows.to(images.device), columns.to(images.device)
     each = torch.arange(n, device=images.device)[:, None, None]
     moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
+    mirrored = flipped[:, 0].to(images.device, non_blocking=True)
+    return moved.permute(0, 3, 1, 2), mirrored
 
 
 def _lower_resolution(

@@ -3,12 +3,13 @@
 ::
 
     model.safetensors       the backbone's weights and running statistics
-    config.json             what to build: backbone, image_size, embedding_size
+    config.json             what to build: backbone, image_size, embedding_size, and
+                            attention and attributes where it has them
+    attributes.safetensors  heads of attributes, where it was trained for them
     training.json           settings, data, history, complete
     progress.safetensors    while training: everything needed to resume
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -22,12 +23,15 @@ from bridges import model_folder
 from bridges.pretrained import CONFIG, WEIGHTS
 from bridges.recognition.adaface_ir import AdaFaceIR
 from bridges.recognition.backbones import build_backbone
+from bridges.recognition.demographic_attention import attach_described
 from bridges.recognition.iresnet import IResNet
 from bridges.weights_file import UNREADABLE
 from hyperface_jax import InputError, files
 from hyperface_jax.artifacts import read_json
 
 FORMAT_VERSION = 1
+# Of config.json: what an earlier program can't build must not look to it as damaged.
+_ATTENTION_VERSION = 2
 TRAINING = "training.json"
 PROGRESS = "progress.safetensors"
 
@@ -49,9 +53,11 @@ def save_network(
     Args:
       folder: created when missing.
       network: the backbone.
-      config: ``backbone``, ``image_size``, ``embedding_size``.
+      config: ``backbone``, ``image_size``, ``embedding_size``, and ``attention`` and
+        ``attributes`` of those that have them.
     """
-    description = {"format_version": FORMAT_VERSION, **config}
+    version = _ATTENTION_VERSION if "attention" in config else FORMAT_VERSION
+    description = {"format_version": version, **config}
     model_folder.save_model(folder, network, description)
 
 
@@ -83,10 +89,10 @@ def read_config(folder: PathLike) -> dict[str, Any]:
                 f"{path}: {key} is {config[key]!r}, expected "
                 + ("a name" if kind is str else "a whole number")
             )
-    if config.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
+    if config.get("format_version", FORMAT_VERSION) > _ATTENTION_VERSION:
         raise InputError(
             f"{path}: format version {config['format_version']}, this program reads up "
-            f"to {FORMAT_VERSION}; update hyperface_jax"
+            f"to {_ATTENTION_VERSION}; update hyperface_jax"
         )
     return config
 
@@ -99,12 +105,15 @@ def load_network(folder: PathLike) -> IResNet | AdaFaceIR:
     """
     folder = pathlib.Path(folder)
     config = read_config(folder)
-    build = functools.partial(
-        build_backbone,
-        config["backbone"],
-        image_size=config["image_size"],
-        embedding_size=config["embedding_size"],
-    )
+
+    def build() -> IResNet | AdaFaceIR:
+        backbone = build_backbone(
+            config["backbone"],
+            image_size=config["image_size"],
+            embedding_size=config["embedding_size"],
+        )
+        return attach_described(backbone, config.get("attention"))
+
     network = model_folder.build_to_fit(folder, build)
     model_folder.load_weights(folder, network)
     return network

@@ -7,6 +7,17 @@ from bridges.recognition.architectures import BACKBONES
 from bridges.recognition.augmentation_strengths import AUGMENTATIONS
 from bridges.recognition.head_options import AdaFaceOptions, ArcFaceOptions
 from bridges.recognition.heads import HEADS, HeadOptions, check_options
+from bridges.recognition.task_settings import (
+    ATTENTIONS,
+    DEFAULT_GROUPS,
+    FIXED,
+    PLAIN,
+    WEIGHTINGS,
+    Weights,
+    check_attention,
+    checked_weights,
+    recorded_weights,
+)
 from bridges.recognition.tasks import IDENTITY, TASKS
 from bridges.settings_checks import check_settings
 from hyperface_jax import InputError, checks
@@ -21,6 +32,8 @@ CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "multi_step", "polynomial"),
     "augmentation": tuple(AUGMENTATIONS),
+    "task_weighting": WEIGHTINGS,
+    "attention": ATTENTIONS,
 }
 _RANGES = {
     "image_size": (16, 4096),
@@ -36,15 +49,18 @@ _RANGES = {
     "validation_share": (0, 0.9),
     "seed": (0, 2**32 - 1),
 }
-# Left out of what is recorded where they are the default: trainings from before they
-# existed are of the same settings.
-_ADDED_LATER = (
-    "tasks",
-    "accumulation",
-    "class_share",
-    "validation_share",
-    "dataset_weights",
-)
+# Settings that trainings of earlier versions did not have, and what these did.
+_LEFT_OUT = {
+    "tasks": (IDENTITY,),
+    "task_weights": {},
+    "task_weighting": FIXED,
+    "attention": PLAIN,
+    "attention_groups": DEFAULT_GROUPS,
+    "accumulation": 1,
+    "class_share": 1.0,
+    "validation_share": 0.0,
+    "dataset_weights": (),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +77,13 @@ class TrainingConfig:
       head_options: the head's own options; None means its defaults.
       tasks: keys of ``tasks.TASKS``: what the backbone is trained for. Their weighted
         losses are added.
+      task_weights: the factor of each task's loss: pairs of name and factor, or a
+        mapping. Where none is given, the task's own. 0 silences a task.
+      task_weighting: ``"fixed"``, or ``"uncertainty"``: the factors are where learned
+        ones start, see :mod:`bridges.recognition.task_weighting`.
+      attention: ``"none"``, or ``"demographic"``: gates on the backbone's channels for
+        each group, see :mod:`bridges.recognition.demographic_attention`.
+      attention_groups: the field of the images' records with their group.
       epochs: passes over the images; may be fractional.
       batch_size: images a step; at most the number of images.
       optimizer: ``"adamw"`` (betas 0.9, 0.99) or ``"sgd"`` (momentum 0.9).
@@ -92,6 +115,10 @@ class TrainingConfig:
     head: str = "adaface"
     head_options: HeadOptions | None = None
     tasks: tuple[str, ...] = (IDENTITY,)
+    task_weights: Weights = ()
+    task_weighting: str = FIXED
+    attention: str = PLAIN
+    attention_groups: str = DEFAULT_GROUPS
     epochs: float = 10.0
     batch_size: int = 128
     optimizer: str = "adamw"
@@ -131,6 +158,9 @@ class TrainingConfig:
             )
         object.__setattr__(self, "milestones", milestones)
         object.__setattr__(self, "tasks", self._checked_tasks())
+        task_weights = checked_weights(self.task_weights, self.tasks, self.attention)
+        object.__setattr__(self, "task_weights", task_weights)
+        check_attention(self.attention, self.attention_groups)
         if self.head_options is not None:
             check_options(self.head, self.head_options)
 
@@ -150,9 +180,10 @@ class TrainingConfig:
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
         del settings["head_options"]
-        for field in dataclasses.fields(self):
-            if field.name in _ADDED_LATER and settings[field.name] == field.default:
-                del settings[field.name]
+        settings["task_weights"] = recorded_weights(self.task_weights, self.tasks)
+        for name, default in _LEFT_OUT.items():
+            if settings[name] == default:
+                del settings[name]
         settings |= dataclasses.asdict(self.options_of_head())
         return {
             name: list(value) if isinstance(value, tuple) else value

@@ -5,6 +5,7 @@ Each message says what to change.
 
 import math
 import os
+from collections.abc import Sequence
 
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.history import loss_name
@@ -28,6 +29,7 @@ class Watch:
         num_classes: int,
         output: str | os.PathLike[str],
         precision: str = "float32",
+        tasks: Sequence[str] | None = None,
     ) -> None:
         """Begins to watch.
 
@@ -36,8 +38,10 @@ class Watch:
           num_classes: identities trained on.
           output: the training's folder, for messages.
           precision: that the backbone computes in.
+          tasks: whose losses there are, by default those of the settings.
         """
         self._config = config
+        self._tasks = list(tasks or config.tasks)
         self._num_classes = num_classes
         self._output = os.fspath(output)
         self._precision = precision
@@ -56,8 +60,8 @@ class Watch:
           InputError: a loss is not finite: names the task, the step, the gradient's
             norm, and what likely was the cause.
         """
-        for task in self._config.tasks:
-            loss = values[loss_name(task, len(self._config.tasks))]
+        for task in self._tasks:
+            loss = values[loss_name(task, len(self._tasks))]
             if not math.isfinite(loss):
                 raise InputError(
                     f"{self._output}: the loss of the task {task} is {loss} at step "

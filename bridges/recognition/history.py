@@ -1,6 +1,7 @@
 """How far a training is, and the history of its losses and metrics."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ class TrainingCounts:
       step: steps done.
       seconds: time spent, over all runs.
       sums: loss and metrics, summed over the steps of this epoch.
+      missing: how many of these steps said nothing of a metric, where some did.
       history: a row for each epoch: epoch, step, the means, seconds.
       waited: of the seconds, those in which steps waited for images.
       skipped: images that could not be read when a step needed them: path to reason.
@@ -30,6 +32,7 @@ class TrainingCounts:
     step: int = 0
     seconds: float = 0.0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     waited: float = 0.0
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -49,18 +52,27 @@ class TrainingCounts:
         """Counts a step, and at the end of an epoch writes a row of the history.
 
         Args:
-          values: what :func:`scalars_of` named; the diagnostics are left out.
+          values: what :func:`scalars_of` named; a metric that is NaN does not count,
+            nor do the diagnostics.
           epoch_size: images of an epoch.
           config: the settings.
         """
         epoch = self.step * config.batch_size // epoch_size
         self.step += 1
         for name, value in values.items():
-            if name not in DIAGNOSTICS:
+            if name in DIAGNOSTICS:
+                continue
+            if math.isnan(value):
+                self.missing[name] = self.missing.get(name, 0) + 1
+            else:
                 self.sums[name] = self.sums.get(name, 0.0) + value
         if ends_epoch(self.step, epoch_size, config):
             before = self.history[-1]["step"] if self.history else 0
-            means = {k: v / (self.step - before) for k, v in self.sums.items()}
+            steps = self.step - before
+            means = {
+                name: total / (steps - self.missing.get(name, 0))
+                for name, total in self.sums.items()
+            }
             self.history.append(
                 {
                     "epoch": epoch + 1,
@@ -69,7 +81,7 @@ class TrainingCounts:
                     "seconds": round(self.seconds, 1),
                 }
             )
-            self.sums = {}
+            self.sums, self.missing = {}, {}
 
 
 def ends_epoch(step: int, epoch_size: int, config: TrainingConfig) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bridges.recognition.architectures import Architecture
+from bridges.recognition.demographic_attention import DemographicAttention, run_stages
 
 TOTAL_STRIDE = 16
 
@@ -58,6 +59,8 @@ class IResNet(nn.Module):
         self, architecture: Architecture, image_size: int, embedding_size: int
     ) -> None:
         super().__init__()
+        self.stage_widths = architecture.widths
+        self.attention: DemographicAttention | None = None
         channels = architecture.widths[0]
         self.conv1 = _convolution(3, channels, 3, architecture.stem_stride)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -84,11 +87,9 @@ class IResNet(nn.Module):
 
     def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The stem's output and each non-empty stage's, finest first."""
-        maps = [self.prelu(self.bn1(self.conv1(x)))]
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            if len(layer):
-                maps.append(layer(maps[-1]))
-        return maps
+        stem = self.prelu(self.bn1(self.conv1(x)))
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return [stem, *run_stages(stem, stages, self.attention)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.bn2(self.feature_maps(x)[-1])

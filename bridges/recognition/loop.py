@@ -161,7 +161,11 @@ class _Reader:
         self._around = around
         self._total = num_steps(order.epoch_size, config)
         self._watch = Watch(
-            config, around.num_classes, around.output, state.device.precision
+            config,
+            around.num_classes,
+            around.output,
+            state.device.precision,
+            tasks=[*state.tasks],
         )
         self._last = time.monotonic()
 

@@ -10,6 +10,9 @@ from bridges.datasets.image_source import ImageSource
 from bridges.devices import Device
 from bridges.recognition.backbones import build_backbone
 from bridges.recognition.config import TrainingConfig
+from bridges.recognition.groups_task import GroupsTask
+from bridges.recognition.task_settings import DEMOGRAPHIC, GROUPS_TASK
+from bridges.recognition.task_weighting import weigh_tasks
 from bridges.recognition.tasks import IDENTITY, TASKS, TrainingTask
 from bridges.training.torchrun import synchronise_norms
 
@@ -79,6 +82,9 @@ def init_training(
             embedding_size=config.embedding_size,
         )
         tasks = {name: TASKS[name](config, sources) for name in config.tasks}
+        if config.attention == DEMOGRAPHIC:
+            tasks[GROUPS_TASK] = GroupsTask(config, sources, backbone)
+    weigh_tasks(tasks, config)
     if synchronised:
         backbone = synchronise_norms(backbone, device)
     backbone = backbone.to(device.torch, memory_format=torch.channels_last)
@@ -108,6 +114,23 @@ def _optimizer(
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
+
+
+def weights_to_keep(state: TrainingState) -> dict[str, torch.Tensor]:
+    """A copy, on the CPU, of what is saved of a training: all but the identities."""
+    return {
+        prefix + name: value.detach().cpu().clone()
+        for prefix, module in state.modules()
+        if prefix
+        for name, value in module.state_dict().items()
+    }
+
+
+def take_weights(state: TrainingState, weights: Mapping[str, torch.Tensor]) -> None:
+    """Gives ``state`` what :func:`weights_to_keep` copied."""
+    for prefix, module in state.modules():
+        if prefix:
+            module.load_state_dict(_under(prefix, weights))
 
 
 def tensors_of(state: TrainingState) -> dict[str, torch.Tensor]:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from bridges.recognition.augmentation import AUGMENTATIONS, augment
+from bridges.recognition.augmentation import AUGMENTATIONS, augment_telling
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.draws import Part
 from bridges.recognition.state import TrainingState
-from bridges.recognition.tasks import TaskOutput
+from bridges.recognition.task_weighting import total_loss
+from bridges.recognition.tasks import TaskOutput, mirror
 from bridges.training.data_parallel import Workers
 
 ALONE = Workers(0, 1)
@@ -59,7 +60,7 @@ def train_step(
       targets: the rows of each task's targets for these images, on that device.
       config: the settings.
       progress: fraction of the training that is done, 0 to 1.
-      generator: source of the augmentation, see :func:`augment`.
+      generator: source of the augmentation, see :func:`augment_telling`.
       workers: the processes that share the batch.
     """
     for group in state.optimizer.param_groups:
@@ -120,7 +121,7 @@ def _accumulate(
     """Adds the gradient of a piece to the parameters'; the first one's replaces it."""
     if piece.rows.start == 0:
         state.optimizer.zero_grad(set_to_none=True)
-    x = augment(
+    x, mirrored = augment_telling(
         images[piece.rows],
         AUGMENTATIONS[config.augmentation],
         piece.generator,
@@ -130,12 +131,12 @@ def _accumulate(
         features = state.forward(x)
     features = features.float()
     outputs = {
-        name: task.loss(features, x, targets[name][piece.rows], progress)
+        name: task.loss(
+            features, x, mirror(task, targets[name][piece.rows], mirrored), progress
+        )
         for name, task in state.tasks.items()
     }
-    loss = sum(
-        state.tasks[name].loss_weight * out.loss for name, out in outputs.items()
-    )
+    loss = total_loss(state.tasks, outputs)
     state.scaler.scale(loss / config.accumulation).backward()
     return StepOutput(loss.detach(), outputs, {"mean_cosine": mean_cosine(features)})
 
@@ -153,11 +154,12 @@ def _clip(
 
 def _mean_of(pieces: Sequence[StepOutput]) -> StepOutput:
     def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
-        return torch.stack([value.detach() for value in values]).mean(0)
+        # NaN is a metric of which no image of the piece says anything.
+        return torch.stack([value.detach() for value in values]).nanmean(0)
 
     tasks = {
         name: TaskOutput(
-            mean(each.tasks[name].loss for each in pieces),
+            torch.stack([each.tasks[name].loss.detach() for each in pieces]).mean(0),
             {
                 key: mean(each.tasks[name].metrics[key] for each in pieces)
                 for key in out.metrics
@@ -165,7 +167,8 @@ def _mean_of(pieces: Sequence[StepOutput]) -> StepOutput:
         )
         for name, out in pieces[0].tasks.items()
     }
-    return StepOutput(mean(each.loss for each in pieces), tasks, pieces[0].diagnostics)
+    loss = torch.stack([each.loss for each in pieces]).mean(0)
+    return StepOutput(loss, tasks, pieces[0].diagnostics)
 
 
 @torch.no_grad()

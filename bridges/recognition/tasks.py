@@ -47,11 +47,15 @@ class TaskOutput(NamedTuple):
     Attributes:
       loss: scalar, the mean over the batch, before the task's weight.
       metrics: scalars for the history by name, means over the batch; not ``"loss"``,
-        which is there anyway.
+        which is there anyway. NaN, where no image of the batch says, is left out of
+        the history's means.
+      labelled: scalar bool, False where no image of the batch has a label for the task
+        and the loss is 0 for that reason; None where all images always have one.
     """
 
     loss: "torch.Tensor"
     metrics: "Mapping[str, torch.Tensor]"
+    labelled: "torch.Tensor | None" = None
 
 
 class TrainingTask(Protocol):
@@ -62,6 +66,11 @@ class TrainingTask(Protocol):
     :class:`~bridges.datasets.image_source.ImageSource` objects, with fresh weights
     drawn from torch's global generator. It is saved and optimised together with the
     backbone.
+
+    Where mirroring an image changes what is true of it, as it does where a face looks,
+    the task also has ``mirror_targets(targets, mirrored)``, which returns a batch's
+    rows of :attr:`targets` for images of which those are mirror images where the bools
+    ``mirrored``, ``[b]``, say so.
 
     Attributes:
       loss_weight: the factor of its loss in the sum over the tasks.
@@ -91,6 +100,28 @@ class TrainingTask(Protocol):
         """
 
 
+def mirror(
+    task: TrainingTask, targets: "torch.Tensor", mirrored: "torch.Tensor"
+) -> "torch.Tensor":
+    """The targets of a batch in which some images were mirrored.
+
+    Args:
+      task: most have the same targets for a mirror image.
+      targets: the batch's rows of the task's targets.
+      mirrored: ``[b]`` bool.
+    """
+    change = getattr(task, "mirror_targets", None)
+    return change(targets, mirrored) if change else targets
+
+
+_ATTRIBUTES = "bridges.recognition.attribute_tasks"
 TASKS: Registry[Callable[..., TrainingTask]] = Registry(
-    "task", {IDENTITY: "bridges.recognition.identity_task:IdentityTask"}
+    "task",
+    {
+        IDENTITY: "bridges.recognition.identity_task:IdentityTask",
+        "pose": f"{_ATTRIBUTES}:PoseTask",
+        "age": f"{_ATTRIBUTES}:AgeTask",
+        "expression": f"{_ATTRIBUTES}:ExpressionTask",
+        "gender": f"{_ATTRIBUTES}:GenderTask",
+    },
 )

@@ -16,7 +16,13 @@ from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource
 from bridges.devices import announce_device
 from bridges.recognition import checkpoint
+from bridges.recognition.attribute_heads import descriptions, save_heads
+from bridges.recognition.attribute_labels import announce_missing
+from bridges.recognition.attribute_tasks import trained_heads
 from bridges.recognition.config import CACHE_MB, TrainingConfig
+from bridges.recognition.demographic_attention import (
+    description as attention_description,
+)
 from bridges.recognition.history import TrainingCounts
 from bridges.recognition.image_batches import ImageBatches
 from bridges.recognition.image_batches import check_resources as check_batches
@@ -26,6 +32,7 @@ from bridges.recognition.state import (
     TrainingState,
     init_training,
     restore,
+    take_weights,
     tensors_of,
 )
 from bridges.recognition.training_data import (
@@ -193,6 +200,7 @@ def _prepare(
         sources, held_out = split_people(sources, config.validation_share, config.seed)
         validation = Validation(held_out, config.image_size, config.seed, **reading)
     say_single_images(sources)
+    announce_missing(sources, config)
     counts = [len(source) for source in sources]
     order = ImageOrder(counts, config.seed, config.dataset_weights)
     check_epoch(order.epoch_size, sources, config)
@@ -258,12 +266,16 @@ def _finish(
     if counts.skipped:
         complete["skipped"] = {**job.record.get("skipped", {}), **counts.skipped}
     if validation is not None:
-        state.backbone.load_state_dict(validation.weights)
+        take_weights(state, validation.weights)
         complete["validation"] = validation.record(counts.history)
     if job.workers.rank:
         return complete
     names = ("backbone", "image_size", "embedding_size")
+    heads = trained_heads(state.tasks)
     shape = {name: getattr(config, name) for name in names}
+    shape |= attention_description(state.backbone) | descriptions(heads)
+    # Before the network, whose weights say that the folder is complete.
+    save_heads(job.output, heads)
     checkpoint.save_network(job.output, state.backbone, shape)
     files.write_json(job.output / checkpoint.TRAINING, complete)
     return complete

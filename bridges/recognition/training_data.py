@@ -9,7 +9,7 @@ import numpy as np
 from bridges.datasets.image_source import ImageSource, open_images
 from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source
-from bridges.recognition import checkpoint
+from bridges.recognition import attribute_labels, checkpoint
 from bridges.recognition.config import TrainingConfig
 from hyperface_jax import InputError
 from hyperface_jax.commands import announce
@@ -49,7 +49,8 @@ def describe(
     Its ``settings`` and ``data`` tell the training from another one.
 
     Raises:
-      InputError: sources without identities, or with too few.
+      InputError: sources without identities, or with too few; a task none of whose
+        labels is there.
     """
     for source in sources:
         if not source.labelled:
@@ -66,6 +67,7 @@ def describe(
             "images": sum(map(len, sources)),
             "identities": sum(len(source.identities) for source in sources),
             "fingerprint": " ".join(source.fingerprint() for source in sources),
+            **attribute_labels.fingerprint(sources, config),
             **({"skip_unreadable": True} if skip_unreadable else {}),
         },
         "folders": [source.name for source in sources],

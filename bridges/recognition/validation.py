@@ -15,7 +15,7 @@ from bridges.datasets.image_source import ImageSource
 from bridges.datasets.subset import Subset
 from bridges.pixels import to_unit_range
 from bridges.recognition.image_batches import ImageBatches
-from bridges.recognition.state import TrainingState
+from bridges.recognition.state import TrainingState, weights_to_keep
 from hyperface_jax import InputError
 
 # Of each kind; one in a thousand is then still three pairs.
@@ -88,7 +88,7 @@ class Validation:
       pairs: ``[p, 2]`` positions of images.
       same: ``[p]`` bool.
       best: the score of the best epoch so far, or None.
-      weights: the backbone's state of that epoch, on the CPU.
+      weights: of that epoch, as :func:`weights_to_keep` copies them.
     """
 
     def __init__(
@@ -123,10 +123,7 @@ class Validation:
         score = score_of(cosines, self.same)
         if self.best is None or score > self.best:
             self.best = score
-            self.weights = {
-                name: value.detach().cpu().clone()
-                for name, value in state.backbone.state_dict().items()
-            }
+            self.weights = weights_to_keep(state)
         return score
 
     def record(self, history: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class EmbeddingFile(NamedTuple):
         ``groups["gender"]``; stored as ``group_gender``.
       identities: ``[k]`` str, what label i is called, or None where labels are numbers
         alone.
+      predicted: what the recogniser read from each image, by attribute, such as
+        ``predicted["yaw"]``: ``[n]`` float32 (degrees, years, probabilities) or str;
+        stored as ``predicted_yaw``. None where it was not asked.
     """
 
     embeddings: np.ndarray
@@ -40,6 +43,7 @@ class EmbeddingFile(NamedTuple):
     metadata: dict[str, Any]
     groups: dict[str, np.ndarray]
     identities: np.ndarray | None = None
+    predicted: dict[str, np.ndarray] | None = None
 
 
 def save_embeddings(
@@ -50,6 +54,7 @@ def save_embeddings(
     labels: Any = None,
     names: Any = None,
     groups: Mapping[str, Any] | None = None,
+    predicted: Mapping[str, Any] | None = None,
     model: dict[str, Any] | None = None,
     packing: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
@@ -64,6 +69,7 @@ def save_embeddings(
         written as numbers, in rising order, with ``identities``.
       names: ``[n]`` strings.
       groups: ``[n]`` strings for each attribute, see :class:`EmbeddingFile`.
+      predicted: ``[n]`` finite floats or strings for each attribute, likewise.
       model: ``{"name": …, "sha256": …}`` of the recogniser the embeddings live in.
       packing: for references, the packing record. What JSON can hold, and NumPy's
         numbers and arrays, which are converted.
@@ -78,7 +84,7 @@ def save_embeddings(
     rows = as_array(embeddings, name)
     check_embeddings(rows, name)
     arrays = {"embeddings": np.ascontiguousarray(rows, np.float32)}
-    arrays |= annotations.to_arrays(labels, names, groups, len(rows), name)
+    arrays |= annotations.to_arrays(labels, names, groups, predicted, len(rows), name)
     metadata.check_model_record(model, f"{name}: model")
     for what, record in (("packing", packing), ("settings", settings)):
         metadata.check_record(record, f"{name}: {what}")

@@ -24,6 +24,8 @@ OTHER_VALUES = {
     "milestones": (0.25, 0.75),
     "warmup": 0.25,
     "margin_warmup": 0.25,
+    "task_weighting": "uncertainty",
+    "attention": "demographic",
     "accumulation": 4,
     "class_share": 0.5,
     "validation_share": 0.25,
@@ -53,11 +55,13 @@ def test_defaults_are_the_configs(parse):
 
 @pytest.mark.parametrize(
     "field",
-    # Head and tasks have one value so far; other tests register more.
+    # A head has options of its own, tasks need records; task_weights and
+    # attention_groups need other flags beside them, as below.
     [
         field
         for field in (*dataclasses.fields(TrainingConfig), *HEAD_OPTIONS)
-        if field.name not in ("head", "head_options", "tasks")
+        if field.name
+        not in (*("head", "head_options", "tasks", "task_weights", "attention_groups"),)
     ],
     ids=lambda field: field.name,
 )
@@ -73,6 +77,22 @@ def test_every_flag_has_its_effect(parse, field):
         change = {field.name: value}
     expected = dataclasses.replace(TrainingConfig(), **change)
     assert value != field.default
+    assert command.config_given().settings() == expected.settings()
+
+
+def test_flags_of_several_tasks_and_of_attention_have_their_effect(parse):
+    parse(
+        "--tasks=identity,pose,age",
+        "--task_weights=age:0.5, pose:0.1,attention:2",
+        "--attention=demographic",
+        "--attention_groups=gender",
+    )
+    expected = TrainingConfig(
+        tasks=("identity", "pose", "age"),
+        task_weights={"pose": 0.1, "age": 0.5, "attention": 2},
+        attention="demographic",
+        attention_groups="gender",
+    )
     assert command.config_given().settings() == expected.settings()
 
 

@@ -214,7 +214,7 @@ class TestRefusals:
             ({"milestones": (2.0,)}, "milestones"),
             ({"tasks": ()}, "expected a list of identity"),
             ({"tasks": "identity"}, "expected a list of identity"),
-            ({"tasks": ("age",)}, "task is 'age'"),
+            ({"tasks": ("height",)}, "task is 'height'"),
             ({"tasks": ("identity", "identity")}, "each of them once"),
             ({"head_options": object()}, "takes AdaFaceOptions"),
         ],

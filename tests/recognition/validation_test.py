@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from bridges.datasets.image_dataset import ImageDataset
 from bridges.recognition import loop
-from bridges.recognition.state import init_training
+from bridges.recognition.state import init_training, weights_to_keep
 from bridges.recognition.training import train_recogniser
 from bridges.recognition.validation import Score, Validation, score_of, split_people
 from hyperface_jax import InputError
@@ -120,8 +120,7 @@ class TestTraining:
             score = next(given)
             if validation.best is None or score > validation.best:
                 validation.best = score
-                weights = state.backbone.state_dict()
-                validation.weights = {k: v.clone() for k, v in weights.items()}
+                validation.weights = weights_to_keep(state)
             return score
 
         with monkeypatch.context() as patch:
