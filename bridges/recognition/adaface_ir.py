@@ -3,11 +3,14 @@
 The layout and the names of the parameters are those of AdaFace's ``net.py``, so that
 its weights, and HyperFace's, load as they are. Unlike insightface's, the shortcut of a
 block that keeps its width drops pixels instead of convolving, and the output is
-normalised without a scale or a shift.
+normalised without a scale or a shift. Running statistics start where the weights lead,
+see :mod:`bridges.recognition.untrained`.
 """
 
 import torch
 from torch import nn
+
+from bridges.recognition import untrained
 
 _WIDTHS = (64, 128, 256, 512)
 _TOTAL_STRIDE = 16
@@ -81,6 +84,22 @@ class AdaFaceIR(nn.Module):
                 )
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        self._start_statistics()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.output_layer(self.body(self.input_layer(x)))
+
+    def _start_statistics(self) -> None:
+        convolution, norm, _ = self.input_layer
+        untrained.start_after(convolution, norm, untrained.PIXELS)
+        stream = untrained.ACTIVATED
+        for block in self.body:
+            first, conv1, bn2, _, conv2, bn3 = block.res_layer
+            first.running_var.fill_(stream)
+            untrained.start_after(conv1, bn2, 1.0)
+            untrained.start_after(conv2, bn3, untrained.ACTIVATED)
+            if isinstance(block.shortcut_layer, nn.Sequential):
+                untrained.start_after(*block.shortcut_layer, stream)
+                stream = 1.0
+            stream += 1.0
+        self.output_layer[0].running_var.fill_(stream)

@@ -20,7 +20,8 @@ def randomised(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
     """A state dict of a backbone for 32 px, every tensor of it random."""
     random = torch.Generator().manual_seed(seed)
     state = {}
-    network = build_backbone(name, image_size=32, embedding_size=8)
+    with torch.device("meta"):
+        network = build_backbone(name, image_size=32, embedding_size=8)
     for key, value in network.state_dict().items():
         if key.endswith("num_batches_tracked"):
             continue
@@ -117,17 +118,19 @@ def images() -> np.ndarray:
     return coarse.repeat(4, 1).repeat(4, 2)
 
 
-def test_adafaces_lightning_checkpoints_take_bgr(tmp_path, images):
-    state = randomised("ir_18")
+@pytest.mark.parametrize(
+    ("name", "depths"), [("ir_18", (2, 2, 2, 2)), ("ir_50", (3, 4, 14, 3))]
+)
+def test_adafaces_lightning_checkpoints_take_bgr(tmp_path, images, name, depths):
+    state = randomised(name)
     kept = {f"model.{key}": value for key, value in state.items()}
     kept["head.kernel"] = torch.zeros(8, 5)
     path = tmp_path / "HyperFace_10k.ckpt"
-    hparams = argparse.Namespace(arch="ir_18", lr=0.1)
+    hparams = argparse.Namespace(arch=name, lr=0.1)
     torch.save({"state_dict": kept, "hyper_parameters": hparams, "epoch": 25}, path)
     recogniser = load_recogniser(path, device="cpu")
     assert recogniser.model["name"] == "HyperFace_10k"
     assert (recogniser.image_size, recogniser.embedding_size) == (32, 8)
-    depths = (2, 2, 2, 2)
     rows = recogniser.embed(images)
     right = expected(adaface_forward, state, images, depths, bgr=True)
     wrong = expected(adaface_forward, state, images, depths, bgr=False)
@@ -135,23 +138,23 @@ def test_adafaces_lightning_checkpoints_take_bgr(tmp_path, images):
     assert np.abs(rows - wrong).max() > 0.01
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_insightfaces_state_dicts_take_rgb(tmp_path, images, prefix):
-    state = randomised("iresnet18")
+@pytest.mark.parametrize(
+    ("name", "depths", "prefix"),
+    [
+        ("iresnet18", (2, 2, 2, 2), ""),
+        ("iresnet18", (2, 2, 2, 2), "module."),
+        ("iresnet50", (3, 4, 14, 3), ""),
+    ],
+)
+def test_insightfaces_state_dicts_take_rgb(tmp_path, images, name, depths, prefix):
+    state = randomised(name)
     path = tmp_path / "backbone.pth"
     torch.save({prefix + key: value for key, value in state.items()}, path)
     rows = load_recogniser(path, device="cpu").embed(images)
-    right = expected(insightface_forward, state, images, (2, 2, 2, 2), bgr=False)
-    wrong = expected(insightface_forward, state, images, (2, 2, 2, 2), bgr=True)
+    right = expected(insightface_forward, state, images, depths, bgr=False)
+    wrong = expected(insightface_forward, state, images, depths, bgr=True)
     np.testing.assert_allclose(rows, right, atol=1e-4)
     assert np.abs(rows - wrong).max() > 0.01
-
-
-@pytest.mark.parametrize(("name", "number"), [("ir_18", 24020352), ("ir_50", 43585600)])
-def test_adafaces_backbones_have_as_many_parameters_as_published(name, number):
-    with torch.device("meta"):
-        network = build_backbone(name)
-    assert sum(value.numel() for value in network.parameters()) == number
 
 
 def refusal(path) -> str:
