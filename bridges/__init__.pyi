@@ -16,6 +16,8 @@ from .generation.generation_config import GenerationConfig as GenerationConfig
 from .generation.image_generation import generate_dataset as generate_dataset
 from .generators.generator import load_generator as load_generator
 from .photographs.align_faces import align_faces as align_faces
+from .recognisers.export_config import ExportConfig as ExportConfig
+from .recognisers.onnx_export import export_recogniser as export_recogniser
 from .recognisers.recogniser import load_recogniser as load_recogniser
 from .recognition.backbones import build_backbone as build_backbone
 from .recognition.config import TrainingConfig as TrainingConfig

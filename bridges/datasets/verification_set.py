@@ -17,13 +17,14 @@ import io
 import os
 import pathlib
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bridges.datasets.bin_file import NUM_FOLDS, BinFile, contiguous_folds
 from bridges.datasets.bin_file import SUFFIX as BIN
+from bridges.datasets.checksums import check_content, read_checksums
 from bridges.datasets.image_files import ImageFiles
 from bridges.datasets.image_source import ImageSource
 from bridges.datasets.images import unreadable_images
@@ -188,6 +189,9 @@ def check_images(
 ) -> VerificationSet:
     """Decodes every image, before work that a damaged one would end midway.
 
+    Where a folder has ``SHA256SUMS``, as rendered sets do, images and pairs must be
+    what it says.
+
     Args:
       found: the set.
       skip_unreadable: leave out pairs of images that can't be read.
@@ -196,10 +200,12 @@ def check_images(
       The set, without such pairs.
 
     Raises:
-      InputError: names all images that can't be read; or too few pairs are left.
+      InputError: names all images that can't be read; or too few pairs are left, or
+        something was changed.
     """
     bad = unreadable_images(found.images, description=f"checking {found.name}")
     if not bad:
+        _check_unchanged(found)
         return found
     names = [str(pathlib.PurePath(r["file_name"])) for r in found.images.records]
     reasons = {names[i]: reason for i, reason in bad.items()}
@@ -207,6 +213,7 @@ def check_images(
     kept = ~np.isin(found.pairs, list(bad)).any(axis=1)
     _check_both_kinds(found.listed_in[0], found.same[kept], found.fold[kept])
     rows = np.delete(np.arange(len(names)), list(bad))
+    _check_unchanged(found, set(bad))
     return found._replace(
         images=Subset(found.images, rows),
         pairs=np.searchsorted(rows, found.pairs[kept]),
@@ -215,6 +222,23 @@ def check_images(
         group=None if found.group is None else found.group[kept],
         skipped=reasons,
     )
+
+
+def _check_unchanged(found: VerificationSet, bad: Set[int] = frozenset()) -> None:
+    """Compares a folder's files, but for those that can't be read, with its sums."""
+    if not isinstance(found.images, ImageFiles):
+        return
+    folder = found.images.folder
+    digests = read_checksums(folder)
+    if digests is None:
+        return
+    for path in found.listed_in:
+        name = pathlib.PurePath(os.path.relpath(path, folder)).as_posix()
+        check_content(folder, digests, name, path.read_bytes())
+    for i, record in enumerate(found.images.records):
+        if i not in bad and record["file_name"] in digests:
+            content = found.images.read(i)
+            check_content(folder, digests, record["file_name"], content)
 
 
 def _check_both_kinds(path: pathlib.Path, same: np.ndarray, fold: np.ndarray) -> None:

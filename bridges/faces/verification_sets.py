@@ -14,6 +14,9 @@ The ten folds are disjoint in identities, and half the pairs of each are genuine
 CA-LFW and CP-LFW, impostor pairs share gender and main ethnicity, as far as their fold
 has two people of that kind; in ``mixed``, as in LFW, they are arbitrary. Each pair is
 labelled with the demographic group of its people, or as across groups.
+
+A person is in one genuine pair and two impostor pairs, so a set of n pairs is of n / 2
+people. ``SHA256SUMS`` seals a finished set; see :mod:`bridges.datasets.checksums`.
 """
 
 import collections
@@ -22,6 +25,9 @@ import pathlib
 
 import numpy as np
 
+from bridges.datasets.checksums import write_checksums
+from bridges.datasets.dataset_facts import CHECKSUMS
+from bridges.datasets.dataset_format import METADATA
 from bridges.datasets.verification_set import PAIRS, write_pairs
 from bridges.faces.capture import CaptureStyle
 from bridges.faces.names import VERIFICATION_SETS as NAMES
@@ -94,6 +100,10 @@ def render_verification_set(
     if not (folder / PAIRS).exists():
         files.remove_partial(folder / PAIRS)
         write_pairs(folder, _pairs(world, name, people))
+    if not (folder / CHECKSUMS).exists():
+        files.remove_partial(folder / CHECKSUMS)
+        images = [_file(each.identity, each.index) for each in photographs]
+        write_checksums(folder, [METADATA, PAIRS, *images])
     return folder
 
 

@@ -40,7 +40,7 @@ def embed_images(
 
     Raises:
       InputError: another shape or dtype; or the recogniser returns another one, or rows
-        that are not unit.
+        that are not finite or not unit.
     """
 
     def embed(batch: np.ndarray) -> np.ndarray:
@@ -187,6 +187,11 @@ def _checked_rows(rows: np.ndarray, count: int, recogniser: Recogniser) -> np.nd
         raise InputError(
             f"{name}: returned embeddings {rows.dtype} {rows.shape}, expected float32 "
             f"{shape}; correct the recogniser"
+        )
+    if not np.isfinite(rows).all():
+        raise InputError(
+            f"{name}: returned embeddings that are no finite numbers; its weights are "
+            "damaged, or of a training that diverged or never began"
         )
     norms = np.linalg.norm(rows, axis=1)
     # A network without a response gives zeros; what writes a file refuses them by row.

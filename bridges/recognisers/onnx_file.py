@@ -20,6 +20,7 @@ from bridges.recognisers.embedding import BATCH_SIZE, embed_batches, unit_sums
 from bridges.recognisers.recogniser import Recogniser
 from hyperface_jax import InputError, files
 
+SUFFIX = ".onnx"
 # Among so many first nodes insightface looks for the scaling (model_zoo/arcface_onnx).
 _FIRST_NODES = 8
 _SUBTRACTIONS = ("Sub", "_minusscalar0")
@@ -50,7 +51,7 @@ class OnnxRecogniser:
         """
         # Looks for weights in other files too, before onnxruntime would read them.
         self.scales_itself = _scales_itself(path)
-        self._session = _session(path, device)
+        self._session = open_session(path, device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise InputError(
@@ -139,7 +140,12 @@ def load_onnx(path: pathlib.Path, device: Device) -> Recogniser:
     return OnnxRecogniser(path, sha256, device)
 
 
-def _session(path: pathlib.Path, device: Device) -> Any:
+def open_session(path: pathlib.Path, device: Device) -> Any:
+    """Opens a file in onnxruntime.
+
+    Raises:
+      InputError: onnxruntime is not installed, or does not read the file.
+    """
     # It reports its use to Microsoft otherwise, and leaves a number in the home folder,
     # from its import on (its Privacy.md).
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

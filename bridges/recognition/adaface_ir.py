@@ -3,7 +3,8 @@
 The layout and the names of the parameters are those of AdaFace's ``net.py``, so that
 its weights, and HyperFace's, load as they are. Unlike insightface's, the shortcut of a
 block that keeps its width drops pixels instead of convolving, and the output is
-normalised without a scale or a shift.
+normalised without a scale or a shift. Running statistics start where the weights lead,
+see :mod:`bridges.recognition.untrained`.
 """
 
 import itertools
@@ -11,6 +12,7 @@ import itertools
 import torch
 from torch import nn
 
+from bridges.recognition import untrained
 from bridges.recognition.demographic_attention import DemographicAttention, run_stages
 
 _WIDTHS = (64, 128, 256, 512)
@@ -87,6 +89,7 @@ class AdaFaceIR(nn.Module):
                 )
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        self._start_statistics()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input_layer(x)
@@ -98,3 +101,18 @@ class AdaFaceIR(nn.Module):
         """The blocks of the body, stage by stage."""
         ends = list(itertools.accumulate(self._depths, initial=0))
         return [self.body[a:b] for a, b in itertools.pairwise(ends)]
+
+    def _start_statistics(self) -> None:
+        convolution, norm, _ = self.input_layer
+        untrained.start_after(convolution, norm, untrained.PIXELS)
+        stream = untrained.ACTIVATED
+        for block in self.body:
+            first, conv1, bn2, _, conv2, bn3 = block.res_layer
+            first.running_var.fill_(stream)
+            untrained.start_after(conv1, bn2, 1.0)
+            untrained.start_after(conv2, bn3, untrained.ACTIVATED)
+            if isinstance(block.shortcut_layer, nn.Sequential):
+                untrained.start_after(*block.shortcut_layer, stream)
+                stream = 1.0
+            stream += 1.0
+        self.output_layer[0].running_var.fill_(stream)

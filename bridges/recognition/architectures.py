@@ -41,4 +41,6 @@ ADAFACE_DEPTHS = {
     "ir_50": (3, 4, 14, 3),
     "ir_101": (3, 13, 30, 3),
 }
-BACKBONES = (*ARCHITECTURES, *ADAFACE_DEPTHS)
+# Other names: AdaFace's paper has 100 layers where its code counts 101.
+ALIASES = {"ir_100": "ir_101"}
+BACKBONES = (*ARCHITECTURES, *ADAFACE_DEPTHS, *ALIASES)

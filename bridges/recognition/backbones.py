@@ -3,6 +3,7 @@
 from bridges.recognition.adaface_ir import AdaFaceIR
 from bridges.recognition.architectures import (
     ADAFACE_DEPTHS,
+    ALIASES,
     ARCHITECTURES,
     BACKBONES,
 )
@@ -17,7 +18,7 @@ def build_backbone(
 
     Args:
       name: one of ``architectures.BACKBONES``: insightface's, AdaFace's (``ir_…``),
-        and a small one.
+        and a small one. ``ir_100`` is another name of ``ir_101``.
       image_size: side of its input in pixels, a multiple of 16.
       embedding_size: length of its output.
 
@@ -34,6 +35,7 @@ def build_backbone(
       InputError: an unknown name or an impossible size.
     """
     checks.one_of(name, "backbone", BACKBONES)
+    name = ALIASES.get(name, name)
     checks.whole_number(image_size, "image_size", 1, 2**16)
     if image_size % TOTAL_STRIDE:
         raise InputError(

@@ -4,11 +4,17 @@ The layout and the parameter names of ``iresnet18`` … ``iresnet100`` are those
 insightface's ``arcface_torch``, so that its weights load as they are. A block is
 batch norm, convolution, batch norm, PReLU, convolution, batch norm (Duta et al.,
 "Improved residual networks", 2020; Deng et al., "ArcFace", 2019).
+
+Convolutions start at N(0, 0.1), as there. Each stage then multiplies the scale of what
+it is given, which batch statistics take back in training; in evaluation running
+statistics of 0 and 1 would not, and beyond 34 layers float32 overflows. So the running
+statistics start where the weights lead (:mod:`bridges.recognition.untrained`).
 """
 
 import torch
 from torch import nn
 
+from bridges.recognition import untrained
 from bridges.recognition.architectures import Architecture
 from bridges.recognition.demographic_attention import DemographicAttention, run_stages
 
@@ -84,6 +90,7 @@ class IResNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.normal_(module.weight, 0.0, 0.1)
+            self._start_statistics()
 
     def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The stem's output and each non-empty stage's, finest first."""
@@ -94,6 +101,20 @@ class IResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.bn2(self.feature_maps(x)[-1])
         return self.features(self.fc(torch.flatten(out, 1)))
+
+    def _start_statistics(self) -> None:
+        untrained.start_after(self.conv1, self.bn1, untrained.PIXELS)
+        stream = untrained.ACTIVATED
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in layer:
+                block.bn1.running_var.fill_(stream)
+                untrained.start_after(block.conv1, block.bn2, 1.0)
+                untrained.start_after(block.conv2, block.bn3, untrained.ACTIVATED)
+                if isinstance(block.downsample, nn.Sequential):
+                    untrained.start_after(*block.downsample, stream)
+                    stream = 1.0
+                stream += 1.0
+        self.bn2.running_var.fill_(stream)
 
 
 def _convolution(

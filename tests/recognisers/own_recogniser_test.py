@@ -108,6 +108,7 @@ def test_what_is_not_there_is_refused_with_what_could_be(tmp_path, monkeypatch):
     [
         (np.ones((2, 4), np.float32), "toy: returned embeddings of norms 2 to 2"),
         (np.eye(4, dtype=np.float32)[:1], r"toy: returned .*\(1, 4\).*\(2, 4\)"),
+        (np.full((2, 4), np.nan, np.float32), "toy: returned .* no finite numbers"),
     ],
 )
 def test_what_breaks_the_protocol_is_named(rows, reason):
