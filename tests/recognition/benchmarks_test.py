@@ -5,7 +5,12 @@ import json
 import numpy as np
 from PIL import Image
 
-from benchmarks import recognition_training, training_comparison
+from benchmarks import (
+    head_cost,
+    image_loading,
+    recognition_training,
+    training_comparison,
+)
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.datasets.verification_set import write_pairs
 
@@ -33,13 +38,19 @@ def test_training_speed(tmp_path, capsys):
     run(
         recognition_training,
         "--case=iresnet_small:32:4",
+        "--variants=plain,plain_channels_last,ours,bfloat16",
         "--steps=1",
         "--identities=5",
         "--num_threads=1",
         f"--output={tmp_path / 'speed.json'}",
     )
-    (row,) = json.loads((tmp_path / "speed.json").read_text())["rows"]
-    assert row["training_milliseconds"] > row["embedding_milliseconds"] / 2 > 0
+    rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    names = [row["variant"] for row in rows]
+    assert names == ["plain", "plain_channels_last", "ours", "bfloat16"]
+    assert rows[0]["times_plain"] == 1
+    for row in rows:
+        rate = row["images_per_second"] * row["training_milliseconds"] / 1e3
+        assert abs(rate - 1) < 1e-6 and row["embedding_milliseconds"] > 0
     assert "iresnet_small" in capsys.readouterr().out
 
 
@@ -72,3 +83,39 @@ def test_comparison_cuts_to_one_size_and_reports_all(tmp_path, capsys):
         training = tmp_path / "work" / name / "seed_0" / "training.json"
         assert json.loads(training.read_text())["data"]["images"] == 9
     assert "trained on 3 identities x 3 images" in capsys.readouterr().out
+
+
+def test_head_cost(tmp_path):
+    output = tmp_path / "heads.json"
+    run(
+        head_cost,
+        *("--heads=arcface,softmax", "--classes=50,200", "--class_shares=1,0.5"),
+        *("--batch_size=8", "--repeats=1", f"--output={output}"),
+    )
+    rows = json.loads(output.read_text())["rows"]
+    # arcface whole and in halves, softmax likewise, at two numbers of classes
+    assert len(rows) == 8 and all(row["milliseconds"] > 0 for row in rows)
+
+
+def test_image_loading(tmp_path):
+    output = tmp_path / "loading.json"
+    run(
+        image_loading,
+        *("--images=24", "--image_size=32", "--batch_size=8", "--formats=jpeg,zip"),
+        *(f"--work={tmp_path / 'work'}", "--num_processes=1", f"--output={output}"),
+    )
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["format"] for row in rows] == ["jpeg", "zip"]
+    assert all(row["images_per_second"] > 0 for row in rows)
+
+
+def test_memory_of_the_loader(tmp_path):
+    output = tmp_path / "memory.json"
+    run(
+        image_loading,
+        *("--images=64", "--image_size=16", "--batch_size=8", "--formats=recordio"),
+        *(f"--work={tmp_path / 'work'}", "--num_processes=1", f"--output={output}"),
+    )
+    (row,) = json.loads(output.read_text())["rows"]
+    assert 0 < row["megabytes_first"] <= row["megabytes_last"] * 1.5
+    assert row["megabytes_of_workers"] > 0
