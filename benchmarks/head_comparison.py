@@ -112,6 +112,8 @@ def train_and_measure(job: Job) -> dict[str, Any]:
     try:
         record = train_recogniser(job.dataset, job.output, job.config, num_threads=1)
     except InputError as error:
+        if "the loss of the task" not in str(error):
+            raise
         # A loss that is not finite is a result, too: of the learning rate.
         return {"failed": str(error), "mean_accuracy": 0.0}
     metrics = verify_checkpoint(

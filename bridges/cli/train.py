@@ -1,4 +1,4 @@
-"""Trains a face recogniser from scratch on a folder of labelled images.
+"""Trains a face recogniser on a folder of labelled images.
 
 The folder is a dataset made by hyperface-render or hyperface-generate, or has one
 folder of images per identity. Interrupted, the same command resumes. Example:
@@ -127,6 +127,13 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "tensorboard", None, "folder for TensorBoard's files, if any", flag_values=FLAGS
 )
+flags.DEFINE_string(
+    "initial",
+    None,
+    "a recogniser whose backbone to begin with: a name or a folder; by default it is "
+    "drawn",
+    flag_values=FLAGS,
+)
 folder_flags.define(FLAGS)
 device_flags.define(FLAGS)
 define_config_flags(TrainingConfig(), _HELP, FLAGS, choices=CHOICES)
@@ -163,6 +170,7 @@ def main() -> None:
         check_images=FLAGS.check_images,
         compiled=FLAGS.compile,
         tensorboard=FLAGS.tensorboard,
+        initial=FLAGS.initial,
         **folder_flags.given(FLAGS),
         **device_flags.given(FLAGS),
     )

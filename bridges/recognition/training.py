@@ -27,6 +27,7 @@ from bridges.recognition.history import TrainingCounts
 from bridges.recognition.image_batches import ImageBatches
 from bridges.recognition.image_batches import check_resources as check_batches
 from bridges.recognition.image_order import ImageOrder
+from bridges.recognition.initial_weights import describe_initial, load_initial
 from bridges.recognition.loop import Surroundings, run_training
 from bridges.recognition.state import (
     TrainingState,
@@ -79,8 +80,9 @@ def train_recogniser(
     precision: str = "float32",
     compiled: bool = False,
     tensorboard: PathLike | None = None,
+    initial: PathLike | None = None,
 ) -> dict[str, Any]:
-    """Trains a recogniser from scratch on labelled images.
+    """Trains a recogniser on labelled images, from scratch or from another's weights.
 
     Interrupted or killed at any moment, the same call resumes: after the step that was
     interrupted, or from the last checkpoint. It may resume on another device. Called on
@@ -118,6 +120,8 @@ def train_recogniser(
       compiled: have ``torch.compile`` make the backbone's kernels: a start of minutes,
         then faster steps on a GPU. The bits are other ones.
       tensorboard: folder for TensorBoard's files, or None.
+      initial: a recogniser of ours, a name or a folder, whose backbone to begin with;
+        None draws one.
 
     Returns:
       The content of ``training.json``: settings, data, history, provenance.
@@ -125,7 +129,8 @@ def train_recogniser(
     Raises:
       InputError: data without identities, fewer than two identities, fewer images than
         ``batch_size``, unreadable images (all named), an output of other settings or
-        data, a device that is not there, or a loss that is not finite.
+        data, a device that is not there, ``initial`` of another architecture, or a loss
+        that is not finite.
     """
     config = config or TrainingConfig()
     output = pathlib.Path(output)
@@ -138,6 +143,7 @@ def train_recogniser(
     check_division(config, workers)
     sources = open_sources(dataset, identity_from)
     record = describe(sources, config, skip_unreadable)
+    record["settings"] |= describe_initial(initial)
     result = Output(
         output,
         lambda: _read_complete(output, record),
@@ -159,7 +165,14 @@ def train_recogniser(
         "skip_unreadable": skip_unreadable,
     }
     job = _Job(
-        output, config, workers, record, checkpoint_minutes * 60, compiled, tensorboard
+        output,
+        config,
+        workers,
+        record,
+        checkpoint_minutes * 60,
+        compiled,
+        tensorboard,
+        initial,
     )
     # Not before the images were read: an unreadable one leaves nothing behind.
     data = _prepare(sources, config, reading)
@@ -179,6 +192,7 @@ class _Job:
     checkpoint_seconds: float
     compiled: bool
     tensorboard: PathLike | None
+    initial: PathLike | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +225,6 @@ def _prepare(
 def _train(job: _Job, data: _Data) -> dict[str, Any]:
     """Trains from the start or the last checkpoint; returns the complete record."""
     output, config, workers = job.output, job.config, job.workers
-    if not workers.rank and not (output / checkpoint.TRAINING).exists():
-        files.write_json(output / checkpoint.TRAINING, job.record)
     state = init_training(
         config,
         data.sources,
@@ -220,6 +232,10 @@ def _train(job: _Job, data: _Data) -> dict[str, Any]:
         compiled=job.compiled,
         synchronised=workers.count > 1,
     )
+    if job.initial is not None:
+        load_initial(job.initial, state.backbone)
+    if not workers.rank and not (output / checkpoint.TRAINING).exists():
+        files.write_json(output / checkpoint.TRAINING, job.record)
     counts = _resume(job, state, data.validation)
     log = None
     if not workers.rank:
