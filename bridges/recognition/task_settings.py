@@ -13,10 +13,9 @@ ATTENTIONS = (PLAIN, DEMOGRAPHIC)
 GROUPS_TASK = "attention"
 # The field of rendered people's records with the demographic group.
 DEFAULT_GROUPS = "group"
-# The λ of equation 10 (Mankame et al.) for the attributes. Before training the losses
-# are about 0.5 (half of a variance of 1), 0.5, 2 (the entropy of eleven expressions)
-# and 0.69 (that of two genders): with these factors each counts about 1, beside some
-# 5 to 20 of the identities, which so stay the main thing.
+# The λ of equation 10 (Mankame et al.) for the attributes. Untrained, their losses are
+# 0.5 (half of a variance of 1), 0.5, 2.4 (eleven expressions) and 0.69 (two genders):
+# with these factors each counts about 1, beside the ten or more of the identities.
 ATTRIBUTE_WEIGHTS = {"pose": 2.0, "age": 2.0, "expression": 0.5, "gender": 1.5}
 # What an Adam step moves a learned weight's logarithm by is bounded by the learning
 # rate; larger factors than this are no matter of balance.

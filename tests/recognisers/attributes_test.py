@@ -150,6 +150,7 @@ def test_the_command_writes_and_names_them(people, model, tmp_path, call):
         model=model,
         attributes=True,
     )
+    command.FLAGS["attributes"].unparse()  # other tests give flags of their own
     assert code == 0
     assert "by multi, with age, expression, gender, pitch, roll, yaw" in printed
     settings = load_embeddings(tmp_path / "q.npz").metadata["created_with"]["settings"]
