@@ -76,10 +76,11 @@ def bounds_of(values: np.ndarray) -> list[float] | None:
       values: ``[number]``, NaN where a replicate leaves the figure undefined.
 
     Returns:
-      The quantiles at 2.5 and 97.5 %; None where more than 5 % are undefined.
+      The quantiles at 2.5 and 97.5 %; None where more than 5 % are undefined, or all
+      are equal: of pairs without an error the bootstrap can tell nothing.
     """
     known = values[np.isfinite(values)]
-    if len(known) < (1 - _MOST_UNDEFINED) * len(values):
+    if len(known) < (1 - _MOST_UNDEFINED) * len(values) or not np.ptp(known):
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
