@@ -87,6 +87,23 @@ def bounds_of(values: np.ndarray) -> list[float] | None:
     return [float(low), float(high)]
 
 
+def centred_bounds(value: float, values: np.ndarray) -> list[float] | None:
+    """:func:`bounds_of`, moved so that the replicates' median is the figure itself.
+
+    For figures such as a range, which noise alone makes larger: the replicates have
+    more of it than the pairs, so that their quantiles could leave the figure out.
+
+    Args:
+      value: the figure.
+      values: ``[number]``, of the replicates.
+    """
+    found = bounds_of(values)
+    if found is None:
+        return None
+    shift = value - float(np.nanmedian(values))
+    return [found[0] + shift, found[1] + shift]
+
+
 def bounds_by(
     figure: Callable[[np.ndarray], np.ndarray],
     counts: np.ndarray,

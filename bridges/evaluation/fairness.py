@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bridges.evaluation.bootstrap import Replicates, bounds_of
+from bridges.evaluation.bootstrap import Replicates, centred_bounds
 from bridges.evaluation.error_rates import allowed_impostors
 from bridges.evaluation.group_rates import rates_by_group
 from bridges.evaluation.scored_pairs import ScoredPairs
@@ -28,6 +28,8 @@ from hyperface_jax import InputError, checks
 
 ALPHA = 0.5
 BEST = "best_accuracy"
+# Of the measures that are no ratios, which are 1 or more.
+_RANGES = {"fdr": (0, 1), "garbe": (0, 1), "accuracy_std": (0, 0.5)}
 
 
 def fairness_measures(
@@ -138,13 +140,13 @@ def _measures(
     size = 4 * len(names)
     values = fairness_measures(*_rates(np.bincount(cells, minlength=size)), alpha)
     drawn = fairness_measures(*_rates(replicates.counts(cells, size)), alpha)
-    return {
-        name: {
-            "value": float(value) if np.isfinite(value) else None,
-            "interval": bounds_of(drawn[name]) if np.isfinite(value) else None,
-        }
-        for name, value in values.items()
-    }
+    result = {}
+    for name, value in values.items():
+        known = float(value) if np.isfinite(value) else None
+        found = None if known is None else centred_bounds(known, drawn[name])
+        ends = found and np.clip(found, *_RANGES.get(name, (1, np.inf))).tolist()
+        result[name] = {"value": known, "interval": ends}
+    return result
 
 
 def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
