@@ -2,8 +2,9 @@
 
 Reports, for each set, the 10-fold accuracy with its standard deviation, the rate of
 true accepts at false-accept rates of 1e-2, 1e-3 and 1e-4, the equal error rate and the
-area under the ROC curve. Where pairs.csv says which demographic group a pair is of,
-accuracy, false match rate and false non-match rate of each group too. Example:
+area under the ROC curve, with 95 % intervals over people. Where pairs.csv says which
+demographic group a pair is of, accuracy, false match rate and false non-match rate of
+each group too, and how fair one threshold is to them. Example:
 
     hyperface-verify --checkpoint=checkpoint --benchmarks=verification --output=m.json
 
@@ -13,6 +14,9 @@ them. Of several checkpoints, with commas, a table is printed, and --output is a
 
     hyperface-verify --checkpoint=a,b.onnx --benchmarks=lfw.bin,verification --output=m
 """
+
+import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -40,6 +44,12 @@ flags.DEFINE_string(
     "the JSON file to write; of several checkpoints, a folder",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "plots",
+    None,
+    "a folder for ROC and DET curves of each set and their numbers; by default none",
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool(
     "flip", True, "embed images together with their mirror image", flag_values=FLAGS
 )
@@ -56,43 +66,41 @@ def main() -> None:
         **device_flags.given(FLAGS),
     }
     if len(FLAGS.checkpoint) > 1:
-        from bridges.evaluation.comparison import accuracy_table, verify_checkpoints
-
-        found = verify_checkpoints(
-            FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, **options
-        )
-        rows = accuracy_table(found)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for first, *rest in rows:
-            figures = zip(rest, widths[1:], strict=True)
-            cells = "  ".join(f"{cell:>{width}}" for cell, width in figures)
-            print(f"{first:{widths[0]}}  {cells}")
+        _compare(options)
         return
     from bridges.evaluation.verification import verify_checkpoint
+    from bridges.evaluation.wording import lines_of
 
     metrics = verify_checkpoint(
         FLAGS.checkpoint[0], FLAGS.benchmarks, FLAGS.output, **options
     )
-    for name, result in metrics["benchmarks"].items():
-        val = result["val_at_far"]["1e-3"]
-        print(
-            f"{name:16s} accuracy {100 * result['accuracy']:.2f} ± "
-            f"{100 * result['accuracy_std']:.2f} %, EER {100 * result['eer']:.2f} %, "
-            f"AUC {result['auc']:.4f}, VAL {100 * val['val']:.2f} % at FAR 0.1 %, "
-            f"{result['num_pairs']} pairs"
-        )
-    print(f"{'mean':16s} accuracy {100 * metrics['mean_accuracy']:.2f} %")
-    for name, result in metrics.get("groups", {}).items():
-        print(
-            f"{name:16s} accuracy {100 * result['accuracy']:.2f} %, "
-            f"FMR {_percent(result['false_match_rate'])}, "
-            f"FNMR {_percent(result['false_non_match_rate'])}, "
-            f"{result['num_pairs']} pairs"
-        )
+    print("\n".join(lines_of(metrics)))
+    if FLAGS.plots:
+        from bridges.evaluation.figures import write_curves
+
+        name = (metrics.get("model") or {}).get("name", "recogniser")
+        write_curves({name: metrics}, FLAGS.plots)
 
 
-def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.2f} %"
+def _compare(options: dict[str, Any]) -> None:
+    """Measures several recognisers, prints a table and writes it in other forms."""
+    from bridges.evaluation import tables
+    from bridges.evaluation.comparison import verify_checkpoints
+    from bridges.report.comparison_page import PAGE, write_comparison_page
+
+    metrics = verify_checkpoints(
+        FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, **options
+    )
+    title = "Accuracy in %, with its 95 % interval"
+    write_comparison_page(
+        pathlib.Path(FLAGS.output) / PAGE, {title: tables.accuracy_cells(metrics)}
+    )
+    for rows in (tables.accuracy_table(metrics), tables.interval_table(metrics)):
+        print("\n".join(tables.columns_of_text(rows)))
+    if FLAGS.plots:
+        from bridges.evaluation.figures import write_curves
+
+        write_curves(metrics, FLAGS.plots)
 
 
 def run() -> None:

@@ -49,6 +49,7 @@ class VerificationSet(NamedTuple):
       fold: ``[p]`` int64, the fold of cross-validation.
       group: ``[p]`` str, or None.
       skipped: images that can't be read, whose pairs were left out, and why not.
+      person: ``[n]`` int64, who is on each image, where the list names people; or None.
     """
 
     name: str
@@ -59,6 +60,7 @@ class VerificationSet(NamedTuple):
     fold: np.ndarray
     group: np.ndarray | None = None
     skipped: Mapping[str, str] = {}
+    person: np.ndarray | None = None
 
     @property
     def place(self) -> str:
@@ -152,7 +154,14 @@ def load_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
         same=same,
         fold=fold,
         group=np.array([row["group"] for row in rows]) if "group" in rows[0] else None,
+        person=None if path.name == PAIRS else _folder_of_each(names),
     )
+
+
+def _folder_of_each(names: Sequence[str]) -> np.ndarray:
+    """``[n]`` numbers of the folders that images are in: in such lists, of people."""
+    folders = [posixpath.dirname(name) for name in names]
+    return np.unique(folders, return_inverse=True)[1].astype(np.int64)
 
 
 def _of_bin(images: BinFile) -> VerificationSet:
@@ -221,6 +230,7 @@ def check_images(
         fold=found.fold[kept],
         group=None if found.group is None else found.group[kept],
         skipped=reasons,
+        person=None if found.person is None else found.person[rows],
     )
 
 

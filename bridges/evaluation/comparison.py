@@ -1,18 +1,16 @@
 """Several recognisers on several verification sets: a table of accuracies."""
 
-import csv
-import io
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from bridges.evaluation.tables import write_accuracies
 from bridges.evaluation.verification import Benchmarks
 from bridges.recognisers.recogniser import load_recogniser
 from hyperface_jax import InputError, files
 
 PathLike = str | os.PathLike[str]
-TABLE = "table.csv"
 
 
 def verify_checkpoints(
@@ -32,7 +30,7 @@ def verify_checkpoints(
         at least two.
       benchmarks: likewise.
       output: a folder: ``<checkpoint>.json`` of each, as that function writes it, and
-        ``table.csv``. What is there already is not measured again.
+        ``table.csv`` and ``table.md``. What is there already is not measured again.
       flip: as there, and so the others.
       skip_unreadable: likewise.
       device: likewise.
@@ -61,29 +59,16 @@ def verify_checkpoints(
         )
         for name, checkpoint in zip(names, checkpoints, strict=True)
     }
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(accuracy_table(metrics))
-    files.write_text(output / TABLE, text.getvalue())
+    write_accuracies(output, metrics)
     return metrics
 
 
-def accuracy_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Rows of a table: a recogniser each, its accuracies in per cent, and their mean.
+def short_names(paths: Sequence[str], what: str = "checkpoint") -> list[str]:
+    """The last parts of paths, as few as tell them apart.
 
     Args:
-      metrics: by recogniser, of the same sets.
-    """
-    sets = list(next(iter(metrics.values()))["benchmarks"])
-    rows = [["checkpoint", *sets, "mean"]]
-    for name, each in metrics.items():
-        found = [each["benchmarks"][one]["accuracy"] for one in sets]
-        figures = [*found, each["mean_accuracy"]]
-        rows.append([name, *(f"{100 * figure:.2f}" for figure in figures)])
-    return rows
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """The last parts of paths, as few as tell them apart.
+      paths: at least one.
+      what: they lead to, for the message.
 
     Raises:
       InputError: one path twice.
@@ -91,7 +76,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
     parts = [pathlib.PurePath(os.path.normpath(path)).parts for path in paths]
     for path, each in zip(paths, parts, strict=True):
         if parts.count(each) > 1:
-            raise InputError(f"{path}: the same checkpoint is given twice")
+            raise InputError(f"{path}: the same {what} is given twice")
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]).lstrip("/") for each in parts]
         # Files are named by them.

@@ -60,10 +60,15 @@ def true_accept_rate(
     the rate.
     """
     impostors = np.sort(scores[~same])[::-1]
-    # The margin keeps 0.01 * 300 from being 2.9999999.
-    allowed = int(false_accept_rate * len(impostors) + 1e-9)
+    allowed = allowed_impostors(false_accept_rate, len(impostors))
     if allowed == 0 < false_accept_rate:
         return None
     if allowed >= len(impostors):
         return 1.0
     return float((scores[same] > impostors[allowed]).mean())
+
+
+def allowed_impostors(false_accept_rate: float, num_impostors: int) -> int:
+    """How many impostor pairs may be accepted at a false accept rate."""
+    # The margin keeps 0.01 * 300 from being 2.9999999.
+    return int(false_accept_rate * num_impostors + 1e-9)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bridges.evaluation.error_rates import confusion
+from bridges.evaluation.intervals import bounds_only, decision_intervals
 
 
 def group_rates(
@@ -40,7 +41,10 @@ def group_rates(
 
 
 def rates_by_group(
-    accepted: np.ndarray, same: np.ndarray, group: np.ndarray
+    accepted: np.ndarray,
+    same: np.ndarray,
+    group: np.ndarray,
+    people: np.ndarray | None = None,
 ) -> dict[str, dict[str, Any]]:
     """:func:`group_rates` of decided pairs.
 
@@ -48,13 +52,19 @@ def rates_by_group(
       accepted: ``[p]`` bool, whether the pair was taken for one person.
       same: ``[p]`` bool, whether it shows one.
       group: ``[p]`` labels.
+      people: ``[p, 2]`` integers, the people of each pair, for ``intervals``: those of
+        the three rates at 95 %, None of a rate that is None.
     """
-    return group_rates(
-        {
-            str(name): confusion(accepted[group == name], same[group == name])
-            for name in np.unique(group)
-        }
+    rows = {str(name): group == name for name in np.unique(group)}
+    found = group_rates(
+        {name: confusion(accepted[of], same[of]) for name, of in rows.items()}
     )
+    if people is not None:
+        for name, of in rows.items():
+            found[name]["intervals"] = bounds_only(
+                decision_intervals(accepted[of], same[of], people[of])
+            )
+    return found
 
 
 def pool_groups(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,15 @@ from bridges.datasets.verification_set import (
 )
 from bridges.devices import Device
 from bridges.evaluation.group_rates import pool_groups
-from bridges.evaluation.verification_metrics import evaluate_verification
+from bridges.evaluation.intervals import bounds_only, decision_intervals, mean_bounds
+from bridges.evaluation.people import people_of_pairs
+from bridges.evaluation.scored_pairs import ScoredPairs, joined
+from bridges.evaluation.verification_metrics import (
+    evaluate_verification,
+    fairness_of,
+    measure_pairs,
+    verify_pairs,
+)
 from bridges.recognisers.embedding import embed_source
 from bridges.recognisers.recogniser import Recogniser, load_recogniser
 from bridges.recognisers.rendered_faces import warn_of_photographs
@@ -62,8 +70,9 @@ def verify_checkpoint(
 
     Returns:
       What was written: ``model``, ``benchmarks`` by name as
-      ``evaluate_verification`` returns them, ``mean_accuracy``, ``groups`` over all
-      sets (where pairs are labelled), ``skipped`` images by set (where there are any),
+      ``evaluate_verification`` returns them, ``mean_accuracy`` and its
+      ``mean_accuracy_interval``, ``groups`` and ``fairness`` over all sets (where pairs
+      are labelled), ``skipped`` images by set (where there are any),
       ``settings``, ``created_with``.
 
     Raises:
@@ -152,19 +161,40 @@ def _measure(
     """Measures and writes; returns what :func:`verify_checkpoint` does."""
     skipped = {each.name: each.skipped for each in sets if each.skipped}
     flip = settings["flip"]
-    results = {each.name: _evaluate(recogniser, each, flip) for each in sets}
+    both = {each.name: _evaluate(recogniser, each, flip) for each in sets}
+    results = {name: result for name, (result, _) in both.items()}
+    accuracies = [each["accuracy"] for each in results.values()]
+    bounds = [each["intervals"]["accuracy"] for each in results.values()]
     metrics = {
         "format_version": FORMAT_VERSION,
         "model": recogniser.model,
         "benchmarks": results,
-        "mean_accuracy": float(np.mean([r["accuracy"] for r in results.values()])),
-        "groups": pool_groups(results.values()),
+        "mean_accuracy": float(np.mean(accuracies)),
+        "mean_accuracy_interval": list(mean_bounds(accuracies, bounds)),
+        **_of_groups(results, [pairs for _, pairs in both.values()]),
         **({"skipped": skipped} if skipped else {}),
         "settings": settings,
         "created_with": {**provenance(), **_device_of(recogniser)},
     }
     files.write_json(output, metrics)
     return metrics
+
+
+def _of_groups(
+    results: Mapping[str, dict[str, Any]], pairs: Sequence[ScoredPairs]
+) -> dict[str, Any]:
+    """``groups`` and, where there are any, ``fairness`` over all sets together."""
+    groups = pool_groups(results.values())
+    labelled = [each for each in pairs if each.group is not None]
+    if not labelled:
+        return {"groups": groups}
+    together = joined(labelled)
+    for name, found in groups.items():
+        some = together.of(together.group == name)
+        found["intervals"] = bounds_only(
+            decision_intervals(some.accepted, some.same, some.people)
+        )
+    return {"groups": groups, "fairness": fairness_of(together)}
 
 
 def _load_sets(paths: PathLike | Sequence[PathLike]) -> list[VerificationSet]:
@@ -225,7 +255,7 @@ def find_benchmarks(folders: PathLike | Sequence[PathLike]) -> list[pathlib.Path
 
 def _evaluate(
     recogniser: Recogniser, benchmark: VerificationSet, flip: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], ScoredPairs]:
     embeddings = embed_source(
         recogniser,
         benchmark.images,
@@ -233,13 +263,19 @@ def _evaluate(
         description=f"verifying on {benchmark.name}",
     )
     first, second = benchmark.pairs.T
-    return evaluate_verification(
-        embeddings[first],
-        embeddings[second],
-        benchmark.same,
-        benchmark.fold,
+    about = benchmark.same, benchmark.fold
+    named = benchmark.person is not None
+    images = benchmark.person[benchmark.pairs] if named else benchmark.pairs
+    result, pairs = measure_pairs(
+        verify_pairs(
+            embeddings[first], embeddings[second], about[0], fold_ids=about[1]
+        ),
+        *about,
         benchmark.group,
+        people_of_pairs(images, benchmark.same),
     )
+    result["intervals"]["people_from"] = "names" if named else "genuine pairs"
+    return result, pairs
 
 
 def _device_of(recogniser: Recogniser) -> dict[str, str]:

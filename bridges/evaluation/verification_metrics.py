@@ -18,7 +18,11 @@ from bridges.evaluation.error_rates import (
     equal_error_rate,
     true_accept_rate,
 )
+from bridges.evaluation.fairness import fairness
 from bridges.evaluation.group_rates import rates_by_group
+from bridges.evaluation.people import own_people
+from bridges.evaluation.scored_pairs import ScoredPairs
+from bridges.evaluation.uncertainty import uncertainty
 from bridges.evaluation.validation_rate import ValidationRate, validation_rate
 from hyperface_jax import InputError, checks
 
@@ -147,6 +151,8 @@ def evaluate_verification(
     same: np.ndarray,
     fold: np.ndarray,
     group: np.ndarray | None = None,
+    *,
+    people: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """All figures of a verification set.
 
@@ -156,6 +162,8 @@ def evaluate_verification(
       same: ``[p]`` bool, whether the pair shows one person.
       fold: ``[p]`` integers, the fold of each pair; at least two folds.
       group: ``[p]`` labels to report by, or None.
+      people: ``[p, 2]`` integers, who is on each pair's images, for the intervals; None
+        where nothing is known: the people of each pair are then taken for its own.
 
     Returns:
       JSON-ready: ``accuracy`` (mean over folds) and ``accuracy_std`` (ddof = 0) as
@@ -163,18 +171,45 @@ def evaluate_verification(
       ``fold_thresholds``, ``confusion`` (counts over the held-out folds), ``auc``,
       ``eer``, ``tar_at_far`` by rate (None where too few pairs tell), ``val_at_far``
       by rate (``val``, ``val_std``, ``far``, as insightface), ``num_pairs``,
-      ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs) and,
-      given groups, ``groups`` as :func:`bridges.evaluation.group_rates.group_rates`
-      returns them, each at the thresholds of all.
+      ``num_same``, ``num_folds``, ``cosine`` (mean and std of both kinds of pairs),
+      ``intervals`` and ``curve`` (:func:`bridges.evaluation.uncertainty.uncertainty`)
+      and, given groups, ``groups`` as
+      :func:`bridges.evaluation.group_rates.rates_by_group` returns them, each at the
+      thresholds of all, and ``fairness``, at one threshold
+      (:func:`bridges.evaluation.fairness.fairness`).
 
     Raises:
-      InputError: as :func:`verify_pairs`, or a group that not every pair has.
+      InputError: as :func:`verify_pairs`, or a group or people that not every pair has.
     """
-    group = None if group is None else np.asarray(group)
-    if group is not None and group.shape != np.shape(same):
-        raise InputError(f"group {group.shape} must have an entry for each pair")
-    found = verify_pairs(embeddings_first, embeddings_second, same, fold_ids=fold)
+    return measure_pairs(
+        verify_pairs(embeddings_first, embeddings_second, same, fold_ids=fold),
+        same,
+        fold,
+        group,
+        people,
+    )[0]
+
+
+def measure_pairs(
+    found: PairsVerified,
+    same: np.ndarray,
+    fold: np.ndarray,
+    group: np.ndarray | None = None,
+    people: np.ndarray | None = None,
+) -> tuple[dict[str, Any], ScoredPairs]:
+    """What :func:`evaluate_verification` returns, and the pairs with their decisions.
+
+    Args:
+      found: of :func:`verify_pairs`.
+      same: as there, and so the others.
+      fold: likewise.
+      group: likewise.
+      people: likewise.
+    """
     same = np.asarray(same).astype(bool)
+    pairs = ScoredPairs(
+        found.cosines, found.accepted, same, *_check_about(same, group, people)
+    )
     result = {
         "num_pairs": len(same),
         "num_same": int(same.sum()),
@@ -196,10 +231,18 @@ def evaluate_verification(
             for kind, rows in (("same", same), ("different", ~same))
             for name, figure in (("mean", np.mean), ("std", np.std))
         },
+        **uncertainty(pairs, fold, FALSE_ACCEPT_RATES),
     }
-    if group is not None:
-        result["groups"] = rates_by_group(found.accepted, same, group)
-    return result
+    result["intervals"]["people_from"] = "each pair" if people is None else "given"
+    if pairs.group is not None:
+        result["groups"] = rates_by_group(*pairs[1:3], pairs.group, pairs.people)
+        result["fairness"] = fairness_of(pairs)
+    return result, pairs
+
+
+def fairness_of(pairs: ScoredPairs) -> dict[str, Any] | None:
+    """:func:`bridges.evaluation.fairness.fairness` at this protocol's thresholds."""
+    return fairness(pairs, FALSE_ACCEPT_RATES, 1 - THRESHOLDS / 2)
 
 
 def cross_validate(
@@ -251,6 +294,23 @@ def _check_embeddings(first: np.ndarray, second: np.ndarray) -> None:
                 f"embeddings of pair {off[0]} have norm {norms[off[0]]:.3g}, expected "
                 "1; divide each row by its norm"
             )
+
+
+def _check_about(
+    same: np.ndarray, group: np.ndarray | None, people: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """People and group as arrays with an entry for each pair."""
+    if group is not None and np.shape(group) != same.shape:
+        raise InputError(f"group {np.shape(group)} must have an entry for each pair")
+    if people is None:
+        people = own_people(same)
+    people = np.asarray(people)
+    if people.shape != (len(same), 2) or people.dtype.kind not in "iu":
+        raise InputError(
+            f"people {people.dtype} {people.shape} must be two whole numbers for each "
+            f"of the {len(same)} pairs"
+        )
+    return people.astype(np.int64), None if group is None else np.asarray(group)
 
 
 def _check_labels(same: np.ndarray, fold: np.ndarray, num_pairs: int) -> None:
