@@ -4,6 +4,7 @@ No random state outlives a step: the augmentation is a function of the seed and 
 step.
 """
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -127,7 +128,7 @@ def _accumulate(
         piece.generator,
         piece.part,
     )
-    with state.device.autocast():
+    with _dropout_of(state, piece), state.device.autocast():
         features = state.forward(x)
     features = features.float()
     outputs = {
@@ -139,6 +140,25 @@ def _accumulate(
     loss = total_loss(state.tasks, outputs)
     state.scaler.scale(loss / config.accumulation).backward()
     return StepOutput(loss.detach(), outputs, {"mean_cosine": mean_cosine(features)})
+
+
+@contextlib.contextmanager
+def _dropout_of(state: TrainingState, piece: _Piece) -> Iterator[None]:
+    """Has dropout draw by the step and the piece, and leave no trace.
+
+    It draws from torch's global generators, which no checkpoint keeps. Of AdaFace's
+    backbones alone: what draws nothing needs none of it.
+    """
+    if not any(isinstance(module, nn.Dropout) for module in state.backbone.modules()):
+        yield
+        return
+    device = state.device.torch
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        # Seeds of neighbouring pieces and steps share nothing: they are hashed.
+        words = (piece.generator.initial_seed(), piece.part.first)
+        seed = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed >> np.uint64(1)))
+        yield
 
 
 def _clip(

@@ -58,14 +58,14 @@ class Workers:
         return self._end is not None and self._end.is_set()
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replaces each gradient by its mean over the processes, in one message."""
+        """Replaces each gradient by its mean over the processes, in one message.
+
+        What has no gradient has none in any process, as the head of a task that is
+        silenced, and keeps none.
+        """
         if self.count == 1:
             return
-        for parameter in parameters:
-            if parameter.grad is None:
-                # What this process's part of the batch did not need.
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [each.grad for each in parameters if each.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
         flat /= self.count

@@ -127,6 +127,27 @@ for steps in [1, 2, 4, 3, 5, 2, 1, 4, 3, 2, None]:
 
 
 class TestResume:
+    def test_dropout_is_a_function_of_the_step(self, people, tmp_path, monkeypatch):
+        """AdaFace's backbones have it; it draws from torch's global generator."""
+        config = dataclasses.replace(TINY, epochs=1.0, backbone="ir_18")
+        failed, whole = tmp_path / "failed", tmp_path / "whole"
+        steps, state = [], torch.random.get_rng_state()
+
+        def fail(*arguments, **settings):
+            steps.append(1)
+            if len(steps) == 2:
+                raise OSError("the disk is gone")
+            return train_step(*arguments, **settings)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+            patch.setattr(loop, "train_step", fail)
+            train_recogniser(
+                people, failed, config, num_threads=1, checkpoint_minutes=0
+            )
+        assert torch.equal(torch.random.get_rng_state(), state)
+        torch.manual_seed(77)
+        check_equal_trainings(people, config, failed, whole)
+
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
     def test_killed_training_resumes_to_the_same_bits(
         self, people, tmp_path, optimizer
