@@ -77,35 +77,19 @@ def identify(
     checks.in_range(unknown_share, "unknown_share", 0, 1, open_high=True)
     checks.whole_number(seed, "seed", 0)
     files.check_output(output)
-    settings = {"gallery": files.sha256_of(_file(gallery))}
+    settings = _settings(gallery, probes, templates)
     if probes is None:
         settings |= {"split": split}
         if split == "random":
             settings |= {"unknown_share": unknown_share, "seed": seed}
-    else:
-        settings |= {"probes": files.sha256_of(_file(probes))}
-        if settings["probes"] == settings["gallery"]:
-            raise InputError(
-                f"{probes}: is the gallery, where each image would find itself; leave "
-                "--probes out"
-            )
     if templates is not None:
-        settings |= {
-            "templates": files.sha256_of(_file(templates)),
-            "weigh_by_score": weigh_by_score,
-        }
+        settings |= {"weigh_by_score": weigh_by_score}
 
     def work() -> dict[str, Any]:
         listed = None if templates is None else read_template_list(templates)
-        enrolled, named, model = _faces(gallery, listed, weigh_by_score)
-        if probes is not None:
-            searched, also, _ = _faces(probes, listed, weigh_by_score, model)
-            _check_names(named, also, gallery, probes)
-            checks.same_dimension(enrolled.rows, searched.rows, "gallery and probes")
-        elif split == "random":
+        enrolled, searched, model = _read(gallery, probes, listed, weigh_by_score)
+        if probes is None and split == "random":
             enrolled, searched = random_split(enrolled, unknown_share, seed)
-        else:
-            searched = enrolled
         alone = probes is None and split == "leave_one_out"
         found = search_people(*enrolled, *searched, leave_one_out=alone)
         result = {
@@ -121,6 +105,24 @@ def identify(
         return result
 
     return Output(output, lambda: _read_same(output, settings)).make(work)
+
+
+def _settings(
+    gallery: PathLike, probes: PathLike | None, templates: PathLike | None
+) -> dict[str, Any]:
+    """SHA-256 of the files; refuses a gallery as its own probes."""
+    given = {"gallery": gallery, "probes": probes, "templates": templates}
+    found = {
+        name: files.sha256_of(_file(path))
+        for name, path in given.items()
+        if path is not None
+    }
+    if found.get("probes") == found["gallery"]:
+        raise InputError(
+            f"{probes}: is the gallery, where each image would find itself; leave "
+            "--probes out"
+        )
+    return found
 
 
 def random_split(faces: Faces, unknown_share: float, seed: int) -> tuple[Faces, Faces]:
@@ -150,6 +152,22 @@ def random_split(faces: Faces, unknown_share: float, seed: int) -> tuple[Faces, 
     enrolled[order[first]] = True
     enrolled &= ~unknown[who]
     return faces.of(enrolled), faces.of(~enrolled)
+
+
+def _read(
+    gallery: PathLike,
+    probes: PathLike | None,
+    listed: TemplateList | None,
+    weigh_by_score: bool,
+) -> tuple[Faces, Faces, dict[str, Any] | None]:
+    """The gallery, the probes (the gallery, where none are given), the recogniser."""
+    enrolled, named, model = _faces(gallery, listed, weigh_by_score)
+    if probes is None:
+        return enrolled, enrolled, model
+    searched, also, _ = _faces(probes, listed, weigh_by_score, model)
+    _check_names(named, also, gallery, probes)
+    checks.same_dimension(enrolled.rows, searched.rows, "gallery and probes")
+    return enrolled, searched, model
 
 
 def _faces(
