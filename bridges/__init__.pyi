@@ -8,6 +8,8 @@ from .embedding_maps.embedding_map import EmbeddingMap as EmbeddingMap
 from .embedding_maps.embedding_map import fit_embedding_map as fit_embedding_map
 from .embedding_maps.map_file import load_embedding_map as load_embedding_map
 from .embedding_maps.map_file import save_embedding_map as save_embedding_map
+from .evaluation.identify import identify as identify
+from .evaluation.templates import pool_templates as pool_templates
 from .evaluation.verification import verify_checkpoint as verify_checkpoint
 from .evaluation.verification_metrics import verify_pairs as verify_pairs
 from .faces.world import FaceWorld as FaceWorld

@@ -50,6 +50,8 @@ def test_commands_and_their_flags_exist(document):
 def test_the_walk_uses_every_command_of_the_chain():
     used = {name for name, _ in commands("README.md")}
     beside = {"demo", "search", "capacity"}
+    # Of docs/verification.md.
+    beside |= {"identify", "tables"}
     # Of docs/photographs.md.
     beside |= {"align", "map", "convert", "inspect", "audit"}
     # Of docs/onnx.md.

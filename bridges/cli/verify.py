@@ -65,9 +65,20 @@ def main() -> None:
         **folder_flags.given(FLAGS),
         **device_flags.given(FLAGS),
     }
+    if FLAGS.plots:
+        from bridges.evaluation import figures
+
+        figures.made_folder(FLAGS.plots)
     if len(FLAGS.checkpoint) > 1:
-        _compare(options)
-        return
+        metrics = _compare(options)
+    else:
+        metrics = _measure(options)
+    if FLAGS.plots:
+        figures.write_curves(metrics, FLAGS.plots)
+
+
+def _measure(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Measures one recogniser and prints a line a set and a group."""
     from bridges.evaluation.verification import verify_checkpoint
     from bridges.evaluation.wording import lines_of
 
@@ -75,32 +86,27 @@ def main() -> None:
         FLAGS.checkpoint[0], FLAGS.benchmarks, FLAGS.output, **options
     )
     print("\n".join(lines_of(metrics)))
-    if FLAGS.plots:
-        from bridges.evaluation.figures import write_curves
-
-        name = (metrics.get("model") or {}).get("name", "recogniser")
-        write_curves({name: metrics}, FLAGS.plots)
+    return {(metrics.get("model") or {}).get("name", "recogniser"): metrics}
 
 
-def _compare(options: dict[str, Any]) -> None:
+def _compare(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Measures several recognisers, prints a table and writes it in other forms."""
     from bridges.evaluation import tables
     from bridges.evaluation.comparison import verify_checkpoints
     from bridges.report.comparison_page import PAGE, write_comparison_page
+    from bridges.report.rendering import check_page
 
+    page = pathlib.Path(FLAGS.output) / PAGE
+    if page.exists():
+        check_page(page)
     metrics = verify_checkpoints(
         FLAGS.checkpoint, FLAGS.benchmarks, FLAGS.output, **options
     )
     title = "Accuracy in %, with its 95 % interval"
-    write_comparison_page(
-        pathlib.Path(FLAGS.output) / PAGE, {title: tables.accuracy_cells(metrics)}
-    )
+    write_comparison_page(page, {title: tables.accuracy_cells(metrics)})
     for rows in (tables.accuracy_table(metrics), tables.interval_table(metrics)):
         print("\n".join(tables.columns_of_text(rows)))
-    if FLAGS.plots:
-        from bridges.evaluation.figures import write_curves
-
-        write_curves(metrics, FLAGS.plots)
+    return metrics
 
 
 def run() -> None:

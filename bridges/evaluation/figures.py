@@ -4,7 +4,7 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def write_curves(
         }
         for kind, draw in (("roc", _draw_roc), ("det", _draw_det)):
             path = folder / f"{kind}_{benchmark}.png"
-            _save(path, lambda axes, draw=draw, c=curves: draw(axes, c), benchmark)
+            _save(path, benchmark, draw, curves)
             written.append(path)
     return written
 
@@ -129,22 +129,30 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _draw_det(axes: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, curve in curves.items():
-        fmr, fnmr, low, high = _drawn(curve)
-        # A rate of none has no place on a logarithmic axis.
-        shown = fnmr > 0
-        (line,) = axes.plot(fmr[shown], fnmr[shown], label=name, drawstyle="steps-post")
-        floor = fnmr[shown].min() / 10 if shown.any() else 1e-6
+    drawn = {name: _drawn(curve) for name, curve in curves.items()}
+    floor = _lowest([fnmr for _, fnmr, _, _ in drawn.values()]) / 2
+    for name, (fmr, fnmr, low, high) in drawn.items():
+        # A rate of 0 has no place on a logarithmic axis: the line leaves the picture.
+        (line,) = axes.plot(
+            fmr, np.maximum(fnmr, floor / 2), label=name, drawstyle="steps-post"
+        )
         axes.fill_between(
-            fmr[shown],
-            np.maximum(low[shown], floor),
-            high[shown],
+            fmr,
+            np.maximum(low, floor / 2),
+            np.maximum(high, floor / 2),
             step="post",
             alpha=0.2,
             color=line.get_color(),
         )
+    axes.set_ylim(floor, 1)
     axes.set_yscale("log")
     axes.set_ylabel("false non-match rate")
+
+
+def _lowest(rates: Sequence[np.ndarray]) -> float:
+    """The smallest rate above 0; 0.1 % where there is none."""
+    known = np.concatenate(rates)
+    return float(known[known > 0].min(initial=1e-3 if not (known > 0).any() else 1))
 
 
 def _drawn(curve: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
@@ -154,11 +162,18 @@ def _drawn(curve: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
     return tuple(column[shown] for column in columns)
 
 
-def _save(path: pathlib.Path, draw: Callable[[Axes], None], title: str) -> None:
+def _save(
+    path: pathlib.Path,
+    title: str,
+    draw: Callable[[Axes, Mapping[str, Any]], None],
+    curves: Mapping[str, Mapping[str, Any]],
+) -> None:
     with drawing_style(_STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = figure.subplots()
-        draw(axes)
+        draw(axes, curves)
+        lowest = _lowest([np.array(curve["fmr"]) for curve in curves.values()])
+        axes.set_xlim(lowest, 1)
         axes.set_xscale("log")
         axes.set_xlabel("false match rate")
         axes.set_title(title)

@@ -63,10 +63,11 @@ def rate_interval(
     """
     if not len(hits):
         return None
-    hits = np.asarray(hits, np.float64)
+    hits = np.asarray(hits, bool)
     weights = np.ones(len(hits)) if weights is None else np.asarray(weights, float)
+    # Both sums in one order, so that all or none make exactly 1 or 0.
+    rate = float(np.where(hits, weights, 0).sum() / weights.sum())
     weights = weights / weights.sum()
-    rate = float(np.clip(weights @ hits, 0, 1))
     variance = shared_variance(weights * (hits - rate), people)
     trials = float(len(hits))
     spread = rate * (1 - rate)

@@ -62,25 +62,32 @@ def accuracy_section(
     called = dict(_RECOGNISER_NAMES)
     if not trained_here:
         called[OWN] = model_name(metrics[OWN])
-    accuracies = {
-        called.get(who, who): [
-            (found["benchmarks"][name]["accuracy"], _std(found, name)) for name in names
-        ]
+    by_name = {
+        called.get(who, who): found
         for who, found in metrics.items()
         if set(names) <= set(found["benchmarks"])
+    }
+    accuracies = {
+        who: [
+            (found["benchmarks"][name]["accuracy"], _std(found, name)) for name in names
+        ]
+        for who, found in by_name.items()
     }
     lead = f"{called[OWN]}, not known to be trained on the images of this run"
     if trained_here:
         lead = "Trained from scratch on the generated images alone"
     if len(accuracies) > 1:
         lead += ", beside recognisers trained on other images"
+    told = ""
+    if any("intervals" in own[name] for name in names):
+        told = ", ± one standard deviation, with 95 % intervals over people"
     return Section(
         "accuracy",
         "What a recogniser learns from it",
-        f"{lead}; accuracy over {_folds(own[name] for name in names)}.",
+        f"{lead}; accuracy over {_folds(own[name] for name in names)}{told}.",
         Accuracy(
             plots.plot_accuracies(labels, accuracies),
-            _accuracy_table(labels, accuracies),
+            _accuracy_table(labels, names, accuracies, by_name),
             _details_table(own, names, labels),
             _group_table(metrics[OWN]),
         ),
@@ -102,14 +109,34 @@ def _std(metrics: Mapping[str, Any], name: str) -> float:
     return metrics["benchmarks"][name].get("accuracy_std", 0.0)
 
 
-def _accuracy_table(labels: Sequence[str], accuracies: Accuracies) -> Table:
-    rows = [
-        (label, *(f"{100 * mean:.1f} ± {100 * std:.1f}" for mean, std in per_set))
-        for label, *per_set in zip(labels, *accuracies.values(), strict=True)
-    ]
-    means = (np.mean([mean for mean, _ in row]) for row in accuracies.values())
-    rows.append(("Mean", *(f"{100 * mean:.1f}" for mean in means)))
+def _accuracy_table(
+    labels: Sequence[str],
+    names: Sequence[str],
+    accuracies: Accuracies,
+    metrics: Mapping[str, Mapping[str, Any]],
+) -> Table:
+    """Accuracies with their 95 % intervals, where the metrics have them."""
+    columns = []
+    for who, per_set in accuracies.items():
+        sets = metrics[who]["benchmarks"]
+        cells = [
+            f"{100 * mean:.1f} ± {100 * std:.1f}"
+            f"{_span(sets[name].get('intervals', {}).get('accuracy'))}"
+            for name, (mean, std) in zip(names, per_set, strict=True)
+        ]
+        mean = np.mean([mean for mean, _ in per_set])
+        known = set(sets) == set(names)
+        interval = metrics[who].get("mean_accuracy_interval") if known else None
+        columns.append([*cells, f"{100 * mean:.1f}{_span(interval)}"])
+    rows = list(zip([*labels, "Mean"], *columns, strict=True))
     return Table("accuracy", ("accuracy in %", *accuracies), rows)
+
+
+def _span(bounds: Sequence[float] | None) -> str:
+    """`` [96.1–98.4]`` in per cent, or nothing."""
+    if bounds is None:
+        return ""
+    return f" [{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}]"
 
 
 def _details_table(

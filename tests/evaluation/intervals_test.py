@@ -67,6 +67,14 @@ def test_without_an_error_people_are_counted_not_pairs(hit):
     assert rate_interval(np.zeros(0, bool), people[:0]) is None
 
 
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 0.7, 49)])
+def test_all_hits_are_exactly_one(weights):
+    """49 times 1 / 49 is less than 1, which would leave a variance to divide by."""
+    people = np.repeat(np.arange(7), 7)[:, None].repeat(2, 1)
+    found = rate_interval(np.ones(49, bool), people, weights)
+    assert found.rate == 1 and found.effective_pairs == 7 and found.bounds[1] == 1
+
+
 def test_coverage_of_people_who_differ():
     """True rates differ by person, so that pairs depend: 95 % still cover the mean."""
     rng = np.random.default_rng(0)

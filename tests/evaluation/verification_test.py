@@ -185,9 +185,75 @@ def test_command_prints_a_line_a_set(parse, model, sets, tmp_path, capsys):
         "mean",
         "cold",
         "warm",
+        "fairness",
     ]
     assert all("FMR" in line and "FNMR" in line for line in lines[3:])
+    metrics = json.loads(output.read_text())
+    interval = metrics["benchmarks"]["mixed"]["intervals"]["accuracy"]
+    low, high = (f"{100 * end:.1f}" for end in interval)
+    assert f"40 pairs, 95 %: accuracy {low}-{high}, FMR" in lines[0]
+    assert "95 %: accuracy" in lines[2] and "95 %: accuracy" in lines[3]
+    assert "(most accurate): FDR" in lines[5] and "inequity rate" in lines[5]
     assert json.loads(output.read_text())["settings"]["flip"] is False
+
+
+def test_people_and_intervals_of_a_set(model, sets, tmp_path):
+    """Genuine pairs join the images of 8 people, those that are in one."""
+    metrics = verify_checkpoint(model, sets, tmp_path / "m.json")
+    found = load_verification_set(sets / "mixed")
+    names = [record["file_name"] for record in found.images.records]
+    joined = {tuple(names[i] for i in pair) for pair in found.pairs[found.same]}
+    people = {frozenset([name]) for name in names}
+    for pair in joined:
+        touched = {one for one in people if one & set(pair)}
+        people = (people - touched) | {frozenset().union(*touched)}
+    intervals = metrics["benchmarks"]["mixed"]["intervals"]
+    assert intervals["num_people"] == len(people)
+    assert intervals["people_from"] == "genuine pairs"
+    low, high = metrics["mean_accuracy_interval"]
+    assert low < metrics["mean_accuracy"] < high
+    # One of the two sets has groups, so that both are the same pairs.
+    assert metrics["fairness"] == metrics["benchmarks"]["cross_age"]["fairness"]
+    assert metrics["fairness"]["compared"] == ["cold", "warm"]
+
+
+def test_plots_are_of_the_curves_in_the_metrics(parse, model, sets, tmp_path):
+    output = tmp_path / "m.json"
+    arguments = [f"--checkpoint={model}", f"--benchmarks={sets}", f"--output={output}"]
+    parse(*arguments, f"--plots={tmp_path / 'plots'}")
+    command.main()
+    metrics = json.loads(output.read_text())
+    pictures = [f"{kind}_{name}.png" for kind in ("det", "roc") for name in
+                ("cross_age", "mixed")]  # fmt: skip
+    there = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert there == ["curves.csv", *pictures]
+    for name in pictures:
+        assert np.asarray(Image.open(tmp_path / "plots" / name)).std() > 10
+    head, *rows = (tmp_path / "plots" / "curves.csv").read_text().splitlines()
+    assert head == "checkpoint,set,threshold,fmr,fnmr,fnmr_low,fnmr_high"
+    curve = metrics["benchmarks"]["mixed"]["curve"]
+    of_mixed = [row.split(",") for row in rows if row.split(",")[1] == "mixed"]
+    assert [float(row[3]) for row in of_mixed] == curve["fmr"]
+    assert [float(row[4]) for row in of_mixed] == curve["fnmr"]
+
+
+def test_people_of_lists_are_their_folders(model, sets, tmp_path):
+    """LFW's list names people, so that images in no genuine pair are joined as well."""
+    folder = tmp_path / "lfw"
+    images = sets / "mixed" / "images"
+    lines = ["10\t1"]
+    for fold in range(10):
+        one, other = f"p{fold % 8}", f"p{(fold + 1) % 8}"
+        lines += [f"{one}\t1\t2", f"{one}\t{1 + fold % 3}\t{other}\t3"]
+    for person in range(8):
+        (folder / f"p{person}").mkdir(parents=True)
+        for k in range(3):
+            target = folder / f"p{person}" / f"p{person}_{k + 1:04d}.png"
+            shutil.copy(images / f"{person}_{k}.png", target)
+    (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
+    metrics = verify_checkpoint(model, folder, tmp_path / "m.json")
+    intervals = metrics["benchmarks"]["lfw"]["intervals"]
+    assert (intervals["people_from"], intervals["num_people"]) == ("names", 8)
 
 
 def test_command_prints_a_table_of_several_checkpoints(
@@ -203,7 +269,9 @@ def test_command_prints_a_table_of_several_checkpoints(
     where = f"--benchmarks={sets / 'cross_age'},{tmp_path / 'same.bin'}"
     parse(checkpoints, where, f"--output={tmp_path / 'table'}")
     command.main()
-    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    head, *rows = lines[:3]
+    assert lines[3] == ["95", "%", *head[1:]]
     assert head == ["checkpoint", "cross_age", "same", "mean"]
     names = [f"{folder.parent.name}/tiny" for folder in (model, other)]
     assert [row[0] for row in rows] == names
@@ -213,8 +281,18 @@ def test_command_prints_a_table_of_several_checkpoints(
         figures = [metrics["benchmarks"][one]["accuracy"] for one in head[1:3]]
         assert row[1:3] == [f"{100 * figure:.2f}" for figure in figures]
         assert figures[0] == figures[1]
+        (low, high), *_ = [
+            metrics["benchmarks"][one]["intervals"]["accuracy"] for one in head[1:3]
+        ]
+        (spans,) = [line for line in lines[4:] if line[0] == name]
+        assert spans[1] == f"{100 * low:.1f}-{100 * high:.1f}"
     table = (tmp_path / "table" / "table.csv").read_text().splitlines()
-    assert [line.split(",") for line in table] == [head, *rows]
+    assert [line.split(",")[:4] for line in table] == [head, *rows]
+    assert table[0].endswith("cross_age low,cross_age high,same low,same high,mean low,"
+                             "mean high")  # fmt: skip
+    assert f"{rows[0][1]} [{spans[1]}]" in (tmp_path / "table" / "table.md").read_text()
+    page = (tmp_path / "table" / "table.html").read_text()
+    assert f"{rows[0][1]} [{spans[1]}]" in page and "2 recognisers on 2 sets" in page
     with pytest.raises(InputError, match="the same checkpoint is given twice"):
         verify_checkpoints([model, model], sets, tmp_path / "twice")
 
