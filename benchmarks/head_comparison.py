@@ -123,7 +123,12 @@ def train_and_measure(job: Job) -> dict[str, Any]:
     return {
         "accuracy": {k: v["accuracy"] for k, v in metrics["benchmarks"].items()},
         "eer": {k: v["eer"] for k, v in metrics["benchmarks"].items()},
+        "intervals": {
+            name: each["intervals"]["accuracy"]
+            for name, each in metrics["benchmarks"].items()
+        },
         "mean_accuracy": metrics["mean_accuracy"],
+        "mean_accuracy_interval": metrics["mean_accuracy_interval"],
         "training_accuracy": accuracies,
         "epochs_to_half": 1
         + next(
@@ -262,16 +267,24 @@ def main() -> None:
 
 
 def print_tables(rows: list[dict[str, Any]]) -> None:
-    """Accuracies in per cent, mean and standard deviation over seeds; statistics."""
+    """Accuracies in per cent, mean and standard deviation over seeds; statistics.
+
+    The interval is of the people that are verified, the mean of the seeds' ends: other
+    people would give a mean in it. It is not of the difference of two heads, which are
+    measured on the same people.
+    """
     for data in dict.fromkeys(row["dataset"] for row in rows):
         of_data = [row for row in rows if row["dataset"] == data]
         names = list(of_data[0]["accuracy"])
         print(f"\ntrained on {data}; accuracy in %, mean ± std over the seeds")
-        print(" ".join(f"{name:>18}" for name in ["", *names, "mean", "epochs"]))
+        header = ["", *names, "mean", "95 % interval", "epochs to half"]
+        print(" ".join(f"{name:>18}" for name in header))
         for head in dict.fromkeys(row["head"] for row in of_data):
             runs = [row for row in of_data if row["head"] == head]
             cells = [_spread([run["accuracy"][name] for run in runs]) for name in names]
             cells.append(_spread([run["mean_accuracy"] for run in runs]))
+            ends = np.mean([run["mean_accuracy_interval"] for run in runs], axis=0)
+            cells.append("{:.1f} to {:.1f}".format(*(100 * ends)))
             cells.append(str([run["epochs_to_half"] for run in runs]))
             print(" ".join(f"{cell:>18}" for cell in [head, *cells]))
     for row in rows:
