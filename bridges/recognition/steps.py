@@ -1,9 +1,10 @@
 """Steps of a recognition training: learning rate, gradients, update.
 
-No random state outlives a step: the augmentation is a function of the seed and the
-step.
+No random state outlives a step: augmentation and dropout are functions of the seed and
+the step.
 """
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from bridges.recognition.tasks import TaskOutput, mirror
 from bridges.training.data_parallel import Workers
 
 ALONE = Workers(0, 1)
+_DROPOUTS = nn.modules.dropout._DropoutNd
 
 
 class StepOutput(NamedTuple):
@@ -127,7 +129,7 @@ def _accumulate(
         piece.generator,
         piece.part,
     )
-    with state.device.autocast():
+    with _seeded(state, piece), state.device.autocast():
         features = state.forward(x)
     features = features.float()
     outputs = {
@@ -139,6 +141,22 @@ def _accumulate(
     loss = total_loss(state.tasks, outputs)
     state.scaler.scale(loss / config.accumulation).backward()
     return StepOutput(loss.detach(), outputs, {"mean_cosine": mean_cosine(features)})
+
+
+@contextlib.contextmanager
+def _seeded(state: TrainingState, piece: _Piece) -> Iterator[None]:
+    """Has dropout draw by the step, from torch's global generator, left as it was.
+
+    Each process and piece draws masks of its own.
+    """
+    if not any(isinstance(m, _DROPOUTS) and m.p for m in state.backbone.modules()):
+        yield
+        return
+    place = state.device.torch
+    devices = [place] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(piece.generator.initial_seed() ^ piece.part.first)
+        yield
 
 
 def _clip(

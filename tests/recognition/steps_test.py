@@ -90,6 +90,26 @@ def test_the_norm_is_that_before_clipping():
     assert out.diagnostics["gradient_norm"].item() > 0.1
 
 
+def test_dropout_is_drawn_by_the_step():
+    """So that a training that was resumed, in a fresh process, is the same one."""
+    config = dataclasses.replace(CONFIG, accumulation=2)
+
+    def trained(seed):
+        state = without_batch_norm(config)
+        network = nn.Sequential(state.backbone, nn.Dropout(0.5))
+        state = state._replace(backbone=network, forward=network)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before = torch.random.get_rng_state()
+            (out,) = train(state, config, steps=1)
+            assert torch.equal(torch.random.get_rng_state(), before)
+        return out.loss.item()
+
+    assert trained(1) == trained(2)
+    plain = without_batch_norm(config)
+    assert trained(1) != train(plain, config, steps=1)[0].loss.item()
+
+
 def test_compiled_kernels_are_asked_of_torch(monkeypatch):
     """What torch makes of it takes a compiler and a minute; here it hands back."""
     asked = []
