@@ -136,6 +136,8 @@ def run_training(
             if due or ended or len(reader.pending) == at_once:
                 bar.set_postfix(_shown(reader.read(now)), refresh=False)
             bar.update(config.batch_size)
+            if due or ended:
+                _share_skipped(counts, around.workers)
             if due:
                 around.save()
                 saved = time.monotonic()
@@ -243,9 +245,7 @@ def _batches(
     with contextlib.closing(decoded):
         for batch in decoded:
             for path, reason in batch.skipped.items():
-                if path not in counts.skipped:
-                    announce(f"{path}: {reason}; left out")
-                    counts.skipped[path] = reason
+                _skip(counts, path, reason)
             yield _Batch(
                 moved(batch.pixels).permute(0, 3, 1, 2),
                 {
@@ -253,6 +253,20 @@ def _batches(
                     for name, task in state.tasks.items()
                 },
             )
+
+
+def _skip(counts: TrainingCounts, path: str, reason: str) -> None:
+    """Names an image that can't be read, once."""
+    if path not in counts.skipped:
+        announce(f"{path}: {reason}; left out")
+        counts.skipped[path] = reason
+
+
+def _share_skipped(counts: TrainingCounts, workers: Workers) -> None:
+    """Tells the first process, which says and saves it, what others could not read."""
+    for skipped in workers.collect(counts.skipped):
+        for path, reason in skipped.items():
+            _skip(counts, path, reason)
 
 
 def _shown(values: dict[str, float]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def train_step(
         _accumulate(state, images, targets, config, progress, each)
         for each in _pieces(len(images), config.accumulation, generator, workers)
     ]
-    parameters = [*state.parameters().values()]
+    parameters = [*state.parameters(heard_only=True).values()]
     workers.average_gradients(parameters)
     norm = _clip(state, parameters, config.gradient_clip)
     state.scaler.step(state.optimizer)

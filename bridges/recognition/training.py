@@ -64,6 +64,7 @@ PathLike = str | os.PathLike[str]
 _BEST = "best."
 
 
+@torchrun.shared
 def train_recogniser(
     dataset: Dataset | Sequence[Dataset],
     output: PathLike,
@@ -131,6 +132,7 @@ def train_recogniser(
         ``batch_size``, unreadable images (all named), an output of other settings or
         data, a device that is not there, ``initial`` of another architecture, or a loss
         that is not finite.
+      ConnectionError: under ``torchrun``, another process has ended.
     """
     config = config or TrainingConfig()
     output = pathlib.Path(output)

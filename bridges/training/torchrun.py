@@ -6,7 +6,10 @@ and take the same step with the mean of their gradients.
 """
 
 import datetime
+import functools
 import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import distributed
@@ -16,6 +19,9 @@ from bridges.devices import Device, find_device
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 from hyperface_jax.commands import be_quiet
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The others wait while the first one reads every image of a large set.
 _PATIENCE = datetime.timedelta(hours=6)
@@ -62,6 +68,36 @@ def join(device: str, precision: str) -> Workers:
     if distributed.get_rank():
         be_quiet()
     return Workers(distributed.get_rank(), distributed.get_world_size(), device=place)
+
+
+def shared(function: Callable[P, T]) -> Callable[P, T]:
+    """Has a function say in one line that another process of it has ended.
+
+    That one says why; those that wait for it fail at talking to it, wherever they are.
+
+    Raises:
+      ConnectionError: another process has ended.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **settings: P.kwargs) -> T:
+        try:
+            return function(*arguments, **settings)
+        except RuntimeError as error:
+            if not _is_lost(error):
+                raise
+            raise ConnectionError(
+                f"process {rank()}: another process has ended, and says why; the same "
+                "command goes on from the last checkpoint, if there is one"
+            ) from None
+
+    return call
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether the network failed, and not a computation; Gloo has no type for it."""
+    backend = isinstance(error, distributed.DistError) or "gloo/" in str(error)
+    return is_launched() and backend
 
 
 def leave() -> None:
