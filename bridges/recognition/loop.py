@@ -186,6 +186,8 @@ class _Reader:
         ended = ends_epoch(counts.step, self._size, config)
         if ended and self._around.validation is not None:
             score = self._around.validation.measure(self._state)
+            for path, reason in self._around.validation.skipped.items():
+                _skip(counts, path, reason)
             found = dict(zip(SCORES, score, strict=True))
             counts.history[-1] |= found
             values |= found

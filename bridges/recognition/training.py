@@ -215,6 +215,9 @@ def _prepare(
     if config.validation_share:
         sources, held_out = split_people(sources, config.validation_share, config.seed)
         validation = Validation(held_out, config.image_size, config.seed, **reading)
+        if validation.images.cache is not None:
+            kept_mb = validation.images.cache.nbytes / 2**20
+            reading = {**reading, "cache_mb": reading["cache_mb"] - kept_mb}
     say_single_images(sources)
     announce_missing(sources, config)
     counts = [len(source) for source in sources]

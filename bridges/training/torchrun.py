@@ -9,11 +9,10 @@ import datetime
 import functools
 import os
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.nn import functional as collective
 
 from bridges.devices import Device, find_device
 from bridges.training.data_parallel import Workers
@@ -121,7 +120,21 @@ def gathered(x: torch.Tensor) -> torch.Tensor:
 
 def summed(x: torch.Tensor) -> torch.Tensor:
     """The sum over all processes, through which gradients flow to each of them."""
-    return collective.all_reduce(x) if _together() else x
+    return _Sum.apply(x) if _together() else x
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over the processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Sum.apply(gradient)
 
 
 def _together() -> bool:
