@@ -47,6 +47,7 @@ class Watch:
         self._precision = precision
         self._norm: float | None = None
         self._collapsed = self._by_chance = 0
+        self._said: set[str] = set()
 
     def look(self, values: dict[str, float], step: int, progress: float) -> None:
         """Looks at a step.
@@ -94,19 +95,26 @@ class Watch:
         collapsed = values.get("mean_cosine", 0.0) > _COLLAPSED
         self._collapsed = self._collapsed + 1 if collapsed else 0
         if self._collapsed == _PATIENCE:
-            announce(
+            self._say_once(
+                "collapsed",
                 f"{self._output}: by step {step} all images have nearly one embedding "
                 f"(mean cosine {values['mean_cosine']:.3f}): the classes have "
                 "collapsed; lower learning_rate, or let the margin grow with "
-                "margin_warmup"
+                "margin_warmup",
             )
         chance = values.get("accuracy", 1.0) <= 2 / self._num_classes
         late = progress > _EARLY and self._num_classes > 10
         self._by_chance = self._by_chance + 1 if chance and late else 0
         if self._by_chance == _PATIENCE:
-            announce(
+            self._say_once(
+                "by chance",
                 f"{self._output}: at step {step}, after {100 * progress:.0f} % of the "
                 f"training, hardly an image of {self._num_classes:,} people is nearest "
                 "to its own: nothing is learned; lower the head's margin or "
-                "learning_rate, or raise margin_warmup"
+                "learning_rate, or raise margin_warmup",
             )
+
+    def _say_once(self, what: str, line: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            announce(line)
