@@ -353,11 +353,20 @@ def _save(
     if job.workers.rank:
         return
     tensors = tensors_of(state)
-    saved = {"data": job.record["data"], "counts": dataclasses.asdict(counts)}
+    saved = {
+        "data": job.record["data"],
+        "left_out": _left_out(job),
+        "counts": dataclasses.asdict(counts),
+    }
     if validation is not None and validation.best is not None:
         tensors |= {_BEST + name: value for name, value in validation.weights.items()}
         saved["best"] = validation.best
     checkpoint.save_progress(job.output, tensors, saved)
+
+
+def _left_out(job: _Job) -> list[str]:
+    """The images that were found to be unreadable before the training began."""
+    return sorted(job.record.get("skipped", {}))
 
 
 def _resume(
@@ -372,6 +381,13 @@ def _resume(
         raise InputError(
             f"{job.output / checkpoint.PROGRESS}: of a training on other images; "
             "remove it to train from the start"
+        )
+    if saved.get("left_out", _left_out(job)) != _left_out(job):
+        raise InputError(
+            f"{job.output / checkpoint.PROGRESS}: of a training that left "
+            f"{len(saved['left_out'])} unreadable images out, now it is "
+            f"{len(_left_out(job))}; give check_images as then, or remove it to train "
+            "from the start"
         )
     restore(state, tensors)
     if validation is not None and "best" in saved:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bridges.datasets.image_dataset import ImageDataset
 from bridges.recognition import checkpoint, loop
 from bridges.recognition.steps import num_steps, train_step
 from bridges.recognition.training import train_recogniser
@@ -187,6 +188,29 @@ class TestResume:
         lines = (killed / "log.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines]
         assert steps == sorted(set(steps)), "no step is logged twice"
+
+    def test_images_left_out_meanwhile_are_another_order(self, tmp_path, monkeypatch):
+        """Positions in the order are of the images that could be read then."""
+        people, output = tmp_path / "people", tmp_path / "c"
+        write_people(people)
+        train_step, steps = loop.train_step, []
+        settings = {"skip_unreadable": True, "checkpoint_minutes": 0}
+        ImageDataset(people).paths[5].write_bytes(b"no image")
+
+        def fail(*arguments, **settings):
+            steps.append(1)
+            if len(steps) == 4:
+                raise OSError("the disk is gone")
+            return train_step(*arguments, **settings)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+            patch.setattr(loop, "train_step", fail)
+            train_recogniser(people, output, TINY, check_images=False, **settings)
+        with pytest.raises(InputError, match="left 0 unreadable images out, now it is"):
+            train_recogniser(people, output, TINY, **settings)
+        assert train_recogniser(people, output, TINY, check_images=False, **settings)[
+            "complete"
+        ]
 
     def test_a_training_that_ends_is_interrupted_after_its_last_step(
         self, people, tmp_path, monkeypatch
