@@ -155,7 +155,9 @@ def _seeded(state: TrainingState, piece: _Piece) -> Iterator[None]:
     place = state.device.torch
     devices = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(piece.generator.initial_seed() ^ piece.part.first)
+        # Not the seed of the augmentation, whose numbers these would repeat.
+        seed = step_generator(piece.generator.initial_seed(), piece.part.first)
+        torch.manual_seed(seed.initial_seed())
         yield
 
 

@@ -129,7 +129,7 @@ def check_epoch(
         where = ", ".join(source.name for source in sources)
         raise InputError(
             f"{where}: {epoch_size} images an epoch, fewer than batch_size "
-            f"{config.batch_size}"
+            f"{config.batch_size}; lower it, or raise dataset_weights"
         )
 
 
@@ -181,5 +181,6 @@ def _check_counts(sources: Sequence[ImageSource], config: TrainingConfig) -> Non
     # With weights the images of an epoch are others, see check_epoch.
     if num_images < config.batch_size and not config.dataset_weights:
         raise InputError(
-            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
+            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}; "
+            "lower it"
         )

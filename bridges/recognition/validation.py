@@ -54,7 +54,8 @@ def split_people(
     if wanted < 2 or every - wanted < 2:
         raise InputError(
             f"validation_share {share:g} of {len(people)} people with two images is "
-            f"{wanted}; at least 2 are needed, and 2 to train on"
+            f"{wanted}; at least 2 are needed, and 2 to train on; give another share, "
+            "or 0"
         )
     chosen = random.choice(len(people), wanted, replace=False)
     held = [set() for _ in sources]
