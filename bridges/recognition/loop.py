@@ -234,14 +234,13 @@ def _batches(
     workers: Workers = ALONE,
 ) -> Iterator[_Batch]:
     """The batches of the steps from ``first`` on: this process's part of each."""
-    size = config.batch_size // workers.count
-    part = slice(workers.rank * size, (workers.rank + 1) * size)
 
     def moved(array: np.ndarray) -> torch.Tensor:
         return state.device.take(torch.from_numpy(array))
 
     orders = (
-        order.batch(step, config.batch_size)[part] for step in range(first, total)
+        part_of(order.batch(step, config.batch_size), config.accumulation, workers)
+        for step in range(first, total)
     )
     decoded = images.batches(orders)
     with contextlib.closing(decoded):
@@ -255,6 +254,15 @@ def _batches(
                     for name, task in state.tasks.items()
                 },
             )
+
+
+def part_of(batch: np.ndarray, accumulation: int, workers: Workers) -> np.ndarray:
+    """What a process has of a batch: its part of each piece, one after the other.
+
+    So a piece, which batch norms take their statistics of, is of the same images
+    however many processes share it.
+    """
+    return batch.reshape(accumulation, workers.count, -1)[:, workers.rank].ravel()
 
 
 def _skip(counts: TrainingCounts, path: str, reason: str) -> None:

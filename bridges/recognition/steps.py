@@ -108,7 +108,9 @@ def _pieces(
     for start in range(0, count, size):
         # Each draws the numbers of the whole batch and takes its own.
         generator.set_state(drawn)
-        part = Part(workers.rank * count + start, workers.count * count)
+        # All processes' parts of a piece stand together in the batch.
+        first = workers.count * start + workers.rank * size
+        part = Part(first, workers.count * count)
         yield _Piece(slice(start, start + size), part, generator)
 
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from bridges.recognition import steps
 from bridges.recognition.config import RECIPES, TrainingConfig
+from bridges.recognition.loop import part_of
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import learning_rate_at, step_generator, train_step
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 
 CONFIG = TrainingConfig(
@@ -79,6 +82,23 @@ def test_a_batch_in_pieces_takes_the_same_steps(pieces):
         assert two.tasks["identity"].metrics["accuracy"].item() == pytest.approx(
             accuracy
         )
+
+
+@pytest.mark.parametrize(("count", "pieces"), [(1, 1), (2, 1), (1, 3), (2, 3), (4, 2)])
+def test_a_piece_is_of_the_same_images_however_many_share_it(count, pieces):
+    batch = np.random.default_rng(0).permutation(24)
+    found = [[] for _ in range(pieces)]
+    for rank in range(count):
+        workers = Workers(rank, count)
+        mine = part_of(batch, pieces, workers)
+        parts = steps._pieces(len(mine), pieces, step_generator(0, 0), workers)
+        for images, piece in zip(found, parts, strict=True):
+            assert piece.part.total == 24
+            for i, row in enumerate(mine[piece.rows]):
+                assert batch[piece.part.first + i] == row
+                images.append(row)
+    expected = batch.reshape(pieces, -1)
+    np.testing.assert_array_equal(np.sort(found), np.sort(expected))
 
 
 def test_the_norm_is_that_before_clipping():
