@@ -3,9 +3,9 @@
 Each message says what to change.
 """
 
-import math
 import os
 from collections.abc import Sequence
+from math import isfinite
 
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.history import loss_name
@@ -58,17 +58,24 @@ class Watch:
           progress: fraction of the training that is done.
 
         Raises:
-          InputError: a loss is not finite: names the task, the step, the gradient's
-            norm, and what likely was the cause.
+          InputError: a loss or the gradient is not finite: names the task, the step,
+            the gradient's norm, and what likely was the cause.
         """
         for task in self._tasks:
             loss = values[loss_name(task, len(self._tasks))]
-            if not math.isfinite(loss):
+            if not isfinite(loss):
                 raise InputError(
                     f"{self._output}: the loss of the task {task} is {loss} at step "
                     f"{step}{self._before()}; {self._remedy(step)}"
                 )
-        self._norm = values.get("gradient_norm", self._norm)
+        norm = values.get("gradient_norm", self._norm)
+        # Of float16 such a step was not taken; else the weights are no numbers now.
+        if norm is not None and self._precision != "float16" and not isfinite(norm):
+            raise InputError(
+                f"{self._output}: the norm of the gradient is {norm} at step {step}"
+                f"{self._before()}; {self._remedy(step)}"
+            )
+        self._norm = norm
         self._look_for_collapse(values, step, progress)
 
     def _before(self) -> str:

@@ -242,9 +242,8 @@ def _train(job: _Job, data: _Data) -> dict[str, Any]:
     if not workers.rank and not (output / checkpoint.TRAINING).exists():
         files.write_json(output / checkpoint.TRAINING, job.record)
     counts = _resume(job, state, data.validation)
-    log = None
-    if not workers.rank:
-        log = TrainingLog(output, counts.step, job.tensorboard)
+    torchrun.check_same_step(workers, counts.step, output)
+    log = None if workers.rank else TrainingLog(output, counts.step, job.tensorboard)
     around = Surroundings(
         lambda: _save(job, state, counts, data.validation),
         output,

@@ -99,6 +99,21 @@ def _is_lost(error: RuntimeError) -> bool:
     return is_launched() and backend
 
 
+def check_same_step(workers: Workers, step: int, output: object) -> None:
+    """Checks that all processes go on from one checkpoint; each has to call it.
+
+    Raises:
+      InputError: they don't: machines of disks of their own, of which one has it.
+    """
+    steps = workers.collect(step)
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"{output}: processes found checkpoints of the steps "
+            f"{', '.join(map(str, steps))} there; put the output on a disk that all "
+            "machines share"
+        )
+
+
 def leave() -> None:
     """Leaves the other processes; to be called once nothing is shared any more."""
     if distributed.is_available() and distributed.is_initialized():

@@ -39,6 +39,15 @@ class TestNotFinite:
         with pytest.raises(InputError, match="use bfloat16"):
             watch.look({"loss": math.inf, "gradient_norm": 1.0}, 1, 0.0)
 
+    @pytest.mark.parametrize("norm", [math.nan, math.inf])
+    def test_a_gradient_that_is_not_finite_spoils_the_last_step_too(self, watch, norm):
+        with pytest.raises(InputError, match=r"gradient is (nan|inf) at step 9"):
+            watch.look({"loss": 1.0, "gradient_norm": norm}, 9, 1.0)
+
+    def test_of_float16_such_a_step_was_skipped(self, tmp_path):
+        watch = Watch(TrainingConfig(), 100, tmp_path, "float16")
+        watch.look({"loss": 1.0, "gradient_norm": math.inf}, 0, 0.0)
+
 
 class TestCollapse:
     def test_one_direction_for_all_is_said_once(self, watch, capsys):

@@ -171,6 +171,12 @@ if not other:
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         json.dump(result, file)
 
+torchrun.check_same_step(workers, 7, "out")
+try:
+    torchrun.check_same_step(workers, 7 * other, "out")
+except InputError as error:
+    print(f"{other} refuses: {error}", flush=True)
+
 @torchrun.shared
 def fail():
     if not other:
@@ -195,5 +201,10 @@ def test_what_one_of_them_says_and_the_other_does_not(tmp_path):
     assert np.isnan(second["loss"]) and second["a"] == 5.0 and second["b"] == 2.0
     assert found["skipped"] == {"image 0": "broken", "image 1": "broken"}
     assert found["silenced"] == [1.0], "no weight decay without a gradient"
+    for rank in (0, 1):
+        assert (
+            f"{rank} refuses: out: processes found checkpoints of the steps 0, 7"
+            in (done.stdout)
+        ), done.stderr
     assert "0: InputError: only here" in done.stdout, done.stderr
     assert "1: ConnectionError: process 1: another process has ended" in done.stdout
