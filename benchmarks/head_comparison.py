@@ -273,6 +273,10 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
     people would give a mean in it. It is not of the difference of two heads, which are
     measured on the same people.
     """
+    for row in rows:
+        if "failed" in row:
+            print(f"{row['dataset']}, {row['head']}, {row['seed']}: {row['failed']}")
+    rows = [row for row in rows if "failed" not in row]
     for data in dict.fromkeys(row["dataset"] for row in rows):
         of_data = [row for row in rows if row["dataset"] == data]
         names = list(of_data[0]["accuracy"])
@@ -293,7 +297,10 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
 
 
 def _spread(values: list[float]) -> str:
-    mean, spread = statistics.mean(values), statistics.stdev(values)
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return f"{100 * mean:.2f}"
+    spread = statistics.stdev(values)
     return f"{100 * mean:.2f} ± {100 * spread:.2f}"
 
 

@@ -16,6 +16,7 @@ hyperface-verify and hyperface-embed take.
 """
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
@@ -177,16 +178,33 @@ def main() -> None:
     torchrun.leave()
     if torchrun.rank():
         return
-    last = record["history"][-1]
+    print(f"{FLAGS.output}: {summary(record)}")
+
+
+def summary(record: dict[str, Any]) -> str:
+    """What a finished training says of itself, in one line.
+
+    Args:
+      record: the content of ``training.json``.
+    """
+    kept, epoch = record["history"][-1], "last epoch"
+    images, identities = (record["data"][name] for name in ("images", "identities"))
+    held_out = record.get("validation")
+    if held_out is not None:
+        images -= held_out["images"]
+        identities -= held_out["identities"]
+        (kept,) = (
+            row for row in record["history"] if row["epoch"] == held_out["kept_epoch"]
+        )
+        epoch = f"epoch {kept['epoch']}, the best"
     figures = [
         f"{name} {value:.3f}"
-        for name, value in last.items()
+        for name, value in kept.items()
         if name not in ("epoch", "step", "seconds")
     ]
-    print(
-        f"{FLAGS.output}: trained on {record['data']['images']} images of "
-        f"{record['data']['identities']} identities in {record['seconds'] / 60:.1f} "
-        f"minutes; last epoch: {', '.join(figures)}"
+    return (
+        f"trained on {images} images of {identities} identities in "
+        f"{record['seconds'] / 60:.1f} minutes; {epoch}: {', '.join(figures)}"
     )
 
 

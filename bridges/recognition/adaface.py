@@ -81,13 +81,13 @@ class AdaFaceHead(CosineKernel):
 
     @torch.no_grad()
     def _quality(self, norms: torch.Tensor) -> torch.Tensor:
-        if self.training and len(norms) > 1:
+        every = gathered(norms) if self.training else norms
+        if self.training and len(every) > 1:
             self.num_updates += 1
             weight = _MOMENTUM
             if self.options.warm_start:
                 # A tensor: reading the number would wait for the device.
                 weight = (1 / self.num_updates).clamp(min=_MOMENTUM)
-            every = gathered(norms)
             self.batch_mean.lerp_(every.mean(), weight)
             self.batch_std.lerp_(every.std(), weight)
         deviation = (norms - self.batch_mean) / (self.batch_std + _EPSILON)

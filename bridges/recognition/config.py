@@ -146,6 +146,12 @@ class TrainingConfig:
                 f"accumulation {self.accumulation} does not divide batch_size "
                 f"{self.batch_size}"
             )
+        if self.batch_size // self.accumulation < 2:
+            raise InputError(
+                f"accumulation {self.accumulation} leaves one image of batch_size "
+                f"{self.batch_size} in a piece, of which batch norms can't take "
+                f"statistics; give at most {self.batch_size // 2}"
+            )
         weights = _numbers(self.dataset_weights, "dataset_weights", "numbers above 0")
         if not all(0 < weight <= 1e6 for weight in weights):
             raise InputError(f"dataset_weights {weights} are not all above 0")

@@ -3,9 +3,9 @@
 Each message says what to change.
 """
 
-import math
 import os
 from collections.abc import Sequence
+from math import isfinite
 
 from bridges.recognition.config import TrainingConfig
 from bridges.recognition.history import loss_name
@@ -47,6 +47,7 @@ class Watch:
         self._precision = precision
         self._norm: float | None = None
         self._collapsed = self._by_chance = 0
+        self._said: set[str] = set()
 
     def look(self, values: dict[str, float], step: int, progress: float) -> None:
         """Looks at a step.
@@ -57,17 +58,24 @@ class Watch:
           progress: fraction of the training that is done.
 
         Raises:
-          InputError: a loss is not finite: names the task, the step, the gradient's
-            norm, and what likely was the cause.
+          InputError: a loss or the gradient is not finite: names the task, the step,
+            the gradient's norm, and what likely was the cause.
         """
         for task in self._tasks:
             loss = values[loss_name(task, len(self._tasks))]
-            if not math.isfinite(loss):
+            if not isfinite(loss):
                 raise InputError(
                     f"{self._output}: the loss of the task {task} is {loss} at step "
                     f"{step}{self._before()}; {self._remedy(step)}"
                 )
-        self._norm = values.get("gradient_norm", self._norm)
+        norm = values.get("gradient_norm", self._norm)
+        # Of float16 such a step was not taken; else the weights are no numbers now.
+        if norm is not None and self._precision != "float16" and not isfinite(norm):
+            raise InputError(
+                f"{self._output}: the norm of the gradient is {norm} at step {step}"
+                f"{self._before()}; {self._remedy(step)}"
+            )
+        self._norm = norm
         self._look_for_collapse(values, step, progress)
 
     def _before(self) -> str:
@@ -94,19 +102,26 @@ class Watch:
         collapsed = values.get("mean_cosine", 0.0) > _COLLAPSED
         self._collapsed = self._collapsed + 1 if collapsed else 0
         if self._collapsed == _PATIENCE:
-            announce(
+            self._say_once(
+                "collapsed",
                 f"{self._output}: by step {step} all images have nearly one embedding "
                 f"(mean cosine {values['mean_cosine']:.3f}): the classes have "
                 "collapsed; lower learning_rate, or let the margin grow with "
-                "margin_warmup"
+                "margin_warmup",
             )
         chance = values.get("accuracy", 1.0) <= 2 / self._num_classes
         late = progress > _EARLY and self._num_classes > 10
         self._by_chance = self._by_chance + 1 if chance and late else 0
         if self._by_chance == _PATIENCE:
-            announce(
+            self._say_once(
+                "by chance",
                 f"{self._output}: at step {step}, after {100 * progress:.0f} % of the "
                 f"training, hardly an image of {self._num_classes:,} people is nearest "
                 "to its own: nothing is learned; lower the head's margin or "
-                "learning_rate, or raise margin_warmup"
+                "learning_rate, or raise margin_warmup",
             )
+
+    def _say_once(self, what: str, line: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            announce(line)

@@ -118,13 +118,28 @@ def fetch(
 ) -> list[dict[str, float]]:
     """The numbers of several steps, copied from the device at once.
 
+    Means over the processes. A loss is NaN where it is so in one of them; a metric
+    where no image of any of them says anything.
+
     Args:
       steps: of each step, this process's scalars by name.
       workers: over whose processes means are taken.
     """
-    rows = [torch.stack([*step.values()]).float() for step in steps]
-    table = workers.average(torch.stack(rows)).tolist()
+    table = torch.stack([torch.stack([*step.values()]).float() for step in steps])
+    if workers.count > 1:
+        known = ~table.isnan()
+        both = torch.stack([table.where(known, 0.0), known.float()])
+        total, share = workers.average(both)
+        # 0 / 0 where nobody knows.
+        means = total / share
+        complete = torch.tensor([_is_loss(name) for name in steps[0]])
+        missing = complete.to(table.device) & (share < 1)
+        table = means.masked_fill(missing, math.nan)
     return [
         dict(zip(step, row, strict=True))
-        for step, row in zip(steps, table, strict=True)
+        for step, row in zip(steps, table.tolist(), strict=True)
     ]
+
+
+def _is_loss(name: str) -> bool:
+    return name == "loss" or name.endswith(".loss")

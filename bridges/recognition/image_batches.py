@@ -133,7 +133,7 @@ class ImageBatches:
                     some, pool.map(self._reader.try_to_read, some), strict=True
                 ):
                     if isinstance(image, UnreadableImage):
-                        self._unreadable[i] = self._reader.reason(i, image)
+                        self._unreadable[i] = self._reader.explain(i, image)
                     else:
                         images[i] = image
                 bar.update(len(some))
@@ -179,11 +179,11 @@ class _Reader:
                 raise
             return error
 
-    def reason(self, position: int, error: UnreadableImage) -> tuple[str, str]:
+    def explain(self, position: int, error: UnreadableImage) -> tuple[str, str]:
         """The path of an image, and why it can't be read."""
         source, index = self._place(position)
         path = os.path.join(source.name, source.records[index]["file_name"])
-        return path, str(error)
+        return path, error.reason
 
     def _place(self, position: int) -> tuple[ImageSource, int]:
         number = int(np.searchsorted(self._ends, position, side="right"))
@@ -220,7 +220,7 @@ def _decode_in_worker(order: np.ndarray) -> ImageBatch:
     with quiet_decoders():
         found = [_reader.try_to_read(position) for position in order]
     unreadable = {
-        int(position): _reader.reason(position, image)
+        int(position): _reader.explain(position, image)
         for position, image in zip(order, found, strict=True)
         if isinstance(image, UnreadableImage)
     }

@@ -56,11 +56,13 @@ class ImageOrder:
           ``[batch_size]`` int64 positions.
         """
         start = step * batch_size
-        first = start // self.epoch_size
-        last = (start + batch_size - 1) // self.epoch_size
-        orders = [self._epoch(epoch) for epoch in range(first, last + 1)]
-        offset = start - first * self.epoch_size
-        return np.concatenate(orders)[offset : offset + batch_size]
+        end = start + batch_size
+        first, last = start // self.epoch_size, (end - 1) // self.epoch_size
+        parts = []
+        for epoch in range(first, last + 1):
+            begun = epoch * self.epoch_size
+            parts.append(self._epoch(epoch)[max(0, start - begun) : end - begun])
+        return np.concatenate(parts)
 
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:

@@ -60,8 +60,8 @@ def load_initial(initial: PathLike, backbone: torch.nn.Module) -> None:
         raise InputError(
             f"{pathlib.Path(folder)}: a {config['backbone']} of {config['image_size']} "
             f"pixels and {config['embedding_size']} numbers, not what is to be "
-            f"trained: {'; '.join(found)}; give backbone, image_size and "
-            "embedding_size of it"
+            f"trained: {'; '.join(found)}; give backbone, image_size, "
+            "embedding_size and attention of it"
         )
     backbone.load_state_dict(weights)
 

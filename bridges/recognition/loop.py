@@ -136,6 +136,8 @@ def run_training(
             if due or ended or len(reader.pending) == at_once:
                 bar.set_postfix(_shown(reader.read(now)), refresh=False)
             bar.update(config.batch_size)
+            if due or ended:
+                _share_skipped(counts, around.workers)
             if due:
                 around.save()
                 saved = time.monotonic()
@@ -184,6 +186,8 @@ class _Reader:
         ended = ends_epoch(counts.step, self._size, config)
         if ended and self._around.validation is not None:
             score = self._around.validation.measure(self._state)
+            for path, reason in self._around.validation.skipped.items():
+                _skip(counts, path, reason)
             found = dict(zip(SCORES, score, strict=True))
             counts.history[-1] |= found
             values |= found
@@ -230,22 +234,19 @@ def _batches(
     workers: Workers = ALONE,
 ) -> Iterator[_Batch]:
     """The batches of the steps from ``first`` on: this process's part of each."""
-    size = config.batch_size // workers.count
-    part = slice(workers.rank * size, (workers.rank + 1) * size)
 
     def moved(array: np.ndarray) -> torch.Tensor:
         return state.device.take(torch.from_numpy(array))
 
     orders = (
-        order.batch(step, config.batch_size)[part] for step in range(first, total)
+        part_of(order.batch(step, config.batch_size), config.accumulation, workers)
+        for step in range(first, total)
     )
     decoded = images.batches(orders)
     with contextlib.closing(decoded):
         for batch in decoded:
             for path, reason in batch.skipped.items():
-                if path not in counts.skipped:
-                    announce(f"{path}: {reason}; left out")
-                    counts.skipped[path] = reason
+                _skip(counts, path, reason)
             yield _Batch(
                 moved(batch.pixels).permute(0, 3, 1, 2),
                 {
@@ -253,6 +254,29 @@ def _batches(
                     for name, task in state.tasks.items()
                 },
             )
+
+
+def part_of(batch: np.ndarray, accumulation: int, workers: Workers) -> np.ndarray:
+    """What a process has of a batch: its part of each piece, one after the other.
+
+    So a piece, which batch norms take their statistics of, is of the same images
+    however many processes share it.
+    """
+    return batch.reshape(accumulation, workers.count, -1)[:, workers.rank].ravel()
+
+
+def _skip(counts: TrainingCounts, path: str, reason: str) -> None:
+    """Names an image that can't be read, once."""
+    if path not in counts.skipped:
+        announce(f"{path}: {reason}; left out")
+        counts.skipped[path] = reason
+
+
+def _share_skipped(counts: TrainingCounts, workers: Workers) -> None:
+    """Tells the first process, which says and saves it, what others could not read."""
+    for skipped in workers.collect(counts.skipped):
+        for path, reason in skipped.items():
+            _skip(counts, path, reason)
 
 
 def _shown(values: dict[str, float]) -> dict[str, str]:

@@ -45,11 +45,16 @@ class TrainingState(NamedTuple):
             # Files of trainings that knew no other task have its names bare: "head.…".
             yield "" if name == IDENTITY else f"tasks.{name}.", task
 
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that are trained, by name."""
+    def parameters(self, *, heard_only: bool = False) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name.
+
+        Args:
+          heard_only: without those of tasks whose factor is 0, which get no gradient.
+        """
         return {
             prefix + name: parameter
             for prefix, module in self.modules()
+            if not heard_only or getattr(module, "loss_weight", 1)
             for name, parameter in module.named_parameters()
             if parameter.requires_grad
         }

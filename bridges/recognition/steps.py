@@ -1,7 +1,7 @@
 """Steps of a recognition training: learning rate, gradients, update.
 
-No random state outlives a step: the augmentation is a function of the seed and the
-step.
+No random state outlives a step: augmentation and dropout are functions of the seed and
+the step.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from bridges.recognition.tasks import TaskOutput, mirror
 from bridges.training.data_parallel import Workers
 
 ALONE = Workers(0, 1)
+_DROPOUTS = nn.modules.dropout._DropoutNd
 
 
 class StepOutput(NamedTuple):
@@ -73,7 +74,7 @@ def train_step(
         _accumulate(state, images, targets, config, progress, each)
         for each in _pieces(len(images), config.accumulation, generator, workers)
     ]
-    parameters = [*state.parameters().values()]
+    parameters = [*state.parameters(heard_only=True).values()]
     workers.average_gradients(parameters)
     norm = _clip(state, parameters, config.gradient_clip)
     state.scaler.step(state.optimizer)
@@ -107,7 +108,9 @@ def _pieces(
     for start in range(0, count, size):
         # Each draws the numbers of the whole batch and takes its own.
         generator.set_state(drawn)
-        part = Part(workers.rank * count + start, workers.count * count)
+        # All processes' parts of a piece stand together in the batch.
+        first = workers.count * start + workers.rank * size
+        part = Part(first, workers.count * count)
         yield _Piece(slice(start, start + size), part, generator)
 
 
@@ -128,7 +131,7 @@ def _accumulate(
         piece.generator,
         piece.part,
     )
-    with _dropout_of(state, piece), state.device.autocast():
+    with _seeded(state, piece), state.device.autocast():
         features = state.forward(x)
     features = features.float()
     outputs = {
@@ -143,21 +146,20 @@ def _accumulate(
 
 
 @contextlib.contextmanager
-def _dropout_of(state: TrainingState, piece: _Piece) -> Iterator[None]:
-    """Has dropout draw by the step and the piece, and leave no trace.
+def _seeded(state: TrainingState, piece: _Piece) -> Iterator[None]:
+    """Has dropout draw by the step, from torch's global generator, left as it was.
 
-    It draws from torch's global generators, which no checkpoint keeps. Of AdaFace's
-    backbones alone: what draws nothing needs none of it.
+    Each process and piece draws masks of its own.
     """
-    if not any(isinstance(module, nn.Dropout) for module in state.backbone.modules()):
+    if not any(isinstance(m, _DROPOUTS) and m.p for m in state.backbone.modules()):
         yield
         return
-    device = state.device.torch
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        # Seeds of neighbouring pieces and steps share nothing: they are hashed.
-        words = (piece.generator.initial_seed(), piece.part.first)
-        seed = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(seed >> np.uint64(1)))
+    place = state.device.torch
+    devices = [place] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        # Not the seed of the augmentation, whose numbers these would repeat.
+        seed = step_generator(piece.generator.initial_seed(), piece.part.first)
+        torch.manual_seed(seed.initial_seed())
         yield
 
 

@@ -64,6 +64,7 @@ PathLike = str | os.PathLike[str]
 _BEST = "best."
 
 
+@torchrun.shared
 def train_recogniser(
     dataset: Dataset | Sequence[Dataset],
     output: PathLike,
@@ -131,6 +132,7 @@ def train_recogniser(
         ``batch_size``, unreadable images (all named), an output of other settings or
         data, a device that is not there, ``initial`` of another architecture, or a loss
         that is not finite.
+      ConnectionError: under ``torchrun``, another process has ended.
     """
     config = config or TrainingConfig()
     output = pathlib.Path(output)
@@ -213,6 +215,9 @@ def _prepare(
     if config.validation_share:
         sources, held_out = split_people(sources, config.validation_share, config.seed)
         validation = Validation(held_out, config.image_size, config.seed, **reading)
+        if validation.images.cache is not None:
+            kept_mb = validation.images.cache.nbytes / 2**20
+            reading = {**reading, "cache_mb": reading["cache_mb"] - kept_mb}
     say_single_images(sources)
     announce_missing(sources, config)
     counts = [len(source) for source in sources]
@@ -237,9 +242,8 @@ def _train(job: _Job, data: _Data) -> dict[str, Any]:
     if not workers.rank and not (output / checkpoint.TRAINING).exists():
         files.write_json(output / checkpoint.TRAINING, job.record)
     counts = _resume(job, state, data.validation)
-    log = None
-    if not workers.rank:
-        log = TrainingLog(output, counts.step, job.tensorboard)
+    torchrun.check_same_step(workers, counts.step, output)
+    log = None if workers.rank else TrainingLog(output, counts.step, job.tensorboard)
     around = Surroundings(
         lambda: _save(job, state, counts, data.validation),
         output,
@@ -348,11 +352,20 @@ def _save(
     if job.workers.rank:
         return
     tensors = tensors_of(state)
-    saved = {"data": job.record["data"], "counts": dataclasses.asdict(counts)}
+    saved = {
+        "data": job.record["data"],
+        "left_out": _left_out(job),
+        "counts": dataclasses.asdict(counts),
+    }
     if validation is not None and validation.best is not None:
         tensors |= {_BEST + name: value for name, value in validation.weights.items()}
         saved["best"] = validation.best
     checkpoint.save_progress(job.output, tensors, saved)
+
+
+def _left_out(job: _Job) -> list[str]:
+    """The images that were found to be unreadable before the training began."""
+    return sorted(job.record.get("skipped", {}))
 
 
 def _resume(
@@ -367,6 +380,13 @@ def _resume(
         raise InputError(
             f"{job.output / checkpoint.PROGRESS}: of a training on other images; "
             "remove it to train from the start"
+        )
+    if saved.get("left_out", _left_out(job)) != _left_out(job):
+        raise InputError(
+            f"{job.output / checkpoint.PROGRESS}: of a training that left "
+            f"{len(saved['left_out'])} unreadable images out, now it is "
+            f"{len(_left_out(job))}; give check_images as then, or remove it to train "
+            "from the start"
         )
     restore(state, tensors)
     if validation is not None and "best" in saved:

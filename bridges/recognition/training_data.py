@@ -129,7 +129,7 @@ def check_epoch(
         where = ", ".join(source.name for source in sources)
         raise InputError(
             f"{where}: {epoch_size} images an epoch, fewer than batch_size "
-            f"{config.batch_size}"
+            f"{config.batch_size}; lower it, or raise dataset_weights"
         )
 
 
@@ -170,10 +170,17 @@ def _check_counts(sources: Sequence[ImageSource], config: TrainingConfig) -> Non
     num_images = sum(len(source) for source in sources)
     num_identities = sum(len(source.identities) for source in sources)
     where = ", ".join(source.name for source in sources)
+    given = len(config.dataset_weights)
+    if given and given != len(sources):
+        raise InputError(
+            f"dataset_weights are {given}, expected one for each of the "
+            f"{len(sources)} data sets: {where}"
+        )
     if num_identities < 2:
         raise InputError(f"{where}: one identity only; there is nobody to tell it from")
     # With weights the images of an epoch are others, see check_epoch.
     if num_images < config.batch_size and not config.dataset_weights:
         raise InputError(
-            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}"
+            f"{where}: {num_images} images, fewer than batch_size {config.batch_size}; "
+            "lower it"
         )

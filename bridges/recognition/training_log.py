@@ -1,6 +1,7 @@
 """The log of a training: lines of JSON, and TensorBoard's files."""
 
 import json
+import math
 import os
 import pathlib
 from typing import Any
@@ -15,6 +16,7 @@ _EVERY = 50
 class TrainingLog:
     """Writes what there is to say of a step; nothing is said twice after a resumption.
 
+    A value that is not finite, such as a metric of which a step says nothing, is null.
     Lines have ``step`` (done so far), ``epoch`` (a fraction), losses and metrics by the
     names of the history, ``gradient_norm``, ``mean_cosine``, ``learning_rate``,
     ``images_per_second`` and ``waiting``, the share of the time in which steps waited
@@ -39,26 +41,35 @@ class TrainingLog:
         """
         self._path = pathlib.Path(folder) / LOG
         self._board = _board(tensorboard, step) if tensorboard else None
+        self._written = step
         if self._path.exists():
             kept = [line for line in _lines(self._path) if line["step"] <= step]
             text = "".join(json.dumps(line) + "\n" for line in kept)
             files.write_text(self._path, text)
 
     def is_due(self, step: int, ends_epoch: bool) -> bool:
-        """Whether a line is to be written after the step number ``step``, from 1."""
-        return ends_epoch or step % _EVERY == 0
+        """Whether a line is to be written after the step number ``step``, from 1.
+
+        On an accelerator not every step can be asked for.
+        """
+        return ends_epoch or step // _EVERY > self._written // _EVERY
 
     def write(self, values: dict[str, Any]) -> None:
         """Writes a line.
 
         Args:
-          values: JSON-ready; ``step`` among them.
+          values: numbers; ``step`` among them.
         """
+        self._written = values["step"]
+        values = {
+            name: value if math.isfinite(value) else None
+            for name, value in values.items()
+        }
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
         if self._board is not None:
             for name, value in values.items():
-                if name != "step":
+                if name != "step" and value is not None:
                     self._board.add_scalar(name, value, values["step"])
             self._board.flush()
 

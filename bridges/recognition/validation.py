@@ -54,7 +54,8 @@ def split_people(
     if wanted < 2 or every - wanted < 2:
         raise InputError(
             f"validation_share {share:g} of {len(people)} people with two images is "
-            f"{wanted}; at least 2 are needed, and 2 to train on"
+            f"{wanted}; at least 2 are needed, and 2 to train on; give another share, "
+            "or 0"
         )
     chosen = random.choice(len(people), wanted, replace=False)
     held = [set() for _ in sources]
@@ -87,6 +88,7 @@ class Validation:
     Attributes:
       pairs: ``[p, 2]`` positions of images.
       same: ``[p]`` bool.
+      skipped: images that could not be read when they were needed: path to reason.
       best: the score of the best epoch so far, or None.
       weights: of that epoch, as :func:`weights_to_keep` copies them.
     """
@@ -112,15 +114,33 @@ class Validation:
         )
         self.num_people = int(first[-1])
         self.pairs, self.same = _draw_pairs(who, np.random.default_rng(seed))
+        # Of many images of many people most are in no pair.
+        self._shown, places = np.unique(self.pairs, return_inverse=True)
+        self._places = places.reshape(self.pairs.shape)
+        self.skipped: dict[str, str] = {}
         self.best: Score | None = None
         self.weights: dict[str, torch.Tensor] = {}
 
     def measure(self, state: TrainingState) -> Score:
-        """Verifies the pairs; keeps the weights where none were better before."""
-        rows = embed(state, self.images)
-        first, second = self.pairs.T
+        """Verifies the pairs; keeps the weights where none were better before.
+
+        Raises:
+          InputError: no pairs of both kinds are left, of images that can be read.
+        """
+        rows, skipped = embed(state, self.images, self._shown)
+        self.skipped |= skipped
+        first, second = self._places.T
         cosines = np.einsum("pd,pd->p", rows[first], rows[second])
-        score = score_of(cosines, self.same)
+        # Those of which one image can't be read.
+        kept = np.isfinite(cosines) if skipped else np.ones(len(cosines), bool)
+        same = self.same[kept]
+        if same.all() or not same.any():
+            path, reason = next(iter(skipped.items()))
+            raise InputError(
+                f"{path}: {reason}; so few of the people held out can be read that no "
+                "pairs of one and of two are left; raise validation_share"
+            )
+        score = score_of(cosines[kept], same)
         if self.best is None or score > self.best:
             self.best = score
             self.weights = weights_to_keep(state)
@@ -139,24 +159,34 @@ class Validation:
 
 
 @torch.inference_mode()
-def embed(state: TrainingState, images: ImageBatches) -> np.ndarray:
-    """``[n, d]`` unit rows of all images, each with its mirror image."""
+def embed(
+    state: TrainingState, images: ImageBatches, positions: np.ndarray
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Embeds images, each with its mirror image.
+
+    Returns:
+      ``[n, d]`` unit rows of ``positions``, NaN where an image can't be read; and
+      those images: path to reason.
+    """
     backbone = state.backbone
-    was_training, rows = backbone.training, []
+    was_training, rows, skipped = backbone.training, [], {}
     backbone.eval()
     orders = [
-        np.arange(start, min(start + _BATCH, len(images)))
-        for start in range(0, len(images), _BATCH)
+        positions[start : start + _BATCH] for start in range(0, len(positions), _BATCH)
     ]
     with contextlib.closing(images.batches(orders)) as batches:
-        for batch in batches:
+        for order, batch in zip(orders, batches, strict=True):
             x = to_unit_range(state.device.take(torch.from_numpy(batch.pixels)))
             x = x.permute(0, 3, 1, 2)
             with state.device.autocast():
                 features = backbone(x).float() + backbone(x.flip(3)).float()
-            rows.append(torch.nn.functional.normalize(features, dim=1).cpu())
+            found = torch.nn.functional.normalize(features, dim=1).cpu().numpy()
+            # Another one stands in its place.
+            found[batch.rows != order] = np.nan
+            rows.append(found)
+            skipped |= batch.skipped
     backbone.train(was_training)
-    return torch.cat(rows).numpy()
+    return np.concatenate(rows), skipped
 
 
 def score_of(cosines: np.ndarray, same: np.ndarray) -> Score:

@@ -95,6 +95,14 @@ class Workers:
         distributed.broadcast_object_list(message, 0)
         return message[0]
 
+    def collect(self, value: Any) -> list[Any]:
+        """What each process holds, anything picklable; each has to call it."""
+        if self.count == 1:
+            return [value]
+        found = [None] * self.count
+        distributed.all_gather_object(found, value)
+        return found
+
     def agree(self, value: float) -> float:
         """The value that process 0 holds; each process has to call it."""
         if self.count == 1:

@@ -6,16 +6,21 @@ and take the same step with the mean of their gradients.
 """
 
 import datetime
+import functools
 import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.nn import functional as collective
 
 from bridges.devices import Device, find_device
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 from hyperface_jax.commands import be_quiet
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The others wait while the first one reads every image of a large set.
 _PATIENCE = datetime.timedelta(hours=6)
@@ -64,6 +69,51 @@ def join(device: str, precision: str) -> Workers:
     return Workers(distributed.get_rank(), distributed.get_world_size(), device=place)
 
 
+def shared(function: Callable[P, T]) -> Callable[P, T]:
+    """Has a function say in one line that another process of it has ended.
+
+    That one says why; those that wait for it fail at talking to it, wherever they are.
+
+    Raises:
+      ConnectionError: another process has ended.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **settings: P.kwargs) -> T:
+        try:
+            return function(*arguments, **settings)
+        except RuntimeError as error:
+            if not _is_lost(error):
+                raise
+            raise ConnectionError(
+                f"process {rank()}: another process has ended, and says why; the same "
+                "command goes on from the last checkpoint, if there is one"
+            ) from None
+
+    return call
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether the network failed, and not a computation; Gloo has no type for it."""
+    backend = isinstance(error, distributed.DistError) or "gloo/" in str(error)
+    return is_launched() and backend
+
+
+def check_same_step(workers: Workers, step: int, output: object) -> None:
+    """Checks that all processes go on from one checkpoint; each has to call it.
+
+    Raises:
+      InputError: they don't: machines of disks of their own, of which one has it.
+    """
+    steps = workers.collect(step)
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"{output}: processes found checkpoints of the steps "
+            f"{', '.join(map(str, steps))} there; put the output on a disk that all "
+            "machines share"
+        )
+
+
 def leave() -> None:
     """Leaves the other processes; to be called once nothing is shared any more."""
     if distributed.is_available() and distributed.is_initialized():
@@ -85,7 +135,21 @@ def gathered(x: torch.Tensor) -> torch.Tensor:
 
 def summed(x: torch.Tensor) -> torch.Tensor:
     """The sum over all processes, through which gradients flow to each of them."""
-    return collective.all_reduce(x) if _together() else x
+    return _Sum.apply(x) if _together() else x
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over the processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Sum.apply(gradient)
 
 
 def _together() -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import (
+    head_comparison,
     head_cost,
     image_loading,
     recognition_training,
@@ -119,3 +120,19 @@ def test_memory_of_the_loader(tmp_path):
     (row,) = json.loads(output.read_text())["rows"]
     assert 0 < row["megabytes_first"] <= row["megabytes_last"] * 1.5
     assert row["megabytes_of_workers"] > 0
+
+
+def test_tables_of_one_seed_and_of_a_training_that_failed(capsys):
+    row = {"dataset": "d", "seed": 0, "accuracy": {"plain": 0.75}, "epochs_to_half": 2}
+    row |= {"mean_accuracy": 0.75}
+    rows = [
+        {"dataset": "d", "head": "arcface", "seed": 0, "failed": "the loss is nan"},
+        {"head": "cosface", **row},
+        {"head": "softmax", **row},
+        {"head": "softmax", **row, "seed": 1, "accuracy": {"plain": 0.85}},
+    ]
+    head_comparison.print_tables(rows)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "d, arcface, 0: the loss is nan"
+    assert said[-2].split() == ["cosface", "75.00", "75.00", "[2]"]
+    assert said[-1].split()[:4] == ["softmax", "80.00", "±", "7.07"]

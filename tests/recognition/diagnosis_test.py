@@ -39,6 +39,15 @@ class TestNotFinite:
         with pytest.raises(InputError, match="use bfloat16"):
             watch.look({"loss": math.inf, "gradient_norm": 1.0}, 1, 0.0)
 
+    @pytest.mark.parametrize("norm", [math.nan, math.inf])
+    def test_a_gradient_that_is_not_finite_spoils_the_last_step_too(self, watch, norm):
+        with pytest.raises(InputError, match=r"gradient is (nan|inf) at step 9"):
+            watch.look({"loss": 1.0, "gradient_norm": norm}, 9, 1.0)
+
+    def test_of_float16_such_a_step_was_skipped(self, tmp_path):
+        watch = Watch(TrainingConfig(), 100, tmp_path, "float16")
+        watch.look({"loss": 1.0, "gradient_norm": math.inf}, 0, 0.0)
+
 
 class TestCollapse:
     def test_one_direction_for_all_is_said_once(self, watch, capsys):
@@ -56,6 +65,14 @@ class TestCollapse:
             watch.look({"loss": 9.0, "accuracy": 0.01, "mean_cosine": 0}, step, 0.5)
         said = capsys.readouterr().err
         assert said.count("nothing is learned") == 1 and "after 50 %" in said
+
+    def test_what_comes_and_goes_is_said_once_too(self, watch, capsys):
+        for step in range(200):
+            cosine = 0.97 if step % 40 else 0.1
+            values = {"loss": 9.0, "accuracy": step % 30 == 0, "mean_cosine": cosine}
+            watch.look(values, step, 0.5)
+        said = capsys.readouterr().err
+        assert said.count("collapsed") == said.count("nothing is learned") == 1
 
     def test_a_moment_of_it_is_not(self, watch, capsys):
         for step in range(200):
@@ -82,6 +99,26 @@ class TestLog:
         TrainingLog(tmp_path, 100).write({"step": 101, "loss": 0.5})
         lines = (tmp_path / "log.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [50, 100, 101]
+
+    @pytest.mark.parametrize("every", [1, 7, 20])
+    def test_a_line_every_50_steps_whichever_are_read(self, tmp_path, every):
+        log, written = TrainingLog(tmp_path, 3), []
+        for step in range(3 + every, 503, every):
+            if log.is_due(step, False):
+                log.write({"step": step})
+                written.append(step // 50)
+        assert written == list(range(1, written[-1] + 1)) and written[-1] >= 9
+
+    def test_lines_are_json_that_every_reader_takes(self, tmp_path):
+        log = TrainingLog(tmp_path, 0)
+        log.write({"step": 50, "loss": 1.0, "age.years": math.nan, "norm": math.inf})
+
+        def refuse(word):
+            raise AssertionError(f"{word} is no JSON")
+
+        text = (tmp_path / "log.jsonl").read_text()
+        found = json.loads(text, parse_constant=refuse)
+        assert found == {"step": 50, "loss": 1.0, "age.years": None, "norm": None}
 
     def test_tensorboard_shows_the_same(self, tmp_path):
         reading = pytest.importorskip(

@@ -103,7 +103,7 @@ def test_an_unreadable_image_gives_its_place_to_another(cache_mb):
     assert second.rows.tolist() == [4, 4, 4, 6]
     assert second.pixels[:, 0, 0, 1].tolist() == [4, 4, 4, 6]
     ((path, reason),) = second.skipped.items()
-    assert path.endswith("11.png") and "11.png" in reason
+    assert path.endswith("11.png") and "11.png" not in reason
     with pytest.raises(InputError, match=r"11\.png.*nor can any other"):
         list(images.batches([np.array([11, 11])]))
 

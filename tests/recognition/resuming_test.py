@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bridges.datasets.image_dataset import ImageDataset
 from bridges.recognition import checkpoint, loop
 from bridges.recognition.steps import num_steps, train_step
 from bridges.recognition.training import train_recogniser
@@ -127,27 +128,6 @@ for steps in [1, 2, 4, 3, 5, 2, 1, 4, 3, 2, None]:
 
 
 class TestResume:
-    def test_dropout_is_a_function_of_the_step(self, people, tmp_path, monkeypatch):
-        """AdaFace's backbones have it; it draws from torch's global generator."""
-        config = dataclasses.replace(TINY, epochs=1.0, backbone="ir_18")
-        failed, whole = tmp_path / "failed", tmp_path / "whole"
-        steps, state = [], torch.random.get_rng_state()
-
-        def fail(*arguments, **settings):
-            steps.append(1)
-            if len(steps) == 2:
-                raise OSError("the disk is gone")
-            return train_step(*arguments, **settings)
-
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
-            patch.setattr(loop, "train_step", fail)
-            train_recogniser(
-                people, failed, config, num_threads=1, checkpoint_minutes=0
-            )
-        assert torch.equal(torch.random.get_rng_state(), state)
-        torch.manual_seed(77)
-        check_equal_trainings(people, config, failed, whole)
-
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
     def test_killed_training_resumes_to_the_same_bits(
         self, people, tmp_path, optimizer
@@ -208,6 +188,29 @@ class TestResume:
         lines = (killed / "log.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines]
         assert steps == sorted(set(steps)), "no step is logged twice"
+
+    def test_images_left_out_meanwhile_are_another_order(self, tmp_path, monkeypatch):
+        """Positions in the order are of the images that could be read then."""
+        people, output = tmp_path / "people", tmp_path / "c"
+        write_people(people)
+        train_step, steps = loop.train_step, []
+        settings = {"skip_unreadable": True, "checkpoint_minutes": 0}
+        ImageDataset(people).paths[5].write_bytes(b"no image")
+
+        def fail(*arguments, **settings):
+            steps.append(1)
+            if len(steps) == 4:
+                raise OSError("the disk is gone")
+            return train_step(*arguments, **settings)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+            patch.setattr(loop, "train_step", fail)
+            train_recogniser(people, output, TINY, check_images=False, **settings)
+        with pytest.raises(InputError, match="left 0 unreadable images out, now it is"):
+            train_recogniser(people, output, TINY, **settings)
+        assert train_recogniser(people, output, TINY, check_images=False, **settings)[
+            "complete"
+        ]
 
     def test_a_training_that_ends_is_interrupted_after_its_last_step(
         self, people, tmp_path, monkeypatch

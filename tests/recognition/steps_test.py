@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from bridges.recognition import steps
 from bridges.recognition.config import RECIPES, TrainingConfig
+from bridges.recognition.loop import part_of
 from bridges.recognition.state import init_training
 from bridges.recognition.steps import learning_rate_at, step_generator, train_step
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 
 CONFIG = TrainingConfig(
@@ -62,7 +65,7 @@ def train(state, config, steps=3):
     ]
 
 
-@pytest.mark.parametrize("pieces", [2, 3, 12])
+@pytest.mark.parametrize("pieces", [2, 3, 6])
 def test_a_batch_in_pieces_takes_the_same_steps(pieces):
     whole, parts = without_batch_norm(CONFIG), without_batch_norm(CONFIG)
     config = dataclasses.replace(CONFIG, accumulation=pieces)
@@ -81,6 +84,23 @@ def test_a_batch_in_pieces_takes_the_same_steps(pieces):
         )
 
 
+@pytest.mark.parametrize(("count", "pieces"), [(1, 1), (2, 1), (1, 3), (2, 3), (4, 2)])
+def test_a_piece_is_of_the_same_images_however_many_share_it(count, pieces):
+    batch = np.random.default_rng(0).permutation(24)
+    found = [[] for _ in range(pieces)]
+    for rank in range(count):
+        workers = Workers(rank, count)
+        mine = part_of(batch, pieces, workers)
+        parts = steps._pieces(len(mine), pieces, step_generator(0, 0), workers)
+        for images, piece in zip(found, parts, strict=True):
+            assert piece.part.total == 24
+            for i, row in enumerate(mine[piece.rows]):
+                assert batch[piece.part.first + i] == row
+                images.append(row)
+    expected = batch.reshape(pieces, -1)
+    np.testing.assert_array_equal(np.sort(found), np.sort(expected))
+
+
 def test_the_norm_is_that_before_clipping():
     state = without_batch_norm(CONFIG)
     config = dataclasses.replace(CONFIG, gradient_clip=1e-3)
@@ -88,6 +108,26 @@ def test_the_norm_is_that_before_clipping():
     clipped = torch.cat([p.grad.flatten() for p in state.parameters().values()])
     assert clipped.norm().item() == pytest.approx(1e-3, rel=1e-3)
     assert out.diagnostics["gradient_norm"].item() > 0.1
+
+
+def test_dropout_is_drawn_by_the_step():
+    """So that a training that was resumed, in a fresh process, is the same one."""
+    config = dataclasses.replace(CONFIG, accumulation=2)
+
+    def trained(seed):
+        state = without_batch_norm(config)
+        network = nn.Sequential(state.backbone, nn.Dropout(0.5))
+        state = state._replace(backbone=network, forward=network)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before = torch.random.get_rng_state()
+            (out,) = train(state, config, steps=1)
+            assert torch.equal(torch.random.get_rng_state(), before)
+        return out.loss.item()
+
+    assert trained(1) == trained(2)
+    plain = without_batch_norm(config)
+    assert trained(1) != train(plain, config, steps=1)[0].loss.item()
 
 
 def test_compiled_kernels_are_asked_of_torch(monkeypatch):
@@ -125,6 +165,7 @@ def test_recipes_are_those_of_their_authors():
     ("change", "reason"),
     [
         ({"accumulation": 5}, "accumulation 5 does not divide batch_size 12"),
+        ({"accumulation": 12}, "one image of batch_size 12 in a piece"),
         ({"class_share": 0.0}, "class_share is 0.0"),
         ({"validation_share": 1.0}, "validation_share is 1.0"),
         ({"dataset_weights": (1.0, 0.0)}, "not all above 0"),

@@ -122,3 +122,89 @@ def test_batch_norms_see_the_batches_of_all(tmp_path):
         np.testing.assert_allclose(
             found[name], value, rtol=1e-4, atol=1e-5, err_msg=name
         )
+
+
+APART = """
+import json, sys
+import numpy as np
+import torch
+from bridges.recognition import loop
+from bridges.recognition.config import TrainingConfig
+from bridges.recognition.history import TrainingCounts, fetch
+from bridges.recognition.state import init_training
+from bridges.recognition.steps import step_generator, train_step
+from bridges.training import torchrun
+from hyperface_jax import InputError
+
+class People:
+    name, labelled, identities, labels = "people", True, range(4), np.arange(16) % 4
+    records = [{"gender": "female" if i % 2 else "male"} for i in range(16)]
+
+workers = torchrun.join("cpu", "float32")
+other, nan = workers.rank, float("nan")
+said = [
+    {"loss": 1.0 + other, "a": 3.0, "b": nan},
+    {"loss": nan if other else 1.0, "a": nan if other else 5.0, "b": 2.0},
+]
+said = [{k: torch.tensor(v) for k, v in step.items()} for step in said]
+counts = TrainingCounts(skipped={f"image {other}": "broken"})
+loop._share_skipped(counts, workers)
+config = TrainingConfig(
+    image_size=32, embedding_size=16, batch_size=8, tasks=("identity", "gender"),
+    task_weights={"gender": 0}, weight_decay=0.5,
+)
+state = init_training(config, [People], synchronised=True)
+head = state.tasks["gender"].head.linear.weight
+with torch.no_grad():
+    head.fill_(1.0)
+images = torch.zeros((4, 3, 32, 32), dtype=torch.uint8)
+targets = {n: torch.as_tensor(t.targets[:4]) for n, t in state.tasks.items()}
+train_step(
+    state, images, targets, config, progress=0.5,
+    generator=step_generator(0, 0), workers=workers,
+)
+result = {
+    "fetched": fetch(said, workers), "skipped": counts.skipped,
+    "silenced": head.unique().tolist(),
+}
+if not other:
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+torchrun.check_same_step(workers, 7, "out")
+try:
+    torchrun.check_same_step(workers, 7 * other, "out")
+except InputError as error:
+    print(f"{other} refuses: {error}", flush=True)
+
+@torchrun.shared
+def fail():
+    if not other:
+        raise InputError("only here")
+    workers.share(None)
+
+try:
+    fail()
+except Exception as error:
+    print(f"{other}: {type(error).__name__}: {error}", flush=True)
+torchrun.leave()
+"""
+
+
+def test_what_one_of_them_says_and_the_other_does_not(tmp_path):
+    (tmp_path / "apart.py").write_text(APART)
+    done = torchrun(tmp_path / "apart.py", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    first, second = found["fetched"]
+    assert first["loss"] == 1.5 and first["a"] == 3.0 and np.isnan(first["b"])
+    # A loss that is not finite in one process stops all; a metric is of who knows it.
+    assert np.isnan(second["loss"]) and second["a"] == 5.0 and second["b"] == 2.0
+    assert found["skipped"] == {"image 0": "broken", "image 1": "broken"}
+    assert found["silenced"] == [1.0], "no weight decay without a gradient"
+    for rank in (0, 1):
+        assert (
+            f"{rank} refuses: out: processes found checkpoints of the steps 0, 7"
+            in (done.stdout)
+        ), done.stderr
+    assert "0: InputError: only here" in done.stdout, done.stderr
+    assert "1: ConnectionError: process 1: another process has ended" in done.stdout

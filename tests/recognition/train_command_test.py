@@ -12,7 +12,9 @@ from bridges.cli import train as command
 from bridges.datasets.image_dataset import ImageDatasetWriter
 from bridges.recognition.config import RECIPES, TrainingConfig
 from bridges.recognition.head_options import AdaFaceOptions
+from bridges.recognition.training import train_recogniser
 from hyperface_jax import InputError
+from tests.recognition.plain_source import Plain
 
 OTHER_VALUES = {
     "backbone": "iresnet18",
@@ -157,3 +159,29 @@ def test_training_process_never_loads_jax(tmp_path):
     first, last = result.stdout.splitlines()
     assert "trained on 8 images of 2 identities" in first
     assert last == "set()"
+
+
+def test_of_a_validated_training_the_weights_that_are_kept_are_summed_up():
+    rows = [
+        {"epoch": i + 1, "step": i, "loss": 3.0 - i, "validation_auc": auc}
+        for i, auc in enumerate((0.6, 0.9, 0.7))
+    ]
+    record = {"data": {"images": 80, "identities": 10}, "history": rows, "seconds": 90}
+    assert command.summary(record) == (
+        "trained on 80 images of 10 identities in 1.5 minutes; last epoch: loss 1.000, "
+        "validation_auc 0.700"
+    )
+    record["validation"] = {"images": 16, "identities": 2, "kept_epoch": 2}
+    assert command.summary(record) == (
+        "trained on 64 images of 8 identities in 1.5 minutes; epoch 2, the best: loss "
+        "2.000, validation_auc 0.900"
+    )
+
+
+def test_as_many_weights_as_data_sets_before_any_image_is_read(tmp_path):
+    source = Plain(0, 40)
+    source.read = None
+    config = dataclasses.replace(TrainingConfig(), dataset_weights=(1.0, 2.0))
+    with pytest.raises(InputError, match="2, expected one for each of the 1 data sets"):
+        train_recogniser(source, tmp_path / "c", config)
+    assert not (tmp_path / "c").exists()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn import metrics
 
 from bridges.datasets.image_dataset import ImageDataset
-from bridges.recognition import loop
+from bridges.recognition import loop, training
 from bridges.recognition.state import init_training, weights_to_keep
 from bridges.recognition.training import train_recogniser
 from bridges.recognition.validation import Score, Validation, score_of, split_people
@@ -106,6 +106,28 @@ class TestScore:
             metrics.roc_auc_score(validation.same, cosines), abs=1e-3
         )
 
+    @pytest.mark.parametrize("cache_mb", [0, 100])
+    def test_pairs_with_an_image_that_cannot_be_read_do_not_count(self, cache_mb):
+        source = Plain(0, 24, unreadable=5)
+        settings = {"cache_mb": cache_mb, "num_processes": 1, "skip_unreadable": True}
+        validation = Validation([source], 32, seed=0, **settings)
+        state = init_training(TINY, [source])
+        score = validation.measure(state)
+        ((path, reason),) = validation.skipped.items()
+        assert path.endswith("5.png") and path not in reason
+        kept = (validation.pairs != 5).all(1)
+        assert not kept.all()
+        with torch.inference_mode():
+            network = state.backbone.eval()
+            colours = torch.tensor([[0.0, float(i), 0.0] for i in range(24)])
+            x = (colours / 127.5 - 1)[:, :, None, None].expand(-1, -1, 32, 32)
+            rows = torch.nn.functional.normalize(network(x)).double()
+        first, second = validation.pairs[kept].T
+        cosines = (rows[first] * rows[second]).sum(1).numpy()
+        assert score.auc == pytest.approx(
+            metrics.roc_auc_score(validation.same[kept], cosines), abs=0.01
+        )
+
 
 class TestTraining:
     def test_the_weights_of_the_best_epoch_are_kept(
@@ -160,6 +182,18 @@ class TestTraining:
             load_file(tmp_path / name / "model.safetensors") for name in ("c", "whole")
         )
         assert all(torch.equal(one[name], two[name]) for name in two)
+
+    def test_all_that_is_kept_in_memory_is_as_large_as_stated(self, people):
+        size = 32 * 32 * 3 / 2**20
+        whole = training._prepare(
+            [ImageDataset(people)], CONFIG, {"cache_mb": 64 * size}
+        )
+        assert whole.images.cache is not None
+        parts = training._prepare(
+            [ImageDataset(people)], CONFIG, {"cache_mb": 63 * size}
+        )
+        assert parts.validation.images.cache is not None
+        assert parts.images.cache is None
 
     def test_held_out_people_are_not_trained_on(self, people, tmp_path):
         record = train_recogniser(people, tmp_path / "c", CONFIG, num_threads=1)
