@@ -16,52 +16,42 @@ from bridges.datasets.identity_folders import AUTO
 from bridges.datasets.image_source import ImageSource
 from bridges.devices import announce_device
 from bridges.recognition import checkpoint
-from bridges.recognition.attribute_heads import descriptions, save_heads
 from bridges.recognition.attribute_labels import announce_missing
-from bridges.recognition.attribute_tasks import trained_heads
 from bridges.recognition.config import CACHE_MB, TrainingConfig
-from bridges.recognition.demographic_attention import (
-    description as attention_description,
-)
-from bridges.recognition.history import TrainingCounts
 from bridges.recognition.image_batches import ImageBatches
 from bridges.recognition.image_batches import check_resources as check_batches
 from bridges.recognition.image_order import ImageOrder
 from bridges.recognition.initial_weights import describe_initial, load_initial
 from bridges.recognition.loop import Surroundings, run_training
 from bridges.recognition.state import (
-    TrainingState,
     init_training,
-    restore,
-    take_weights,
-    tensors_of,
 )
 from bridges.recognition.training_data import (
     Dataset,
     check_epoch,
-    check_readable,
+    check_together,
     describe,
     open_sources,
     say_single_images,
-    without,
 )
 from bridges.recognition.training_log import TrainingLog
-from bridges.recognition.validation import Score, Validation, split_people
+from bridges.recognition.training_output import (
+    Job,
+    finish,
+    read_complete,
+    resume,
+    save,
+)
+from bridges.recognition.validation import Validation, split_people
 from bridges.training import torchrun
 from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError, checks, files
 from hyperface_jax.artifacts import (
     Output,
-    check_same_settings,
     check_vacant,
-    read_json,
 )
-from hyperface_jax.commands import provenance
 
 PathLike = str | os.PathLike[str]
-
-# Before the names of the best epoch's weights in a checkpoint.
-_BEST = "best."
 
 
 @torchrun.shared
@@ -148,7 +138,7 @@ def train_recogniser(
     record["settings"] |= describe_initial(initial)
     result = Output(
         output,
-        lambda: _read_complete(output, record),
+        lambda: read_complete(output, record),
         is_folder=True,
         leftovers=[output / checkpoint.PROGRESS],
     )
@@ -158,7 +148,7 @@ def train_recogniser(
         check_vacant(output, checkpoint.TRAINING, "training")
     announce_device(device, workers.device)
     if check_images:
-        sources, skipped = _check_together(sources, config, skip_unreadable, workers)
+        sources, skipped = check_together(sources, config, skip_unreadable, workers)
         if skipped:
             record["skipped"] = skipped
     reading = {
@@ -166,7 +156,7 @@ def train_recogniser(
         "num_processes": num_processes,
         "skip_unreadable": skip_unreadable,
     }
-    job = _Job(
+    job = Job(
         output,
         config,
         workers,
@@ -181,20 +171,6 @@ def train_recogniser(
     if workers.rank:
         return _train(job, data)
     return result.make(lambda: _train(job, data))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A training as it was asked for; ``record`` is of its beginning."""
-
-    output: pathlib.Path
-    config: TrainingConfig
-    workers: Workers
-    record: dict[str, Any]
-    checkpoint_seconds: float
-    compiled: bool
-    tensorboard: PathLike | None
-    initial: PathLike | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +203,7 @@ def _prepare(
     return _Data(sources, images, order, validation)
 
 
-def _train(job: _Job, data: _Data) -> dict[str, Any]:
+def _train(job: Job, data: _Data) -> dict[str, Any]:
     """Trains from the start or the last checkpoint; returns the complete record."""
     output, config, workers = job.output, job.config, job.workers
     state = init_training(
@@ -241,11 +217,11 @@ def _train(job: _Job, data: _Data) -> dict[str, Any]:
         load_initial(job.initial, state.backbone)
     if not workers.rank and not (output / checkpoint.TRAINING).exists():
         files.write_json(output / checkpoint.TRAINING, job.record)
-    counts = _resume(job, state, data.validation)
+    counts = resume(job, state, data.validation)
     torchrun.check_same_step(workers, counts.step, output)
     log = None if workers.rank else TrainingLog(output, counts.step, job.tensorboard)
     around = Surroundings(
-        lambda: _save(job, state, counts, data.validation),
+        lambda: save(job, state, counts, data.validation),
         output,
         job.checkpoint_seconds,
         num_classes=sum(len(source.identities) for source in data.sources),
@@ -261,44 +237,7 @@ def _train(job: _Job, data: _Data) -> dict[str, Any]:
             f"({error}); raise accumulation, lower batch_size, or give "
             "precision=bfloat16"
         ) from None
-    return _finish(job, state, counts, data.validation)
-
-
-def _finish(
-    job: _Job,
-    state: TrainingState,
-    counts: TrainingCounts,
-    validation: Validation | None,
-) -> dict[str, Any]:
-    """Writes the recogniser and the complete record; returns the latter."""
-    config = job.config
-    complete = {
-        **job.record,
-        "complete": True,
-        "history": counts.history,
-        "seconds": round(counts.seconds, 1),
-        "seconds_waiting_for_images": round(counts.waited, 1),
-        "num_threads": torch.get_num_threads(),
-        **({"processes": job.workers.count} if job.workers.count > 1 else {}),
-        **state.device.record(),
-        "created_with": provenance(),
-    }
-    if counts.skipped:
-        complete["skipped"] = {**job.record.get("skipped", {}), **counts.skipped}
-    if validation is not None:
-        take_weights(state, validation.weights)
-        complete["validation"] = validation.record(counts.history)
-    if job.workers.rank:
-        return complete
-    names = ("backbone", "image_size", "embedding_size")
-    heads = trained_heads(state.tasks)
-    shape = {name: getattr(config, name) for name in names}
-    shape |= attention_description(state.backbone) | descriptions(heads)
-    # Before the network, whose weights say that the folder is complete.
-    save_heads(job.output, heads)
-    checkpoint.save_network(job.output, state.backbone, shape)
-    files.write_json(job.output / checkpoint.TRAINING, complete)
-    return complete
+    return finish(job, state, counts, data.validation)
 
 
 def check_division(config: TrainingConfig, workers: Workers) -> None:
@@ -312,88 +251,3 @@ def check_division(config: TrainingConfig, workers: Workers) -> None:
             f"batch_size {config.batch_size} is not divisible by {workers.count} "
             f"processes times accumulation {config.accumulation}"
         )
-
-
-def _check_together(
-    sources: Sequence[ImageSource],
-    config: TrainingConfig,
-    skip_unreadable: bool,
-    workers: Workers,
-) -> tuple[list[ImageSource], dict[str, str]]:
-    """:func:`check_readable`, by the first process for all of them."""
-    kept, skipped = list(sources), {}
-    if not workers.rank:
-        kept, skipped = check_readable(sources, config, skip_unreadable)
-    skipped = workers.share(skipped)
-    if workers.rank and skipped:
-        kept = [without(source, skipped) for source in sources]
-    return kept, skipped
-
-
-def _read_complete(
-    output: pathlib.Path, record: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The record of the same training, if it is complete; refuses any other one."""
-    path = output / checkpoint.TRAINING
-    if not path.exists():
-        return None
-    found = read_json(path)
-    for part in ("settings", "data"):
-        check_same_settings(path, found.get(part, {}), record[part])
-    return found if found.get("complete") else None
-
-
-def _save(
-    job: _Job,
-    state: TrainingState,
-    counts: TrainingCounts,
-    validation: Validation | None,
-) -> None:
-    if job.workers.rank:
-        return
-    tensors = tensors_of(state)
-    saved = {
-        "data": job.record["data"],
-        "left_out": _left_out(job),
-        "counts": dataclasses.asdict(counts),
-    }
-    if validation is not None and validation.best is not None:
-        tensors |= {_BEST + name: value for name, value in validation.weights.items()}
-        saved["best"] = validation.best
-    checkpoint.save_progress(job.output, tensors, saved)
-
-
-def _left_out(job: _Job) -> list[str]:
-    """The images that were found to be unreadable before the training began."""
-    return sorted(job.record.get("skipped", {}))
-
-
-def _resume(
-    job: _Job, state: TrainingState, validation: Validation | None
-) -> TrainingCounts:
-    """Fills ``state`` from the last checkpoint, if there is one."""
-    found = checkpoint.load_progress(job.output)
-    if found is None:
-        return TrainingCounts()
-    tensors, saved = found
-    if saved["data"] != job.record["data"]:
-        raise InputError(
-            f"{job.output / checkpoint.PROGRESS}: of a training on other images; "
-            "remove it to train from the start"
-        )
-    if saved.get("left_out", _left_out(job)) != _left_out(job):
-        raise InputError(
-            f"{job.output / checkpoint.PROGRESS}: of a training that left "
-            f"{len(saved['left_out'])} unreadable images out, now it is "
-            f"{len(_left_out(job))}; give check_images as then, or remove it to train "
-            "from the start"
-        )
-    restore(state, tensors)
-    if validation is not None and "best" in saved:
-        validation.best = Score(*saved["best"])
-        validation.weights = {
-            name.removeprefix(_BEST): value
-            for name, value in tensors.items()
-            if name.startswith(_BEST)
-        }
-    return TrainingCounts.from_json(saved["counts"])

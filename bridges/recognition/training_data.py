@@ -11,6 +11,7 @@ from bridges.datasets.subset import Subset
 from bridges.datasets.unreadable import check_source
 from bridges.recognition import attribute_labels, checkpoint
 from bridges.recognition.config import TrainingConfig
+from bridges.training.data_parallel import Workers
 from hyperface_jax import InputError
 from hyperface_jax.commands import announce
 
@@ -92,6 +93,35 @@ def check_readable(
         skipped |= {os.path.join(source.name, name): why for name, why in found.items()}
     if skipped:
         _check_counts(kept, config)
+    return kept, skipped
+
+
+def check_together(
+    sources: Sequence[ImageSource],
+    config: TrainingConfig,
+    skip_unreadable: bool,
+    workers: Workers,
+) -> tuple[list[ImageSource], dict[str, str]]:
+    """:func:`check_readable`, by the first process for all of them.
+
+    Args:
+      sources: the same in each process, as the others.
+      config: the settings.
+      skip_unreadable: leave out what can't be read.
+      workers: the processes.
+
+    Returns:
+      As :func:`check_readable`, in each process.
+
+    Raises:
+      InputError: likewise, in the first.
+    """
+    kept, skipped = list(sources), {}
+    if not workers.rank:
+        kept, skipped = check_readable(sources, config, skip_unreadable)
+    skipped = workers.share(skipped)
+    if workers.rank and skipped:
+        kept = [without(source, skipped) for source in sources]
     return kept, skipped
 
 

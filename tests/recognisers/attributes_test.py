@@ -52,6 +52,7 @@ def test_the_folder_holds_what_the_heads_need(model):
     assert sorted(path.name for path in model.iterdir()) == [
         "attributes.safetensors",
         "config.json",
+        "log.jsonl",
         "model.safetensors",
         "training.json",
     ]

@@ -124,7 +124,7 @@ def test_memory_of_the_loader(tmp_path):
 
 def test_tables_of_one_seed_and_of_a_training_that_failed(capsys):
     row = {"dataset": "d", "seed": 0, "accuracy": {"plain": 0.75}, "epochs_to_half": 2}
-    row |= {"mean_accuracy": 0.75}
+    row |= {"mean_accuracy": 0.75, "mean_accuracy_interval": [0.7, 0.8]}
     rows = [
         {"dataset": "d", "head": "arcface", "seed": 0, "failed": "the loss is nan"},
         {"head": "cosface", **row},
@@ -134,5 +134,13 @@ def test_tables_of_one_seed_and_of_a_training_that_failed(capsys):
     head_comparison.print_tables(rows)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "d, arcface, 0: the loss is nan"
-    assert said[-2].split() == ["cosface", "75.00", "75.00", "[2]"]
+    assert said[-2].split() == [
+        "cosface",
+        "75.00",
+        "75.00",
+        "70.0",
+        "to",
+        "80.0",
+        "[2]",
+    ]
     assert said[-1].split()[:4] == ["softmax", "80.00", "±", "7.07"]

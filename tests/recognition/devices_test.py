@@ -158,7 +158,7 @@ def test_a_smaller_precision_changes_little_and_resumes_in_another(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="is full"):
-        patch.setattr(training, "_finish", fail)
+        patch.setattr(training, "finish", fail)
         train_recogniser(people, tmp_path / "c", config, precision=precision)
     tensors, saved = load_progress(tmp_path / "c")
     assert ("scaler.scale" in tensors) == (precision == "float16")

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from sklearn import metrics
 
@@ -194,6 +195,14 @@ class TestTraining:
         )
         assert parts.validation.images.cache is not None
         assert parts.images.cache is None
+
+    def test_the_curve_is_drawn_where_there_is_one(self, people, tmp_path):
+        one_epoch = dataclasses.replace(CONFIG, epochs=1.0)
+        train_recogniser(people, tmp_path / "c", one_epoch, num_threads=1)
+        with Image.open(tmp_path / "c/training.png") as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        blue = (pixels == (31, 119, 180)).all(2)  # matplotlib's C0
+        assert blue.any() and pixels.shape[1] > 900
 
     def test_held_out_people_are_not_trained_on(self, people, tmp_path):
         record = train_recogniser(people, tmp_path / "c", CONFIG, num_threads=1)
