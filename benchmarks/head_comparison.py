@@ -155,7 +155,7 @@ def statistics_of(job: tuple[pathlib.Path, pathlib.Path, pathlib.Path]) -> dict:
     packed = pack_embeddings(
         near[np.random.default_rng(0).permutation(len(near))[:200]],
         near,
-        PackingConfig(iterations=300, regularization_weight=2.0),
+        PackingConfig(num_iterations=300, regularization_weight=2.0),
     )
     nearest = (packed.embeddings @ near.T).max(axis=1)
     return {
