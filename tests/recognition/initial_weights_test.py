@@ -65,6 +65,8 @@ def test_what_is_no_recogniser_is_refused(people, tmp_path):
 def test_the_command_has_it(people, first, tmp_path):
     from bridges.cli import train
 
+    for name in train.FLAGS:
+        train.FLAGS[name].unparse()  # of what another test gave
     train.FLAGS(
         [
             "hyperface-train",

@@ -195,7 +195,9 @@ class TestRefusals:
         config = dataclasses.replace(
             TINY, optimizer="sgd", learning_rate=1e3, gradient_clip=0, weight_decay=10
         )
-        with pytest.raises(InputError, match=r"task identity.*lower learning_rate"):
+        # Which of the two overflows first differs by processor.
+        what = r"(task identity is|norm of the gradient is) (nan|inf).*"
+        with pytest.raises(InputError, match=what + "lower learning_rate"):
             train_recogniser(people, tmp_path / "c", config)
         assert not (tmp_path / "c" / "model.safetensors").exists()
 
