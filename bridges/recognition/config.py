@@ -217,54 +217,43 @@ def _numbers(given: Any, name: str, expected: str) -> tuple[float, ...]:
         raise InputError(f"{name} are {given!r}, expected {expected}") from None
 
 
+# Section 4 of the HyperFace paper: iResNet-50, AdaFace, SGD 0.1, 30 epochs of 256.
+# It gives no milestones; these are AdaFace's 12, 20, 24 of 26 in proportion.
+_PAPER = TrainingConfig(
+    backbone="iresnet50",
+    image_size=112,
+    head_options=AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0),
+    epochs=30.0,
+    batch_size=256,
+    optimizer="sgd",
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    schedule="multi_step",
+    warmup=0.0,
+    gradient_clip=0.0,
+)
 RECIPES = {
     # About 3 ms an image a step on one core of 2024.
     "small": TrainingConfig(),
-    # Section 4 of the HyperFace paper: iResNet-50, AdaFace, SGD 0.1, 30 epochs of 256.
-    # It gives no milestones; these are AdaFace's 12, 20, 24 of 26 in proportion.
-    "paper": TrainingConfig(
-        backbone="iresnet50",
-        image_size=112,
-        head_options=AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0),
-        epochs=30.0,
-        batch_size=256,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=5e-4,
-        schedule="multi_step",
-        warmup=0.0,
-        gradient_clip=0.0,
-    ),
+    "paper": _PAPER,
     # Kim et al., 2022, and AdaFace's script for IR-50 on MS1MV2. Its weight decay is on
     # PReLU's slopes, too; here it is on none of the vectors.
-    "adaface": TrainingConfig(
+    "adaface": dataclasses.replace(
+        _PAPER,
         backbone="ir_50",
-        image_size=112,
-        head_options=AdaFaceOptions(scale=64.0, warm_start=False, margin_warmup=0.0),
         epochs=26.0,
         batch_size=512,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=5e-4,
-        schedule="multi_step",
-        warmup=0.0,
-        gradient_clip=0.0,
         augmentation="adaface",
     ),
     # arcface_torch's iresnet50 on MS1MV3: 128 images on each of 8 GPUs. It clips the
     # backbone's gradient alone; here the head's is part of the norm.
-    "insightface": TrainingConfig(
-        backbone="iresnet50",
-        image_size=112,
+    "insightface": dataclasses.replace(
+        _PAPER,
         head="arcface",
         head_options=ArcFaceOptions(),
         epochs=20.0,
         batch_size=1024,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=5e-4,
         schedule="polynomial",
-        warmup=0.0,
         gradient_clip=5.0,
         augmentation="flip",
     ),

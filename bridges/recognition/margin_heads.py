@@ -71,8 +71,12 @@ class MarginHead(CosineKernel):
         )
         if factor == 1 and angle == 0:
             return cosine - offset
-        theta = torch.acos(cosine.clamp(-1 + _EPSILON, 1 - _EPSILON))
-        return falling_cosine(factor * theta + angle) - offset
+        return falling_cosine(factor * angle_of(cosine) + angle) - offset
+
+
+def angle_of(cosine: torch.Tensor) -> torch.Tensor:
+    """The angle of a cosine, cut off where the arc cosine's slope grows without end."""
+    return torch.acos(cosine.clamp(-1 + _EPSILON, 1 - _EPSILON))
 
 
 def falling_cosine(angle: torch.Tensor) -> torch.Tensor:

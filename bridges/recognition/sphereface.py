@@ -8,9 +8,7 @@ from bridges.recognition.head_options import (
     SphereFaceOptions,
 )
 from bridges.recognition.heads import HeadOutput
-from bridges.recognition.margin_heads import MarginHead, falling_cosine
-
-_EPSILON = 1e-4
+from bridges.recognition.margin_heads import MarginHead, angle_of, falling_cosine
 
 
 class SphereFaceHead(CosineKernel):
@@ -41,8 +39,7 @@ class SphereFaceHead(CosineKernel):
         del progress
         cosines, norms = self.cosines(features)
         cosine = cosines.gather(1, labels[:, None])
-        theta = torch.acos(cosine.clamp(-1 + _EPSILON, 1 - _EPSILON))
-        psi = falling_cosine(self.options.angle_factor * theta)
+        psi = falling_cosine(self.options.angle_factor * angle_of(cosine))
         weight = self._weight_of_the_cosine()
         target = (weight * cosine + psi) / (1 + weight)
         return HeadOutput(
